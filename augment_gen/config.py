@@ -1,0 +1,264 @@
+"""Every setting of a run, as typed sections.
+
+The dataclasses below are the one list of what can be set, with units and
+defaults. A file in configs/ takes `default_config()`, a locked `ConfigDict` of
+the same fields, and changes some; `typed(config)` turns the result back into
+dataclasses, which is what the rest of the code reads.
+"""
+
+from collections.abc import Callable, Mapping
+import dataclasses
+import hashlib
+import json
+from typing import Any
+
+import ml_collections
+
+from augment_gen import errors
+
+section = dataclasses.dataclass(frozen=True)
+
+
+@section
+class DataConfig:
+  """Which images; see augment_gen/data/sources.py for the spec language."""
+  # What the table calls this pair of sets, and replaces {root} in the specs.
+  root: str = ""
+  image_size: int = 28  # pixels; images become squares of this side
+  channels: int = 1  # 1 (grey) or 3 (RGB)
+  # Normalisation at the encoder's input; one number per channel, or one for all.
+  mean: tuple[float, ...] = (0.5,)
+  std: tuple[float, ...] = (0.5,)
+  # X_p (labels, if any, are ignored) and X_f or X̃_f (labelled).
+  pretrain: str = "rendered:latin"
+  finetune: str = "rendered:scripts"
+  # Images of each class of `finetune` that are used for fine-tuning; the rest
+  # is the test set. 0: all are for fine-tuning, and `tests` must be given.
+  finetune_per_class: int = 15
+  # "NAME=SPEC,NAME=SPEC": further labelled test sets, one row each.
+  tests: str = ""
+  # Implicit augmentation (augment/implicit.py) applied once to X_f and X_t to
+  # make X̃_f and the test set of the same name; "none": X̃_f comes augmented.
+  implicit: str = "dots"
+  implicit_seed: int = 0
+  # How the table calls X̃_f and the clean sets.
+  finetune_name: str = "D"
+  clean_name: str = "C"
+  on_bad_image: str = "error"  # "error" or "skip" (the skipped are counted)
+  max_resident_gib: float = 8.0  # refuse sets that would fill memory
+
+
+@section
+class EncoderConfig:
+  """F: X -> Y."""
+  name: str = "resnet18"  # resnet18, resnet34, resnet50
+  width: int = 64  # channels of the first stage
+  stem: str = "imagenet"  # "imagenet" (7x7 stride 2, pool) or "small" (3x3)
+  dtype: str = "float32"  # of the convolutions; statistics stay float32
+
+
+@section
+class MocoConfig:
+  """MoCo v2 (He et al. 2020, Chen et al. 2020)."""
+  dim: int = 128  # of the projected q and k
+  queue: int = 65536  # keys; a multiple of the batch
+  momentum: float = 0.999  # of the key encoder
+  temperature: float = 0.2  # τ
+  # Groups of the *global* batch with batch-norm statistics of their own; the
+  # keys are shuffled over them. The official runs have 8, one per GPU.
+  bn_groups: int = 8
+  shuffle: bool = True
+
+
+@section
+class OptimizerConfig:
+  name: str = "sgd"  # "sgd" or "adam"
+  lr: float = 0.03
+  momentum: float = 0.9  # of SGD; β1 of Adam
+  weight_decay: float = 1e-4  # L2, added to the gradient, as PyTorch's SGD
+  # "cosine" (per step), "cosine_per_epoch" (as official MoCo), "constant"
+  schedule: str = "cosine_per_epoch"
+
+
+@section
+class PretrainConfig:
+  """Stage 1: MoCo v2 on X_p."""
+  epochs: float = 200.0  # passes over X_p; give epochs or steps, not both
+  steps: int = 0
+  batch_size: int = 256
+  recipe: str = "moco_v2"  # hand-made augmentations, augment/recipes.py
+  # Train on X_p ∪ X̃_f, the reference rows of Table 1, in place of X_p.
+  with_finetune: bool = False
+  optimizer: OptimizerConfig = OptimizerConfig()
+
+
+@section
+class LatentConfig:
+  """Z, the latents of G_A."""
+  dim: int = 128  # for U-Nets: side² of the map that is the added channel
+  # z is uniform on [0, 1]^dim; G_A reads `scale * (z - 1/2)`.
+  scale: float = 2.0
+
+
+@section
+class DiscriminatorConfig:
+  """D_f and D_p: Y -> logit."""
+  hidden: int = 512
+  layers: int = 3  # dense layers, the last one included
+  # Bring embeddings to mean 0 and variance 1 (over X_p and X̃_f) first.
+  standardise: bool = False
+
+
+@section
+class GeneratorConfig:
+  """Stage 2: Algorithm 1."""
+  epochs: float = 100.0  # passes over X_p; give epochs or steps, not both
+  steps: int = 0
+  batch_size: int = 256
+  networks: str = "perceptron"  # "perceptron" or "unet"
+  hidden: int = 912  # units of the perceptrons
+  layers: int = 4  # dense layers of the perceptrons, the last one included
+  unet_width: int = 64  # channels at full resolution
+  unet_depth: int = 4  # halvings
+  # "image": G_A and G_E put out an image; "edit": a change of their input.
+  output: str = "image"
+  cycle_weight: float = 10.0  # λ of (10)
+  latent_weight: float = 1.0  # of the third term of (13)
+  l1_reduction: str = "mean"  # "mean" or "sum" over pixels / latents in (13)
+  latent: LatentConfig = LatentConfig()
+  discriminator: DiscriminatorConfig = DiscriminatorConfig()
+  optimizer: OptimizerConfig = OptimizerConfig(
+      lr=3e-4, weight_decay=0.0, schedule="constant")
+
+
+@section
+class RetrainConfig:
+  """Stage 3: F trained further, with a learned (or another) second view.
+
+  Each arm starts from stage 1 and makes a row of the table: "generator" sees
+  G_A(x, z) (15); "control" the hand-made augmentations alone; "oracle" the true
+  implicit augmentation.
+  """
+  arms: str = "generator"
+  epochs: float = 200.0  # passes over X_p; give epochs or steps, not both
+  steps: int = 0
+  batch_size: int = 256
+  recipe: str = "moco_v2"
+  latents: str = "bank"  # "bank" (Z̃, as the paper) or "prior"
+  optimizer: OptimizerConfig = OptimizerConfig()
+
+
+@section
+class EvaluateConfig:
+  """Stage 4: linear evaluation and kNN on frozen features."""
+  # "l2" (L2-regularised, strength chosen on a held-out part of X̃_f), "moco"
+  # (SGD, lr 30, 100 epochs), "knn"; the first one makes the printed table.
+  protocols: str = "l2,moco,knn"
+  batch_size: int = 256  # of the feature extraction
+  l2_strengths: tuple[float, ...] = (1e-5, 1e-4, 1e-3, 1e-2)
+  l2_holdout: float = 0.2  # part of X̃_f, by class
+  l2_iterations: int = 100  # of L-BFGS
+  moco_lr: float = 30.0
+  moco_epochs: int = 100
+  moco_batch_size: int = 256
+  knn_k: int = 20
+  knn_temperature: float = 0.07
+
+
+@section
+class LogConfig:
+  """What is written and when; changes no result."""
+  every_steps: int = 50
+  checkpoint_every_steps: int = 500
+  keep_checkpoints: int = 2
+  online_every_epochs: float = 0.0  # kNN accuracy during training; 0: never
+  tensorboard: bool = True
+  figure_images: int = 8  # columns of the figures
+
+
+@section
+class Config:
+  """A run."""
+  experiment: str = "Rendered characters"
+  seed: int = 0
+  stages: str = "pretrain,generator,retrain,evaluate"
+  debug: bool = False  # NaN checks inside the step, compile logs
+  data: DataConfig = DataConfig()
+  encoder: EncoderConfig = EncoderConfig()
+  moco: MocoConfig = MocoConfig()
+  pretrain: PretrainConfig = PretrainConfig()
+  generator: GeneratorConfig = GeneratorConfig()
+  retrain: RetrainConfig = RetrainConfig()
+  evaluate: EvaluateConfig = EvaluateConfig()
+  log: LogConfig = LogConfig()
+
+
+def default_config() -> ml_collections.ConfigDict:
+  """All fields with their defaults, type-safe, locked."""
+  return ml_collections.ConfigDict(dataclasses.asdict(Config())).lock()
+
+
+def apply_variants(
+    config: ml_collections.ConfigDict, variant: str,
+    known: Mapping[str, Callable[[ml_collections.ConfigDict], None]],
+) -> ml_collections.ConfigDict:
+  """Applies the comma-separated names of `--config=FILE.py:variant` in order."""
+  names = [name for name in variant.split(",") if name]
+  errors.raise_if_any(
+      f"config variant '{name}' is unknown; this file has: {', '.join(known)}"
+      for name in names if name not in known)
+  for name in names:
+    known[name](config)
+  return config
+
+
+def typed(config: ml_collections.ConfigDict) -> Config:
+  """ConfigDict -> dataclasses.
+
+  Raises:
+    UserError: names every field that is missing or unknown.
+  """
+  problems: list[str] = []
+
+  def build(cls, values, path):
+    fields = {f.name: f for f in dataclasses.fields(cls)}
+    problems.extend(f"config.{path}{n} is unknown"
+                    for n in values if n not in fields)
+    kwargs = {}
+    for name, field in fields.items():
+      if name not in values:
+        problems.append(f"config.{path}{name} is missing")
+      elif dataclasses.is_dataclass(field.type):
+        kwargs[name] = build(field.type, values[name], f"{path}{name}.")
+      else:
+        value = values[name]
+        kwargs[name] = tuple(value) if isinstance(value, (list, tuple)) else value
+    return cls(**kwargs)
+
+  result = build(Config, config, "")
+  errors.raise_if_any(problems)
+  return result
+
+
+def names(text: str) -> tuple[str, ...]:
+  """"a, b" -> ("a", "b")."""
+  return tuple(part.strip() for part in text.split(",") if part.strip())
+
+
+def identity(config: ml_collections.ConfigDict) -> dict[str, Any]:
+  """The part of a config that decides results, as plain JSON values.
+
+  What only chooses how much is computed or written (stages, arms, log) is left
+  out: a run may be continued with other values of these.
+  """
+  values = json.loads(config.to_json())
+  for name in ("stages", "log", "debug"):
+    del values[name]
+  del values["retrain"]["arms"]
+  return values
+
+
+def fingerprint(values: Any) -> str:
+  """Short, stable hash of JSON values."""
+  text = json.dumps(values, sort_keys=True)
+  return hashlib.sha256(text.encode()).hexdigest()[:16]
