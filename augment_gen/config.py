@@ -22,8 +22,7 @@ section = dataclasses.dataclass(frozen=True)
 @section
 class DataConfig:
   """Which images; see augment_gen/data/sources.py for the spec language."""
-  # What the table calls this pair of sets, and replaces {root} in the specs.
-  root: str = ""
+  root: str = ""  # replaces {root} in the specs; TFDS keeps its sets there
   image_size: int = 28  # pixels; images become squares of this side
   channels: int = 1  # 1 (grey) or 3 (RGB)
   # Normalisation at the encoder's input; one number per channel, or one for all.
@@ -245,17 +244,22 @@ def names(text: str) -> tuple[str, ...]:
   return tuple(part.strip() for part in text.split(",") if part.strip())
 
 
-def identity(config: ml_collections.ConfigDict) -> dict[str, Any]:
-  """The part of a config that decides results, as plain JSON values.
+def plain(config: ml_collections.ConfigDict) -> dict[str, Any]:
+  """All fields as JSON values, as config.json holds them."""
+  return json.loads(config.to_json())
+
+
+def identity(values: Mapping[str, Any]) -> dict[str, Any]:
+  """The part of a config (from `plain`) that decides results.
 
   What only chooses how much is computed or written (stages, arms, log) is left
   out: a run may be continued with other values of these.
   """
-  values = json.loads(config.to_json())
-  for name in ("stages", "log", "debug"):
-    del values[name]
-  del values["retrain"]["arms"]
-  return values
+  kept = {name: value for name, value in values.items()
+          if name not in ("stages", "log", "debug")}
+  kept["retrain"] = {name: value for name, value in kept["retrain"].items()
+                     if name != "arms"}
+  return kept
 
 
 def fingerprint(values: Any) -> str:

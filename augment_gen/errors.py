@@ -19,6 +19,10 @@ class NonFiniteError(UserError):
   """A loss or a gradient became NaN or infinite."""
 
 
+class Preempted(Exception):
+  """SIGTERM came; the state is saved, and the same command goes on from it."""
+
+
 def raise_if_any(problems: Iterable[str]) -> None:
   """Raises one UserError that lists all `problems`, if there are any."""
   problems = tuple(problems)

@@ -1,0 +1,134 @@
+"""The command line: which config, with which changes, into which folder."""
+
+import dataclasses
+import difflib
+import os
+import shlex
+
+from absl import flags
+import ml_collections
+from ml_collections import config_flags
+
+from augment_gen.config import Config, plain, typed
+from augment_gen.errors import UserError, raise_if_any
+
+USAGE = ("usage: python -m augment_gen.main --config=configs/NAME.py[:variant] "
+         "--workdir=DIR [--config.field=value …]")
+
+
+@dataclasses.dataclass(frozen=True)
+class Options:
+  """A parsed command."""
+  config: Config
+  config_values: dict  # the same, as plain JSON values
+  workdir: str
+  multihost: bool
+  command: str  # as typed, the folder written as DIR
+
+
+def parse(argv: list[str]) -> Options:
+  """Parses `argv` (with the program's name first).
+
+  Raises:
+    UserError: lists unknown flags and fields, or says what is wrong with the
+      config file or a value.
+  """
+  if any(arg in ("-h", "--help", "-help") for arg in argv):
+    raise UserError(USAGE)
+  values = flags.FlagValues()
+  config_flags.DEFINE_config_file(
+      "config", flag_values=values, sys_argv=argv, lock_config=True)
+  flags.DEFINE_string("workdir", None, "the run folder", flag_values=values)
+  flags.DEFINE_bool(
+      "multihost", False, "one process of several, on TPU pods or clusters",
+      flag_values=values)
+  config_args = [a for a in argv[1:] if _flag_name(a) == "config"]
+  if not config_args:
+    raise UserError(f"--config is missing; {USAGE}")
+  _check_config_file(config_args[-1])
+  try:
+    # The file alone first: all misspelt fields are then listed at once.
+    base = _load(config_args[-1])
+    raise_if_any(_unknown_fields(argv, base))
+    rest = values(argv)[1:]
+  except (flags.Error, TypeError, ValueError, AttributeError, KeyError,
+          OSError, SyntaxError, ImportError) as error:
+    raise UserError(_one_line(error)) from None
+  if rest:
+    raise UserError(f"not understood: {' '.join(rest)}; {USAGE}")
+  if not values.workdir:
+    raise UserError(f"--workdir is missing; {USAGE}")
+  config: ml_collections.ConfigDict = values.config
+  return Options(
+      config=typed(config), config_values=plain(config),
+      workdir=os.path.expanduser(values.workdir), multihost=values.multihost,
+      command=_without_folder(argv))
+
+
+def _flag_name(arg: str) -> str | None:
+  if not arg.startswith("-"):
+    return None
+  return arg.lstrip("-").partition("=")[0]
+
+
+def _check_config_file(arg: str) -> None:
+  path = arg.partition("=")[2].partition(":")[0]
+  if not path:
+    raise UserError("write --config=FILE.py, with an equals sign")
+  if not os.path.isfile(path):
+    raise UserError(f"--config: there is no file {path}")
+
+
+def _load(config_arg: str) -> ml_collections.ConfigDict:
+  values = flags.FlagValues()
+  argv = ["augment_gen", config_arg]
+  config_flags.DEFINE_config_file("config", flag_values=values, sys_argv=argv)
+  values(argv)
+  return values.config
+
+
+def _unknown_fields(argv: list[str], config: ml_collections.ConfigDict):
+  """One line for each override that names no field."""
+  fields = list(_field_names(config))
+  for arg in argv[1:]:
+    name = _flag_name(arg)
+    if name is None or not name.startswith("config."):
+      continue
+    name = name.removeprefix("config.")
+    if name in fields or (name.startswith("no") and name[2:] in fields):
+      continue
+    # A section is no field, nor is a name from another section: suggest both
+    # what is spelt alike and what ends alike.
+    last = name.rpartition(".")[2]
+    close = [f for f in fields if f.rpartition(".")[2] == last]
+    close += difflib.get_close_matches(name, fields, n=2, cutoff=0.6)
+    hint = f"; did you mean config.{close[0]}?" if close else ""
+    yield f"config.{name} is no field of the config{hint}"
+
+
+def _field_names(config: ml_collections.ConfigDict, prefix: str = ""):
+  for name, value in config.items():
+    if isinstance(value, ml_collections.ConfigDict):
+      yield from _field_names(value, f"{prefix}{name}.")
+    else:
+      yield prefix + name
+
+
+def _one_line(error: Exception) -> str:
+  text = " ".join(str(error).split())
+  return f"{type(error).__name__}: {text}" if not isinstance(
+      error, flags.Error) else text
+
+
+def _without_folder(argv: list[str]) -> str:
+  """The command to repeat, the same for every folder."""
+  args, skip = [], False
+  for arg in argv[1:]:
+    if skip:
+      skip = False
+    elif _flag_name(arg) == "workdir":
+      skip = "=" not in arg
+    else:
+      args.append(arg)
+  return shlex.join(
+      ["python", "-m", "augment_gen.main", *args, "--workdir=DIR"])

@@ -1,0 +1,77 @@
+"""Progress: a bar in a terminal, plain lines elsewhere."""
+
+import sys
+import time
+
+from tqdm import tqdm
+
+_PLAIN_EVERY_SECONDS = 10.0
+
+
+def _clock(seconds: float) -> str:
+  minutes, seconds = divmod(int(seconds), 60)
+  hours, minutes = divmod(minutes, 60)
+  return f"{hours}:{minutes:02d}:{seconds:02d}"
+
+
+class Progress:
+  """Shows how far a stage is, how fast, and when it will end.
+
+  Args:
+    stage: its name.
+    first_step: where it (re)starts.
+    total_steps: of the stage.
+    images_per_step: to show images/s.
+    stream: where to write; a bar if it is a terminal.
+  """
+
+  def __init__(self, stage: str, first_step: int, total_steps: int,
+               images_per_step: int, stream=None):
+    self._stage = stage
+    self._total = total_steps
+    self._images = images_per_step
+    self._stream = stream or sys.stderr
+    self._step = first_step
+    self._shown = time.monotonic()
+    self._compiled: tuple[int, float] | None = None
+    self._bar = None
+    if self._stream.isatty():
+      self._bar = tqdm(total=total_steps, initial=first_step, desc=stage,
+                       unit="step", file=self._stream, dynamic_ncols=True)
+
+  def advance(self, step: int) -> None:
+    """`step` steps are done."""
+    if self._compiled is None:
+      # The first step holds the compilation: rates are counted from its end.
+      self._compiled = (step, time.monotonic())
+    if self._bar is not None:
+      self._bar.update(step - self._step)
+    self._step = step
+
+  def show(self, values: dict[str, float]) -> None:
+    """Shows these values of late beside rate and ETA."""
+    rate = self.images_per_second()
+    text = " ".join(f"{n} {v:.4g}" for n, v in values.items())
+    if self._bar is not None:
+      self._bar.set_postfix_str(f"{rate:.0f} images/s {text}")
+      return
+    now = time.monotonic()
+    if now - self._shown < _PLAIN_EVERY_SECONDS and self._step < self._total:
+      return
+    left = (self._total - self._step) * self._images
+    eta = _clock(left / rate) if rate else "?"
+    print(f"{self._stage} {self._step}/{self._total} {rate:.0f} images/s "
+          f"ETA {eta} {text}", file=self._stream, flush=True)
+    self._shown = now
+
+  def images_per_second(self) -> float:
+    """Since the first step ended; 0 before the second."""
+    if self._compiled is None:
+      return 0.0
+    step, then = self._compiled
+    elapsed = time.monotonic() - then
+    return (self._step - step) * self._images / elapsed if elapsed > 0 else 0.0
+
+  def close(self) -> None:
+    if self._bar is not None:
+      self._bar.close()

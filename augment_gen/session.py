@@ -1,0 +1,80 @@
+"""One start of the command: checks, devices, data, folder; then the stages."""
+
+import datetime
+import os
+import platform
+
+import jax
+
+from augment_gen import experiment, parallel, validate
+from augment_gen.command_line import Options
+from augment_gen.data.task import load_task
+from augment_gen.errors import raise_if_any
+from augment_gen.metrics import MetricWriter
+from augment_gen.run_folder import RunFolder, check_owner
+
+
+def start(options: Options) -> None:
+  """Runs the command.
+
+  Everything that can be wrong is looked for before anything is compiled or
+  written: the config, the folder, then the data.
+  """
+  if options.multihost:
+    jax.distributed.initialize()
+  config = options.config
+  if config.debug:
+    jax.config.update("jax_debug_nans", True)
+    jax.config.update("jax_log_compiles", True)
+  mesh = parallel.make_mesh()
+  raise_if_any(validate.problems(config, mesh.size))
+  check_owner(options.workdir, options.config_values)
+  task = load_task(config.data)
+  raise_if_any(validate.size_problems(config, task))
+
+  log = print if jax.process_index() == 0 else lambda *_: None
+  _hello(options, mesh, task, log)
+  folder = RunFolder(options.workdir, options.config_values)
+  try:
+    folder.append_environment(_environment(options, mesh))
+    writer = MetricWriter(folder, config.log.tensorboard, log)
+    run = experiment.Run(
+        config=config, config_values=options.config_values,
+        command=options.command, task=task, folder=folder, mesh=mesh,
+        writer=writer, log=log)
+    results = experiment.run(run)
+    log()
+    for line in experiment.summary(run, results):
+      log(line)
+  finally:
+    folder.close()
+
+
+def _hello(options: Options, mesh, task, log) -> None:
+  kinds = sorted({d.device_kind for d in mesh.devices.flat})
+  versions = experiment.versions()
+  log(f"augment_gen {versions['augment_gen']}, jax {versions['jax']}, flax "
+      f"{versions['flax']}: {mesh.size} × {', '.join(kinds)}, process "
+      f"{jax.process_index() + 1} of {jax.process_count()}")
+  log(f"{options.config.experiment}, seed {options.config.seed}, in "
+      f"{options.workdir}")
+  sets = {"X_p": task.pretrain, "X̃_f": task.finetune,
+          **{f"test {name}": s for name, s in task.tests.items()}}
+  for name, images in sets.items():
+    skipped = f", {images.skipped} bad files skipped" if images.skipped else ""
+    log(f"  {name}: {len(images)} images {images.images.shape[1:]}, "
+        f"{images.num_classes} classes, {images.name} "
+        f"[{images.fingerprint}]{skipped}")
+
+
+def _environment(options: Options, mesh) -> dict:
+  return {
+      "time": datetime.datetime.now(datetime.timezone.utc).isoformat(),
+      "command": options.command,
+      "versions": experiment.versions(),
+      "devices": [d.device_kind for d in mesh.devices.flat],
+      "processes": jax.process_count(),
+      "machine": platform.platform(),
+      "cpus": os.cpu_count(),
+      "xla_flags": os.environ.get("XLA_FLAGS", ""),
+  }

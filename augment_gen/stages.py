@@ -1,0 +1,194 @@
+"""What each trained stage consists of, built from the config.
+
+    pretrain           MoCo v2 on X_p
+    generator          Algorithm 1 on X_p and X̃_f, with F from `pretrain`
+    retrain-ARM        MoCo v2 further, with another second view
+"""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+
+from augment_gen.augment.implicit import implicit
+from augment_gen.augment.recipes import recipe
+from augment_gen.config import Config, OptimizerConfig
+from augment_gen.data.feed import ResidentFeed, fetch
+from augment_gen.data.task import Task
+from augment_gen.evaluate.features import extract
+from augment_gen.models.build import (
+    build_discriminator, build_encoder, build_generator, encoder_dim)
+from augment_gen.models.heads import ProjectionHead
+from augment_gen.random import stream
+from augment_gen.steps import generator as generator_step
+from augment_gen.steps import moco as moco_step
+from augment_gen.steps import views
+from augment_gen.steps.state import make_optimizer, make_schedule
+from augment_gen.training import Stage
+
+
+def total_steps(epochs: float, steps: int, per_epoch: int) -> int:
+  """Steps of a stage; exactly one of epochs and steps is positive."""
+  return steps or max(1, round(epochs * per_epoch))
+
+
+def moco_net(config: Config, devices: int) -> moco_step.MocoNet:
+  """H∘F; each device has its share of the batch-norm groups."""
+  encoder = build_encoder(
+      config.encoder, config.data, bn_groups=config.moco.bn_groups // devices)
+  return moco_step.MocoNet(encoder, ProjectionHead(config.moco.dim))
+
+
+def encoder_variables(state: moco_step.MocoState) -> dict:
+  """F's part of a MoCo state, as Flax variables."""
+  variables = {"params": state.query.params["encoder"]}
+  if state.query.batch_stats:
+    variables["batch_stats"] = state.query.batch_stats["encoder"]
+  return variables
+
+
+def encode(config: Config):
+  """`(variables, images [b, H, W, C] in [0, 1]) -> F(images) [b, D]`."""
+  encoder = build_encoder(config.encoder, config.data, bn_groups=1)
+  return lambda variables, images: encoder.apply(
+      variables, images, train=False)[0]
+
+
+def image_shape(config: Config) -> tuple[int, int, int]:
+  return (config.data.image_size, config.data.image_size, config.data.channels)
+
+
+def pretrain(config: Config, task: Task, devices: int) -> Stage:
+  """Stage 1."""
+  images = task.pretrain.images
+  if config.pretrain.with_finetune:
+    images = np.concatenate([images, task.finetune.images])
+  net = moco_net(config, devices)
+  stage = config.pretrain
+  per_epoch = len(images) // stage.batch_size
+  steps = total_steps(stage.epochs, stage.steps, per_epoch)
+  tx = _optimizer(stage.optimizer, steps, per_epoch)
+  key = stream(jax.random.key(config.seed), "pretrain")
+  return Stage(
+      name="pretrain",
+      state=moco_step.init(net, tx, config.moco, image_shape(config), key),
+      step=moco_step.make_step(
+          net, tx, config.moco, views.hand_made(recipe(stage.recipe))),
+      frozen={"images": {"x_p": images}},
+      feed=ResidentFeed({"x_p": len(images)}, stage.batch_size,
+                        seed=config.seed, stage="pretrain"),
+      fetch=fetch, total_steps=steps, batch_size=stage.batch_size, key=key,
+      show=("loss", "accuracy"))
+
+
+def generator_networks(config: Config) -> generator_step.Networks:
+  augmenter, eliminator = build_generator(config.generator, config.data)
+  return generator_step.Networks(
+      encoder=build_encoder(config.encoder, config.data, bn_groups=1),
+      augmenter=augmenter, eliminator=eliminator,
+      discriminator=build_discriminator(config.generator.discriminator))
+
+
+def generator(config: Config, task: Task,
+              pretrained: moco_step.MocoState | None) -> Stage:
+  """Stage 2.
+
+  F is frozen and sees X_p and X̃_f as they are, so these are embedded once.
+
+  Args:
+    config: of the run.
+    task: the images.
+    pretrained: the end of stage 1; None if only the shape of the stage's
+      state is wanted, to read a finished one.
+  """
+  stage = config.generator
+  nets = generator_networks(config)
+  # NOTE(paper): whose passes the epochs of Algorithm 1 count is not said: X_p's.
+  per_epoch = len(task.pretrain) // stage.batch_size
+  steps = total_steps(stage.epochs, stage.steps, per_epoch)
+  tx = _optimizer(stage.optimizer, steps, per_epoch)
+  txs = dict.fromkeys(("augmenter", "eliminator", "disc_f", "disc_p"), tx)
+  key = stream(jax.random.key(config.seed), "generator")
+  images = {"x_p": task.pretrain.images, "x_f": task.finetune.images}
+  frozen = {"images": images}
+  if pretrained is not None:
+    variables = encoder_variables(pretrained)
+    frozen["encoder"] = generator_step.freeze_encoder(
+        variables,
+        {name: jnp.asarray(extract(encode(config), variables, array,
+                                   config.evaluate.batch_size))
+         for name, array in images.items()},
+        stage.discriminator.standardise)
+  return Stage(
+      name="generator",
+      state=generator_step.init(nets, txs, stage, image_shape(config),
+                                encoder_dim(config.encoder), key),
+      step=generator_step.make_step(nets, txs, stage),
+      frozen=frozen,
+      feed=ResidentFeed({n: len(a) for n, a in images.items()},
+                        stage.batch_size, seed=config.seed, stage="generator"),
+      fetch=fetch, total_steps=steps, batch_size=stage.batch_size, key=key,
+      show=("generator/loss", "discriminator/loss_f",
+            "generator/latent_error"))
+
+
+def latent_bank(config: Config, task: Task,
+                trained: generator_step.GeneratorState) -> np.ndarray:
+  """Z̃ = {G_L(x̃) : x̃ ∈ X̃_f} of (15), [M, Z] float32."""
+  eliminator = build_generator(config.generator, config.data)[1]
+  return extract(
+      lambda variables, x: eliminator.apply(variables, x)[1],
+      {"params": trained.eliminator.params}, task.finetune.images,
+      config.evaluate.batch_size)
+
+
+def retrain(config: Config, task: Task, devices: int, arm: str,
+            pretrained: moco_step.MocoState,
+            trained: generator_step.GeneratorState | None) -> Stage:
+  """Stage 3, one arm: "generator" (15), "control" or "oracle".
+
+  Args:
+    config: of the run.
+    task: the images.
+    devices: that the batch is cut over.
+    arm: what the second view sees beside the hand-made augmentations.
+    pretrained: the end of stage 1, where every arm starts.
+    trained: the end of stage 2; needed by the arm "generator" alone.
+  """
+  stage = config.retrain
+  images = task.pretrain.images
+  frozen = {"images": {"x_p": images}}
+  hand_made = recipe(stage.recipe)
+  if arm == "generator":
+    frozen["augmenter"] = {"params": trained.augmenter.params}
+    frozen["bank"] = jnp.asarray(latent_bank(config, task, trained))
+    second = views.learned_second(
+        build_generator(config.generator, config.data)[0],
+        config.generator.latent.dim, from_bank=stage.latents == "bank")
+    pair = views.with_second_view(hand_made, second)
+  elif arm == "oracle":
+    pair = views.with_second_view(
+        hand_made, views.true_second(implicit(config.data.implicit)))
+  else:
+    pair = views.hand_made(hand_made)
+
+  net = moco_net(config, devices)
+  per_epoch = len(images) // stage.batch_size
+  steps = total_steps(stage.epochs, stage.steps, per_epoch)
+  tx = _optimizer(stage.optimizer, steps, per_epoch)
+  # All arms of a seed share this key: they see the same hand-made views.
+  key = stream(jax.random.key(config.seed), "retrain")
+  return Stage(
+      name=f"retrain-{arm}",
+      state=moco_step.restart(pretrained, tx),
+      step=moco_step.make_step(net, tx, config.moco, pair),
+      frozen=frozen,
+      feed=ResidentFeed({"x_p": len(images)}, stage.batch_size,
+                        seed=config.seed, stage="retrain"),
+      fetch=fetch, total_steps=steps, batch_size=stage.batch_size, key=key,
+      show=("loss", "accuracy"))
+
+
+def _optimizer(config: OptimizerConfig, steps: int,
+               per_epoch: int) -> optax.GradientTransformation:
+  return make_optimizer(config, make_schedule(config, steps, per_epoch))

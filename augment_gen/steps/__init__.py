@@ -1,0 +1,1 @@
+"""One training step a method: `(state, frozen, batch, key) -> (state, metrics)`."""

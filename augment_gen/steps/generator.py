@@ -1,0 +1,181 @@
+"""Algorithm 1: the augmentation generator against its discriminators.
+
+Five networks play: G_A, and G_E with G_L, which share all layers but the last
+and so are one Flax module; D_f and D_p, which see embeddings only. F is frozen.
+"""
+
+from collections.abc import Callable
+from typing import Any
+
+from flax import linen as nn
+from flax import struct
+import jax
+from jax import lax
+import jax.numpy as jnp
+import optax
+
+from augment_gen import parallel
+from augment_gen.config import GeneratorConfig
+from augment_gen.augment.learned import draw_latents
+from augment_gen.losses.adversarial import discriminator_loss, generator_loss
+from augment_gen.losses.cycle import cycle_loss
+from augment_gen.random import example_keys, stream
+from augment_gen.steps.state import NetState, apply_gradients, named
+
+PyTree = Any
+
+
+@struct.dataclass
+class Networks:
+  """The modules, pure descriptions."""
+  encoder: nn.Module = struct.field(pytree_node=False)  # F
+  augmenter: nn.Module = struct.field(pytree_node=False)  # G_A(x, z)
+  eliminator: nn.Module = struct.field(pytree_node=False)  # (G_E, G_L)(x)
+  discriminator: nn.Module = struct.field(pytree_node=False)  # D_f and D_p
+
+
+@struct.dataclass
+class GeneratorState:
+  """Everything that a step of Algorithm 1 reads and writes."""
+  step: jax.Array  # int32
+  augmenter: NetState  # G_A
+  eliminator: NetState  # G_E and G_L
+  disc_f: NetState  # D_f
+  disc_p: NetState  # D_p
+
+
+@struct.dataclass
+class FrozenEncoder:
+  """F as Algorithm 1 sees it: never updated, real images embedded once."""
+  variables: PyTree
+  embeddings: dict[str, jax.Array]  # F(x_p) [N, D] and F(x̃_f) [M, D]
+  shift: jax.Array  # [D] float32; D_f and D_p see (y − shift) · scale
+  scale: jax.Array  # [D] float32
+
+
+def freeze_encoder(variables: PyTree, embeddings: dict[str, jax.Array],
+                   standardise: bool) -> FrozenEncoder:
+  """Packs F and the embeddings of X_p and X̃_f.
+
+  NOTE(paper): what scale D_f and D_p see embeddings at is not given;
+  `standardise` brings each dimension to mean 0 and variance 1 over both sets.
+  """
+  together = jnp.concatenate(list(embeddings.values()))
+  shift = jnp.mean(together, axis=0)
+  scale = 1.0 / (jnp.std(together, axis=0) + 1e-6)
+  if not standardise:
+    shift, scale = jnp.zeros_like(shift), jnp.ones_like(scale)
+  return FrozenEncoder(variables, embeddings, shift, scale)
+
+
+def init(nets: Networks, txs: dict[str, optax.GradientTransformation],
+         config: GeneratorConfig, image_shape: tuple[int, int, int],
+         embedding_dim: int, key: jax.Array) -> GeneratorState:
+  """Fresh players; `txs` has one optimiser a player, by field name."""
+  x = jnp.zeros((2, *image_shape), jnp.float32)
+  z = jnp.zeros((2, config.latent.dim), jnp.float32)
+  y = jnp.zeros((2, embedding_dim), jnp.float32)
+  inputs = {"augmenter": (nets.augmenter, (x, z)),
+            "eliminator": (nets.eliminator, (x,)),
+            "disc_f": (nets.discriminator, (y,)),
+            "disc_p": (nets.discriminator, (y,))}
+  players = {
+      name: NetState.create(
+          jax.jit(net.init)(stream(key, f"{name}_init"), *args), txs[name])
+      for name, (net, args) in inputs.items()}
+  return GeneratorState(step=jnp.zeros((), jnp.int32), **players)
+
+
+def make_step(nets: Networks, txs: dict[str, optax.GradientTransformation],
+              config: GeneratorConfig) -> Callable:
+  """One round of Algorithm 1.
+
+  Who is moved by what:
+    1. D_f, D_p by (7), with the generated embeddings held fixed;
+    2. G_A, G_E, G_L by (10), with both discriminators held fixed;
+    3. all at once: both gradients are taken at the same parameters. F never.
+
+  Returns:
+    `step(state, frozen, batch, key) -> (state, metrics)`; `frozen["encoder"]`
+    is a `FrozenEncoder`, `batch` has "x_p", "x_f" [b, H, W, C] in [0, 1] and
+    "index" with their places in the embeddings.
+  """
+
+  def embed(encoder: FrozenEncoder, x):
+    y, _ = nets.encoder.apply(encoder.variables, x, train=False)
+    return (y - encoder.shift[None]) * encoder.scale[None]
+
+  def real_embedding(encoder: FrozenEncoder, batch, name):
+    y = encoder.embeddings[name][batch["index"][name]]
+    return (y - encoder.shift[None]) * encoder.scale[None]
+
+  def discriminate(params, y):
+    return nets.discriminator.apply({"params": params}, y)
+
+  def generators_loss(params, disc_f, disc_p, encoder, batch, z):
+    """(10); also returns what (7) needs of the generated images."""
+    g_a = lambda x, z: nets.augmenter.apply({"params": params["augmenter"]}, x, z)
+    g_el = lambda x: nets.eliminator.apply({"params": params["eliminator"]}, x)
+
+    x_a = g_a(batch["x_p"], z)  # G_A(x_p, z)
+    x_e, z_f = g_el(batch["x_f"])  # G_E(x̃_f), G_L(x̃_f)
+    y_a, y_e = jnp.split(embed(encoder, jnp.concatenate([x_a, x_e])), 2)
+
+    x_p_cycle, z_cycle = g_el(x_a)
+    cycle, terms = cycle_loss(
+        x_f=batch["x_f"], x_f_cycle=g_a(x_e, z_f), x_p=batch["x_p"],
+        x_p_cycle=x_p_cycle, z=z, z_cycle=z_cycle,
+        reduction=config.l1_reduction, latent_weight=config.latent_weight)
+    # NOTE(paper): (11) prints D_f∘G_A∘F; only D_f∘F∘G_A has types that fit.
+    fool_f = generator_loss(discriminate(disc_f, y_a))
+    fool_p = generator_loss(discriminate(disc_p, y_e))
+    loss = fool_f + fool_p + config.cycle_weight * cycle
+    metrics = {
+        "loss": loss, "fool_f": fool_f, "fool_p": fool_p, **terms,
+        "edit_a": jnp.mean(jnp.abs(x_a - batch["x_p"])),
+        "edit_e": jnp.mean(jnp.abs(x_e - batch["x_f"])),
+        "latent_error": jnp.mean(jnp.abs(z_cycle - z)),
+    }
+    return loss, (y_a, y_e, metrics)
+
+  def discriminators_loss(params, encoder, batch, y_a, y_e):
+    """(7) = (8) + (9)."""
+    real_f = discriminate(
+        params["disc_f"], real_embedding(encoder, batch, "x_f"))
+    fake_f = discriminate(params["disc_f"], y_a)
+    real_p = discriminate(
+        params["disc_p"], real_embedding(encoder, batch, "x_p"))
+    fake_p = discriminate(params["disc_p"], y_e)
+    loss_f = discriminator_loss(real_f, fake_f)
+    loss_p = discriminator_loss(real_p, fake_p)
+    share = lambda real, fake: (jnp.mean(real > 0) + jnp.mean(fake < 0)) / 2
+    return loss_f + loss_p, {
+        "loss_f": loss_f, "loss_p": loss_p,
+        "accuracy_f": share(real_f, fake_f), "accuracy_p": share(real_p, fake_p)}
+
+  def step(state: GeneratorState, frozen, batch, key):
+    encoder = frozen["encoder"]
+    z = draw_latents(example_keys(key, "latent", len(batch["x_p"])), None,
+                     config.latent.dim)
+
+    # Both gradients at the same parameters; the forward pass of G is shared.
+    (_, (y_a, y_e, g_metrics)), g_grads = jax.value_and_grad(
+        generators_loss, has_aux=True)(
+            {"augmenter": state.augmenter.params,
+             "eliminator": state.eliminator.params},
+            state.disc_f.params, state.disc_p.params, encoder, batch, z)
+    (_, d_metrics), d_grads = jax.value_and_grad(
+        discriminators_loss, has_aux=True)(
+            {"disc_f": state.disc_f.params, "disc_p": state.disc_p.params},
+            encoder, batch, lax.stop_gradient(y_a), lax.stop_gradient(y_e))
+
+    grads = parallel.mean({**g_grads, **d_grads})
+    players, metrics = {}, parallel.mean(
+        named("generator", g_metrics) | named("discriminator", d_metrics))
+    for name, grad in grads.items():
+      players[name], norms = apply_gradients(
+          getattr(state, name), grad, txs[name])
+      metrics |= named(name, norms)
+    return state.replace(step=state.step + 1, **players), metrics
+
+  return step

@@ -1,0 +1,156 @@
+"""MoCo v2 (He et al. 2020; Chen et al. 2020): stages 1 and 3 of a run.
+
+Both stages take the same step. They differ in their views: two hand-made ones
+in pre-training, one of them through G_A in re-training (`views.py`).
+"""
+
+from collections.abc import Callable
+from typing import Any
+
+from flax import linen as nn
+from flax import struct
+import jax
+import jax.numpy as jnp
+import optax
+
+from augment_gen import parallel
+from augment_gen.config import MocoConfig
+from augment_gen.losses.infonce import infonce
+from augment_gen.random import stream
+from augment_gen.steps.state import NetState, apply_gradients, named
+
+PyTree = Any
+Views = Callable[[PyTree, PyTree, jax.Array], tuple[jax.Array, jax.Array]]
+
+
+class MocoNet(nn.Module):
+  """H∘F: images [B, H, W, C] in [0, 1] -> unit vectors [B, dim] float32."""
+  encoder: nn.Module
+  head: nn.Module
+
+  def __call__(self, images: jax.Array, *, train: bool) -> jax.Array:
+    features, _ = self.encoder(images, train=train)
+    return self.head(features)
+
+
+@struct.dataclass
+class MocoState:
+  """Everything that a step of MoCo reads and writes."""
+  step: jax.Array  # int32
+  query: NetState  # f_q: the encoder F and its head H
+  key_params: PyTree  # f_k, a moving average of f_q's parameters
+  key_batch_stats: PyTree
+  queue: jax.Array  # [K, dim] float32, unit norm
+  queue_pointer: jax.Array  # int32, the row that is overwritten next
+
+
+def init(net: MocoNet, tx: optax.GradientTransformation, config: MocoConfig,
+         image_shape: tuple[int, int, int], key: jax.Array) -> MocoState:
+  """A fresh state: f_k starts as f_q, the queue as random unit vectors."""
+  images = jnp.zeros((2 * config.bn_groups, *image_shape), jnp.float32)
+  variables = jax.jit(
+      lambda k: net.init(k, images, train=False))(stream(key, "moco_init"))
+  queue = jax.random.normal(
+      stream(key, "queue_init"), (config.queue, config.dim), jnp.float32)
+  copy = lambda tree: jax.tree.map(jnp.copy, tree)  # the step donates its state
+  return MocoState(
+      step=jnp.zeros((), jnp.int32),
+      query=NetState.create(variables, tx),
+      key_params=copy(variables["params"]),
+      key_batch_stats=copy(variables.get("batch_stats", {})),
+      queue=queue / jnp.linalg.norm(queue, axis=1, keepdims=True),
+      queue_pointer=jnp.zeros((), jnp.int32))
+
+
+def restart(state: MocoState, tx: optax.GradientTransformation) -> MocoState:
+  """A state to train further from: same networks and queue, new schedule."""
+  query = state.query.replace(opt_state=tx.init(state.query.params))
+  return state.replace(step=jnp.zeros((), jnp.int32), query=query)
+
+
+def momentum_update(key_params: PyTree, query_params: PyTree,
+                    momentum: float) -> PyTree:
+  """θ_k ← m θ_k + (1 − m) θ_q (He et al. 2020, equation 2)."""
+  return jax.tree.map(
+      lambda k, q: momentum * k + (1.0 - momentum) * q, key_params, query_params)
+
+
+def enqueue(queue: jax.Array, pointer: jax.Array,
+            keys: jax.Array) -> tuple[jax.Array, jax.Array]:
+  """Overwrites the oldest keys; the queue length is a multiple of the batch."""
+  queue = jax.lax.dynamic_update_slice_in_dim(queue, keys, pointer, axis=0)
+  return queue, (pointer + keys.shape[0]) % queue.shape[0]
+
+
+def make_step(net: MocoNet, tx: optax.GradientTransformation,
+              config: MocoConfig, views: Views) -> Callable:
+  """MoCo's Algorithm 1, in the order of the official code.
+
+  Args:
+    net: f_q and f_k.
+    tx: optimiser of f_q.
+    config: momentum, temperature, shuffling.
+    views: `(frozen, batch, key) -> (view for f_q, view for f_k)`, images
+      [b, H, W, C] in [0, 1].
+
+  Returns:
+    `step(state, frozen, batch, key) -> (state, metrics)`.
+  """
+
+  def encode_keys(params, batch_stats, images, key):
+    """All devices' keys [B, dim] in the batch's order, and new statistics.
+
+    The keys are computed in another order than the queries, so that a query
+    and its key never share their batch-norm statistics: else the groups'
+    statistics would give the pairing away ("shuffling BN").
+    """
+    everyone = parallel.gather(images)
+    if config.shuffle:
+      order = jax.random.permutation(stream(key, "shuffle"), everyone.shape[0])
+      everyone = everyone[order]
+    keys, new = net.apply(
+        {"params": params, "batch_stats": batch_stats},
+        parallel.own_part(everyone), train=True, mutable=["batch_stats"])
+    keys = parallel.gather(keys)
+    if config.shuffle:
+      keys = keys[jnp.argsort(order)]
+    return keys, new.get("batch_stats", {})
+
+  def step(state: MocoState, frozen, batch, key):
+    view_q, view_k = views(frozen, batch, key)
+
+    # 1. The key encoder follows, and puts out the keys without a gradient.
+    key_params = momentum_update(
+        state.key_params, state.query.params, config.momentum)
+    keys, key_batch_stats = encode_keys(
+        key_params, state.key_batch_stats, view_k, key)
+
+    # 2. The query encoder learns, against the queue as it was.
+    def loss_fn(params):
+      q, new = net.apply(
+          {"params": params, "batch_stats": state.query.batch_stats},
+          view_q, train=True, mutable=["batch_stats"])
+      losses, logits = infonce(
+          q, parallel.own_part(keys), state.queue, config.temperature)
+      return jnp.mean(losses), (q, logits, new.get("batch_stats", {}))
+
+    (loss, (q, logits, batch_stats)), grads = jax.value_and_grad(
+        loss_fn, has_aux=True)(state.query.params)
+    query, norms = apply_gradients(
+        state.query, parallel.mean(grads), tx, batch_stats)
+
+    # 3. The keys enter the queue, in the order of the whole batch.
+    queue, pointer = enqueue(state.queue, state.queue_pointer, keys)
+
+    metrics = parallel.mean({
+        "loss": loss,
+        "accuracy": jnp.mean(jnp.argmax(logits, axis=1) == 0),
+        # 1/sqrt(dim) for directions spread evenly, 0 for a collapsed encoder.
+        "embedding_std": jnp.mean(jnp.std(q, axis=0)),
+    }) | named("encoder", norms)
+    new_state = MocoState(
+        step=state.step + 1, query=query, key_params=key_params,
+        key_batch_stats=key_batch_stats, queue=queue, queue_pointer=pointer)
+    return new_state, metrics
+
+  return step

@@ -1,0 +1,86 @@
+"""What every trained network carries, and how an optimiser moves it."""
+
+from typing import Any
+
+from flax import struct
+import jax
+import jax.numpy as jnp
+import optax
+
+from augment_gen.config import OptimizerConfig
+
+PyTree = Any
+
+
+@struct.dataclass
+class NetState:
+  """One player: parameters, batch-norm statistics, optimiser state."""
+  params: PyTree
+  opt_state: PyTree
+  batch_stats: PyTree = struct.field(default_factory=dict)
+
+  @classmethod
+  def create(cls, variables: PyTree,
+             tx: optax.GradientTransformation) -> "NetState":
+    params = variables["params"]
+    return cls(params=params, opt_state=tx.init(params),
+               batch_stats=variables.get("batch_stats", {}))
+
+
+def make_schedule(config: OptimizerConfig, total_steps: int,
+                  steps_per_epoch: int) -> optax.Schedule:
+  """Learning rate by step.
+
+  "cosine_per_epoch" holds the rate for an epoch, as the official MoCo code
+  does: lr/2 · (1 + cos(π · epoch / epochs)), with the epoch rounded down.
+  """
+  if config.schedule == "constant":
+    return optax.constant_schedule(config.lr)
+  hold = steps_per_epoch if config.schedule == "cosine_per_epoch" else 1
+  span = max(total_steps / hold, 1.0)
+
+  def schedule(step):
+    progress = jnp.minimum((step // hold) / span, 1.0)
+    return 0.5 * config.lr * (1.0 + jnp.cos(jnp.pi * progress))
+  return schedule
+
+
+def make_optimizer(config: OptimizerConfig, schedule: optax.Schedule,
+                   ) -> optax.GradientTransformation:
+  """SGD with momentum, or Adam, both with L2 added to the gradient.
+
+  As `torch.optim.SGD(weight_decay=…)`: the decay goes through the momentum and
+  touches every parameter, batch norms and biases included.
+  """
+  decay = (optax.add_decayed_weights(config.weight_decay)
+           if config.weight_decay else optax.identity())
+  core = {
+      "sgd": lambda: optax.sgd(schedule, momentum=config.momentum),
+      "adam": lambda: optax.adam(schedule, b1=config.momentum),
+  }[config.name]()
+  return optax.chain(decay, core)
+
+
+def apply_gradients(
+    net: NetState, grads: PyTree, tx: optax.GradientTransformation,
+    batch_stats: PyTree | None = None) -> tuple[NetState, dict[str, jax.Array]]:
+  """One update of one player.
+
+  Returns:
+    The new state, and the norms of gradient, parameters and update.
+  """
+  updates, opt_state = tx.update(grads, net.opt_state, net.params)
+  norms = {
+      "grad_norm": optax.tree.norm(grads),
+      "param_norm": optax.tree.norm(net.params),
+      "update_norm": optax.tree.norm(updates),
+  }
+  new = NetState(
+      params=optax.apply_updates(net.params, updates), opt_state=opt_state,
+      batch_stats=net.batch_stats if batch_stats is None else batch_stats)
+  return new, norms
+
+
+def named(prefix: str, values: dict[str, jax.Array]) -> dict[str, jax.Array]:
+  """Prefixes the names of metrics: {"x": 1} -> {"prefix/x": 1}."""
+  return {f"{prefix}/{name}": value for name, value in values.items()}

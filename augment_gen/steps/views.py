@@ -1,0 +1,65 @@
+"""Pairs of views for contrastive learning, one function a stage."""
+
+from collections.abc import Callable
+
+import jax
+import jax.numpy as jnp
+
+from augment_gen.augment.learned import draw_latents
+from augment_gen.augment.recipes import augment_batch
+from augment_gen.random import example_keys
+
+
+def hand_made(augment: Callable) -> Callable:
+  """t(x) and t'(x), both from the same recipe: ordinary pre-training."""
+
+  def views(frozen, batch, key):
+    del frozen
+    x = batch["x_p"]
+    return tuple(augment_batch(augment, example_keys(key, name, len(x)), x)
+                 for name in ("view_1", "view_2"))
+  return views
+
+
+def with_second_view(augment: Callable, second: Callable) -> Callable:
+  """t(x) and t'(second(x)), sides swapped at random for each image.
+
+  NOTE(paper): (15) writes ℓ(F(x), F(G_A(x, z))), and that G_A is an
+  "additional augmentation". We read: beside the hand-made ones, on one side;
+  which side is drawn anew for each image, so that f_q sees both kinds.
+
+  Args:
+    augment: the hand-made recipe, for one image.
+    second: `(frozen, images [b, H, W, C], key) -> images`, the augmentation
+      that is added: G_A, or the true implicit one.
+  """
+  plain = hand_made(augment)
+
+  def views(frozen, batch, key):
+    x = batch["x_p"]
+    added = dict(batch, x_p=second(frozen, x, key))
+    t_x, _ = plain(frozen, batch, key)
+    _, t_added = plain(frozen, added, key)
+    keys = example_keys(key, "swap", len(x))
+    swap = jax.vmap(jax.random.bernoulli)(keys)[:, None, None, None]
+    return jnp.where(swap, t_added, t_x), jnp.where(swap, t_x, t_added)
+  return views
+
+
+def learned_second(augmenter, latent_dim: int, from_bank: bool) -> Callable:
+  """x -> G_A(x, z) with z uniform from the bank Z̃, or from the prior."""
+
+  def second(frozen, x, key):
+    bank = frozen["bank"] if from_bank else None
+    z = draw_latents(example_keys(key, "latent", len(x)), bank, latent_dim)
+    return augmenter.apply(frozen["augmenter"], x, z)
+  return second
+
+
+def true_second(augment: Callable) -> Callable:
+  """x -> the implicit augmentation itself, drawn afresh: the oracle."""
+
+  def second(frozen, x, key):
+    del frozen
+    return augment_batch(augment, example_keys(key, "oracle", len(x)), x)
+  return second

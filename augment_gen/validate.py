@@ -1,0 +1,166 @@
+"""All that can be wrong with a config, found before anything is compiled."""
+
+from collections.abc import Iterator
+import math
+
+from augment_gen.augment import recipes
+from augment_gen.config import Config, OptimizerConfig, names
+from augment_gen.data.task import Task, check_data
+
+STAGES = ("pretrain", "generator", "retrain", "evaluate")
+ARMS = ("generator", "control", "oracle")
+PROTOCOLS = ("l2", "moco", "knn")
+
+
+def problems(config: Config, devices: int) -> list[str]:
+  """Every problem of a config, one readable line each; empty if it is sound."""
+  return [*_choices(config), *_durations(config), *_batches(config, devices),
+          *_ranges(config), *_optimizers(config), *check_data(config.data)]
+
+
+def size_problems(config: Config, task: Task) -> list[str]:
+  """Problems that show once the data are loaded."""
+  found = []
+  x_p, x_f = len(task.pretrain), len(task.finetune)
+  if config.pretrain.with_finetune:
+    x_p += x_f
+  for field, batch, size, name in (
+      ("pretrain.batch_size", config.pretrain.batch_size, x_p, "pretrain"),
+      ("generator.batch_size", config.generator.batch_size,
+       min(len(task.pretrain), x_f), "pretrain or data.finetune"),
+      ("retrain.batch_size", config.retrain.batch_size, len(task.pretrain),
+       "pretrain")):
+    if batch > size:
+      found.append(
+          f"config.{field}={batch} is more than the {size} images of "
+          f"data.{name}: use a smaller batch or more images")
+  if config.retrain.arms and "oracle" in names(config.retrain.arms):
+    if config.data.implicit == "none":
+      found.append(
+          "config.retrain.arms=oracle needs the true augmentation, which is "
+          "not known for data that come augmented (config.data.implicit=none)")
+  return found
+
+
+def _choices(config: Config) -> Iterator[str]:
+  one_of = {
+      "encoder.name": ("resnet18", "resnet34", "resnet50"),
+      "encoder.stem": ("imagenet", "small"),
+      "encoder.dtype": ("float32", "bfloat16"),
+      "generator.networks": ("perceptron", "unet"),
+      "generator.output": ("image", "edit"),
+      "generator.l1_reduction": ("sum", "mean"),
+      "pretrain.recipe": recipes.NAMES,
+      "retrain.recipe": recipes.NAMES,
+      "retrain.latents": ("bank", "prior"),
+  }
+  for field, choices in one_of.items():
+    value = _get(config, field)
+    if value not in choices:
+      yield (f"config.{field}={value!r} is unknown; choose one of: "
+             f"{', '.join(choices)}")
+  for field, choices in (("stages", STAGES), ("retrain.arms", ARMS),
+                         ("evaluate.protocols", PROTOCOLS)):
+    chosen = names(_get(config, field))
+    for value in chosen:
+      if value not in choices:
+        yield (f"config.{field} names {value!r}, which is unknown; choose "
+               f"from: {', '.join(choices)}")
+    if not chosen:
+      yield f"config.{field} is empty; choose from: {', '.join(choices)}"
+
+
+def _durations(config: Config) -> Iterator[str]:
+  for stage in ("pretrain", "generator", "retrain"):
+    epochs, steps = _get(config, f"{stage}.epochs"), _get(config, f"{stage}.steps")
+    if (epochs > 0) == (steps > 0):
+      yield (f"config.{stage}: give either epochs or steps (the other 0), "
+             f"not epochs={epochs} and steps={steps}")
+
+
+def _batches(config: Config, devices: int) -> Iterator[str]:
+  groups, queue = config.moco.bn_groups, config.moco.queue
+  for field in ("pretrain.batch_size", "generator.batch_size",
+                "retrain.batch_size", "evaluate.batch_size"):
+    batch = _get(config, field)
+    if batch < 1:
+      yield f"config.{field}={batch} must be at least 1"
+      continue
+    if batch % devices:
+      yield (f"config.{field}={batch} is not divisible by the {devices} "
+             "devices: use a multiple")
+    if field in ("pretrain.batch_size", "retrain.batch_size"):
+      if queue % batch or queue < batch:
+        yield (f"config.moco.queue={queue} is not a multiple of "
+               f"config.{field}={batch}: change one of them")
+      if groups >= 1 and (batch % groups or batch // groups < 2):
+        yield (f"config.moco.bn_groups={groups} must divide config.{field}="
+               f"{batch} into groups of at least 2 images")
+  if groups < 1 or groups % devices:
+    yield (f"config.moco.bn_groups={groups} must be a multiple of the {devices} "
+           "devices: each device normalises whole groups")
+
+
+def _ranges(config: Config) -> Iterator[str]:
+  positive = (
+      "data.image_size", "encoder.width", "moco.dim", "moco.temperature",
+      "generator.hidden", "generator.unet_width", "generator.unet_depth",
+      "generator.latent.dim", "generator.latent.scale",
+      "generator.discriminator.hidden", "evaluate.knn_k",
+      "evaluate.knn_temperature", "evaluate.l2_iterations",
+      "evaluate.moco_epochs", "evaluate.moco_batch_size", "evaluate.moco_lr",
+      "log.every_steps", "log.checkpoint_every_steps", "log.keep_checkpoints",
+      "log.figure_images", "data.max_resident_gib")
+  for field in positive:
+    if not _get(config, field) > 0:
+      yield f"config.{field}={_get(config, field)} must be more than 0"
+  for field in ("generator.layers", "generator.discriminator.layers"):
+    if _get(config, field) < 2:
+      yield f"config.{field}={_get(config, field)} must be at least 2"
+  for field in ("generator.cycle_weight", "generator.latent_weight",
+                "log.online_every_epochs"):
+    if _get(config, field) < 0:
+      yield f"config.{field}={_get(config, field)} must not be negative"
+  if not 0.0 <= config.moco.momentum <= 1.0:
+    yield f"config.moco.momentum={config.moco.momentum} must lie in [0, 1]"
+  if not 0.0 < config.evaluate.l2_holdout < 1.0:
+    yield (f"config.evaluate.l2_holdout={config.evaluate.l2_holdout} must lie "
+           "between 0 and 1")
+  if not config.evaluate.l2_strengths or min(config.evaluate.l2_strengths) <= 0:
+    yield "config.evaluate.l2_strengths must be one or more positive numbers"
+  if config.data.channels not in (1, 3):
+    yield f"config.data.channels={config.data.channels} must be 1 or 3"
+  for field in ("data.mean", "data.std"):
+    if len(_get(config, field)) not in (1, config.data.channels):
+      yield (f"config.{field} must hold one number, or one for each of the "
+             f"{config.data.channels} channels")
+  if min(config.data.std, default=0.0) <= 0:
+    yield "config.data.std must be positive"
+  dim = config.generator.latent.dim
+  if config.generator.networks == "unet" and math.isqrt(max(dim, 0)) ** 2 != dim:
+    yield (f"config.generator.latent.dim={dim} must be a square number for "
+           "U-Nets, where z is a map: 1, 4, 16, 49, …")
+
+
+def _optimizers(config: Config) -> Iterator[str]:
+  for stage in ("pretrain", "generator", "retrain"):
+    optimizer: OptimizerConfig = _get(config, f"{stage}.optimizer")
+    field = f"config.{stage}.optimizer"
+    if optimizer.name not in ("sgd", "adam"):
+      yield f"{field}.name={optimizer.name!r} is unknown; choose sgd or adam"
+    if optimizer.schedule not in ("cosine", "cosine_per_epoch", "constant"):
+      yield (f"{field}.schedule={optimizer.schedule!r} is unknown; choose "
+             "cosine, cosine_per_epoch or constant")
+    if not optimizer.lr > 0:
+      yield f"{field}.lr={optimizer.lr} must be more than 0"
+    if not 0.0 <= optimizer.momentum < 1.0:
+      yield f"{field}.momentum={optimizer.momentum} must lie in [0, 1)"
+    if optimizer.weight_decay < 0:
+      yield f"{field}.weight_decay={optimizer.weight_decay} must not be negative"
+
+
+def _get(config: Config, field: str):
+  value = config
+  for name in field.split("."):
+    value = getattr(value, name)
+  return value

@@ -1,0 +1,30 @@
+"""Test set-up: eight fake CPU devices, strict shapes, light compilation."""
+
+import os
+
+# Before JAX starts: the several-devices tests need devices to map over.
+os.environ["XLA_FLAGS"] = (
+    os.environ.get("XLA_FLAGS", "") +
+    " --xla_force_host_platform_device_count=8").strip()
+os.environ["JAX_PLATFORMS"] = "cpu"
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+
+import augment_gen  # noqa: E402,F401  (adds its own XLA flag)
+import jax  # noqa: E402
+import pytest  # noqa: E402
+
+jax.config.update("jax_numpy_rank_promotion", "raise")
+
+
+def pytest_addoption(parser):
+  parser.addoption("--runslow", action="store_true",
+                   help="also run the tests marked slow")
+
+
+def pytest_collection_modifyitems(config, items):
+  if config.getoption("--runslow"):
+    return
+  skip = pytest.mark.skip(reason="needs --runslow")
+  for item in items:
+    if "slow" in item.keywords:
+      item.add_marker(skip)

@@ -1,0 +1,156 @@
+"""Commands and configs: what is accepted, and how mistakes are told."""
+
+import dataclasses
+import pathlib
+
+import pytest
+
+from augment_gen import command_line, config as config_lib, validate
+from augment_gen.errors import UserError
+from augment_gen.main import main
+
+ROOT = pathlib.Path(__file__).parent.parent
+QUICKSTART = f"--config={ROOT}/configs/quickstart.py"
+
+
+def parse(*args):
+  return command_line.parse(["main.py", *args])
+
+
+def test_overrides_reach_the_typed_config():
+  options = parse(f"{QUICKSTART}:runlocal", "--workdir=/nowhere/run",
+                  "--config.seed=3", "--config.pretrain.optimizer.lr=0.5",
+                  "--config.evaluate.l2_strengths=(1.0,2.0)",
+                  "--config.data.tests=a=folder:/x,b=folder:/y")
+  assert options.config.seed == 3
+  assert options.config.pretrain.optimizer.lr == 0.5
+  assert options.config.evaluate.l2_strengths == (1.0, 2.0)
+  assert options.config.data.tests == "a=folder:/x,b=folder:/y"
+  assert options.config_values["pretrain"]["optimizer"]["lr"] == 0.5
+
+
+def test_the_recorded_command_is_the_same_for_every_folder():
+  a = parse(QUICKSTART, "--workdir=/a/b", "--config.seed=3").command
+  b = parse(QUICKSTART, "--config.seed=3", "--workdir", "/c").command
+  assert a == b
+  assert a.endswith("--config.seed=3 --workdir=DIR")
+
+
+def test_all_misspelt_fields_are_listed_at_once_with_suggestions():
+  with pytest.raises(UserError) as error:
+    parse(QUICKSTART, "--workdir=/x", "--config.mocco.queue=4",
+          "--config.data.image_sise=3", "--config.zzz=1")
+  problems = error.value.problems
+  assert len(problems) == 3
+  assert "did you mean config.moco.queue?" in problems[0]
+  assert "did you mean config.data.image_size?" in problems[1]
+  assert "config.zzz is no field" in problems[2]
+
+
+@pytest.mark.parametrize("args,words", [
+    ([], "--config is missing"),
+    ([QUICKSTART], "--workdir is missing"),
+    (["--config=/nowhere/c.py", "--workdir=/x"], "there is no file"),
+    ([QUICKSTART + ":fast", "--workdir=/x"], "variant 'fast' is unknown"),
+    ([QUICKSTART, "--workdir=/x", "--config.seed=abc"], "seed"),
+    ([QUICKSTART, "--workdir=/x", "--wrkdir=/y"], "wrkdir"),
+    ([QUICKSTART, "--workdir=/x", "stray"], "not understood: stray"),
+])
+def test_mistakes_end_in_one_line_and_status_2(args, words, capsys):
+  assert main(["main.py", *args]) == 2
+  err = capsys.readouterr().err
+  assert words in err and "Traceback" not in err
+  assert len(err.strip().splitlines()) == 1
+
+
+def test_a_config_with_a_syntax_error_is_told_in_words(tmp_path, capsys):
+  path = tmp_path / "c.py"
+  path.write_text("def get_config(:\n")
+  assert main(["main.py", f"--config={path}", "--workdir=/x"]) == 2
+  assert "SyntaxError" in capsys.readouterr().err
+
+
+def quickstart():
+  return parse(QUICKSTART, "--workdir=/x").config
+
+
+def problems(devices=1, **changes):
+  """Problems of the quickstart with `section__field=value` changed."""
+  config = quickstart()
+  for name, value in changes.items():
+    *sections, field = name.split("__")
+    config = _replace(config, sections, field, value)
+  return validate.problems(config, devices)
+
+
+def _replace(node, sections, field, value):
+  if not sections:
+    return dataclasses.replace(node, **{field: value})
+  child = _replace(getattr(node, sections[0]), sections[1:], field, value)
+  return dataclasses.replace(node, **{sections[0]: child})
+
+
+@pytest.mark.parametrize("change,words", [
+    ({"pretrain__batch_size": 100}, "config.moco.queue=4096 is not a multiple"),
+    ({"moco__queue": 1000}, "is not a multiple of config.pretrain.batch_size"),
+    ({"moco__bn_groups": 3}, "must divide config.pretrain.batch_size"),
+    ({"encoder__name": "resnet99"}, "choose one of: resnet18"),
+    ({"encoder__stem": "tiny"}, "imagenet, small"),
+    ({"generator__networks": "gan"}, "perceptron, unet"),
+    ({"pretrain__recipe": "spicy"}, "moco_v2"),
+    ({"stages": "pretrain,evalute"}, "'evalute'"),
+    ({"retrain__arms": ""}, "config.retrain.arms is empty"),
+    ({"evaluate__protocols": "svm"}, "'svm'"),
+    ({"pretrain__steps": 10}, "give either epochs or steps"),
+    ({"generator__steps": 0}, "give either epochs or steps"),
+    ({"moco__temperature": 0.0}, "must be more than 0"),
+    ({"moco__momentum": 1.5}, "must lie in [0, 1]"),
+    ({"data__channels": 4}, "must be 1 or 3"),
+    ({"data__mean": (0.1, 0.2)}, "config.data.mean must hold one number"),
+    ({"data__std": (0.0,)}, "must be positive"),
+    ({"generator__networks": "unet", "generator__latent__dim": 10},
+     "must be a square number"),
+    ({"generator__layers": 1}, "must be at least 2"),
+    ({"evaluate__l2_holdout": 1.0}, "must lie between 0 and 1"),
+    ({"evaluate__l2_strengths": ()}, "one or more positive numbers"),
+    ({"retrain__optimizer__name": "lion"}, "choose sgd or adam"),
+    ({"generator__optimizer__schedule": "warm"}, "cosine_per_epoch"),
+    ({"generator__optimizer__lr": 0.0}, "must be more than 0"),
+    ({"data__implicit": "snow"}, "snow"),
+    ({"data__pretrain": "folder:/nowhere/photos"}, "/nowhere/photos"),
+    ({"data__on_bad_image": "ignore"}, "on_bad_image"),
+])
+def test_each_problem_is_found_and_named(change, words):
+  found = problems(**change)
+  assert any(words in line for line in found), found
+
+
+def test_the_quickstart_has_no_problem():
+  assert problems() == []
+
+
+def test_devices_must_divide_the_batch_and_the_groups():
+  found = problems(devices=3)
+  assert any("is not divisible by the 3 devices" in line for line in found)
+  assert any("must be a multiple of the 3 devices" in line for line in found)
+
+
+def test_all_problems_are_listed_at_once():
+  found = problems(moco__temperature=0.0, encoder__name="x", stages="y",
+                   data__implicit="snow")
+  assert len(found) == 4
+
+
+def test_typed_names_missing_and_unknown_fields():
+  config = config_lib.default_config().unlock()
+  del config.moco.queue
+  config.data.colour = "red"
+  with pytest.raises(UserError) as error:
+    config_lib.typed(config)
+  assert set(error.value.problems) == {
+      "config.data.colour is unknown", "config.moco.queue is missing"}
+
+
+def test_configs_are_locked():
+  with pytest.raises(AttributeError):
+    config_lib.default_config().moco.queu = 3

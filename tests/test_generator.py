@@ -1,0 +1,190 @@
+"""Algorithm 1: who is moved by what, and by how much."""
+
+from flax import linen as nn
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+import pytest
+
+from augment_gen import parallel
+from augment_gen.augment.learned import draw_latents
+from augment_gen.config import GeneratorConfig, LatentConfig
+from augment_gen.models.heads import Discriminator
+from augment_gen.models.perceptron import (
+    PerceptronAugmenter, PerceptronEliminator)
+from augment_gen.random import example_keys
+from augment_gen.steps import generator
+
+SHAPE = (3, 3, 1)
+CONFIG = GeneratorConfig(cycle_weight=0.3, latent_weight=2.0,
+                         l1_reduction="sum", latent=LatentConfig(dim=4))
+PLAYERS = ("augmenter", "eliminator", "disc_f", "disc_p")
+
+
+class Encoder(nn.Module):
+  """F, small and curved."""
+
+  @nn.compact
+  def __call__(self, x, *, train):
+    assert not train
+    return nn.tanh(nn.Dense(5)(x.reshape(len(x), -1))), {}
+
+
+def networks():
+  return generator.Networks(
+      encoder=Encoder(),
+      augmenter=PerceptronAugmenter(
+          image_shape=SHAPE, hidden=7, layers=3, latent_scale=2.0,
+          output="edit"),
+      eliminator=PerceptronEliminator(
+          image_shape=SHAPE, latent_dim=4, hidden=7, layers=3, output="edit"),
+      discriminator=Discriminator(hidden=6, layers=2))
+
+
+def setting(lr=0.1, standardise=True, n=8):
+  nets = networks()
+  txs = dict.fromkeys(PLAYERS, optax.sgd(lr))
+  rng = np.random.default_rng(0)
+  images = {name: rng.random((n, *SHAPE)).astype(np.float32)
+            for name in ("x_p", "x_f")}
+  variables = nets.encoder.init(jax.random.key(5), images["x_p"], train=False)
+  embeddings = {name: nets.encoder.apply(variables, x, train=False)[0]
+                for name, x in images.items()}
+  frozen = {"encoder": generator.freeze_encoder(
+      variables, embeddings, standardise), "images": images}
+  state = generator.init(nets, txs, CONFIG, SHAPE, 5, jax.random.key(0))
+  return nets, txs, frozen, state
+
+
+def fetch(frozen, place):
+  return {name: frozen["images"][name][i] for name, i in place.items()
+          } | {"index": place}
+
+
+def run_step(nets, txs, frozen, state, devices=1, n=8, steps=1):
+  mesh = parallel.make_mesh(jax.devices()[:devices])
+  step = parallel.map_step(
+      generator.make_step(nets, txs, CONFIG), mesh, fetch)
+  order = np.arange(n, dtype=np.int32)
+  place = parallel.shard({"x_p": order, "x_f": order[::-1].copy()}, mesh)
+  state, frozen = parallel.replicate((state, frozen), mesh)
+  for _ in range(steps):
+    state, metrics = step(state, frozen, place, jax.random.key(7))
+  return jax.device_get((state, metrics))
+
+
+def written_out_losses(nets, frozen, params, n=8):
+  """(7) and (10) straight from the paper, all players' parameters free."""
+  enc = frozen["encoder"]
+  x_p = jnp.asarray(frozen["images"]["x_p"])
+  x_f = jnp.asarray(frozen["images"]["x_f"][::-1].copy())
+  key = jax.random.fold_in(jax.random.key(7), 0)
+  z = draw_latents(example_keys(key, "latent", n), None, 4)
+
+  def big_f(x):
+    y = nets.encoder.apply(enc.variables, x, train=False)[0]
+    both = jnp.concatenate([enc.embeddings["x_p"], enc.embeddings["x_f"]])
+    return (y - both.mean(0)[None]) / (both.std(0)[None] + 1e-6)
+
+  g_a = lambda x, z: nets.augmenter.apply({"params": params["augmenter"]}, x, z)
+  g_e = lambda x: nets.eliminator.apply({"params": params["eliminator"]}, x)[0]
+  g_l = lambda x: nets.eliminator.apply({"params": params["eliminator"]}, x)[1]
+  sigmoid = lambda a: 1 / (1 + jnp.exp(-a))
+  d = lambda who, y: sigmoid(nets.discriminator.apply(
+      {"params": params[who]}, y))
+  log, mean = jnp.log, jnp.mean
+  l1 = lambda a: mean(jnp.abs(a).reshape(n, -1).sum(1))
+
+  loss_d = (mean(-log(d("disc_f", big_f(x_f))))
+            + mean(-log(1 - d("disc_f", big_f(g_a(x_p, z)))))
+            + mean(-log(d("disc_p", big_f(x_p))))
+            + mean(-log(1 - d("disc_p", big_f(g_e(x_f))))))
+  loss_r = (l1(g_a(g_e(x_f), g_l(x_f)) - x_f)
+            + l1(g_e(g_a(x_p, z)) - x_p)
+            + CONFIG.latent_weight * l1(g_l(g_a(x_p, z)) - z))
+  loss_g = (mean(-log(d("disc_f", big_f(g_a(x_p, z)))))
+            + mean(-log(d("disc_p", big_f(g_e(x_f)))))
+            + CONFIG.cycle_weight * loss_r)
+  return loss_d, loss_g
+
+
+def test_each_player_receives_the_gradient_of_its_own_loss_and_no_other():
+  """With SGD, (before − after) / lr is the gradient that was used."""
+  lr = 0.1
+  nets, txs, frozen, state = setting(lr)
+  before = {name: jax.device_get(getattr(state, name).params)
+            for name in PLAYERS}
+  losses = lambda params: written_out_losses(nets, frozen, params)
+  of_d = jax.jit(jax.grad(lambda p: losses(p)[0]))(before)
+  of_g = jax.jit(jax.grad(lambda p: losses(p)[1]))(before)
+  # The test means something only if the other loss would move the player too.
+  for other, names in ((of_g, ("disc_f", "disc_p")),
+                       (of_d, ("augmenter", "eliminator"))):
+    for name in names:
+      assert max(np.abs(g).max() for g in jax.tree.leaves(other[name])) > 1e-4
+
+  after, metrics = run_step(nets, txs, frozen, state)
+  for name in PLAYERS:
+    own = of_d[name] if name.startswith("disc") else of_g[name]
+    used = jax.tree.map(lambda a, b: (a - b) / lr, before[name],
+                        getattr(after, name).params)
+    jax.tree.map(lambda u, o: np.testing.assert_allclose(
+        u, o, rtol=1e-3, atol=1e-5), used, own)
+    assert all(np.any(np.asarray(g) != 0) for g in jax.tree.leaves(own)), name
+  loss_d, loss_g = losses(before)
+  np.testing.assert_allclose(metrics["generator/loss"], loss_g, rtol=1e-5)
+  np.testing.assert_allclose(
+      metrics["discriminator/loss_f"] + metrics["discriminator/loss_p"],
+      loss_d, rtol=1e-5)
+
+
+def test_updates_are_simultaneous():
+  """With D moved first, G's gradient would be another one."""
+  nets, txs, frozen, state = setting(lr=0.5)
+  before = {name: jax.device_get(getattr(state, name).params)
+            for name in PLAYERS}
+  after, _ = run_step(nets, txs, frozen, state)
+  d_first = dict(before, disc_f=after.disc_f.params, disc_p=after.disc_p.params)
+  late = jax.jit(jax.grad(
+      lambda p: written_out_losses(nets, frozen, p)[1]))(d_first)
+  used = jax.tree.map(lambda a, b: (a - b) / 0.5, before["augmenter"],
+                      after.augmenter.params)
+  gaps = jax.tree.map(lambda u, o: np.abs(u - np.asarray(o)).max(), used,
+                      late["augmenter"])
+  assert max(jax.tree.leaves(gaps)) > 1e-4
+
+
+def test_the_encoder_is_untouched():
+  nets, txs, frozen, state = setting()
+  before = jax.device_get(frozen["encoder"].variables)
+  run_step(nets, txs, frozen, state, steps=3)
+  jax.tree.map(np.testing.assert_array_equal, before,
+               jax.device_get(frozen["encoder"].variables))
+
+
+def test_what_g_a_puts_out_depends_on_the_latent():
+  nets, _, frozen, state = setting()
+  x = jnp.asarray(frozen["images"]["x_p"])
+  apply = lambda z: nets.augmenter.apply({"params": state.augmenter.params},
+                                         x, z)
+  assert np.abs(apply(jnp.zeros((8, 4))) - apply(jnp.ones((8, 4)))).max() > 1e-4
+
+
+@pytest.mark.parametrize("devices", [8])
+def test_devices_agree_with_one(devices):
+  results = [run_step(*setting(), devices=n, steps=3) for n in (1, devices)]
+  for a, b in zip(*(jax.tree.leaves(r) for r in results)):
+    np.testing.assert_allclose(a, b, rtol=5e-4, atol=2e-5)
+
+
+def test_standardise_brings_embeddings_to_mean_0_and_variance_1():
+  _, _, frozen, _ = setting()
+  encoder = frozen["encoder"]
+  both = np.concatenate([np.asarray(v) for v in encoder.embeddings.values()])
+  seen = (both - np.asarray(encoder.shift)) * np.asarray(encoder.scale)
+  np.testing.assert_allclose(seen.mean(0), 0, atol=1e-4)
+  np.testing.assert_allclose(seen.std(0), 1, atol=1e-3)
+  _, _, frozen, _ = setting(standardise=False)
+  np.testing.assert_array_equal(frozen["encoder"].scale, 1.0)
+  np.testing.assert_array_equal(frozen["encoder"].shift, 0.0)

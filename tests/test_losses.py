@@ -1,0 +1,106 @@
+"""Losses against slow references written straight from the equations."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from augment_gen.losses import adversarial, cycle
+from augment_gen.losses.infonce import infonce
+
+
+def unit(rng, *shape):
+  x = rng.standard_normal(shape)
+  return (x / np.linalg.norm(x, axis=-1, keepdims=True)).astype(np.float32)
+
+
+def slow_infonce(q, k_pos, k_neg, tau):
+  """Equation (2), term by term."""
+  losses = []
+  for i in range(len(q)):
+    positive = np.exp(np.dot(q[i], k_pos[i]) / tau)
+    negatives = sum(np.exp(np.dot(q[i], k) / tau) for k in k_neg)
+    losses.append(-np.log(positive / (positive + negatives)))
+  return np.array(losses)
+
+
+@pytest.mark.parametrize("batch,queue,tau", [(1, 1, 1.0), (3, 7, 0.2),
+                                             (8, 32, 0.07)])
+def test_infonce_is_equation_2(batch, queue, tau):
+  rng = np.random.default_rng(0)
+  q, k_pos, k_neg = (unit(rng, n, 5).astype(np.float64)
+                     for n in (batch, batch, queue))
+  losses, logits = infonce(*(jnp.asarray(a, jnp.float32)
+                             for a in (q, k_pos, k_neg)), tau)
+  np.testing.assert_allclose(
+      losses, slow_infonce(q, k_pos, k_neg, tau), rtol=2e-5, atol=1e-5)
+  assert logits.shape == (batch, 1 + queue)
+  np.testing.assert_allclose(
+      logits[:, 0], np.sum(q * k_pos, 1) / tau, rtol=1e-5, atol=1e-5)
+
+
+def test_infonce_of_equal_similarities_is_the_log_of_their_number():
+  same = jnp.ones((4, 1))
+  losses, _ = infonce(same, same, jnp.ones((31, 1)), 0.2)
+  np.testing.assert_allclose(losses, np.log(32), rtol=1e-6)
+
+
+def test_infonce_survives_small_temperatures():
+  """exp(1/τ) alone would overflow float32."""
+  rng = np.random.default_rng(1)
+  q, k = unit(rng, 4, 8), unit(rng, 6, 8)
+  losses, _ = infonce(jnp.asarray(q), jnp.asarray(-q), jnp.asarray(k), 1e-3)
+  assert np.all(np.isfinite(losses)) and np.all(losses > 100)
+  grad = jax.grad(lambda a: infonce(a, -a, jnp.asarray(k), 1e-3)[0].sum())(
+      jnp.asarray(q))
+  assert np.all(np.isfinite(grad))
+
+
+def test_adversarial_losses_are_equations_8_9_11_12():
+  rng = np.random.default_rng(2)
+  real, fake = rng.standard_normal((2, 9)) * 3
+  d = lambda logit: 1 / (1 + np.exp(-logit))
+  np.testing.assert_allclose(
+      adversarial.discriminator_loss(jnp.asarray(real), jnp.asarray(fake)),
+      np.mean(-np.log(d(real)) - np.log(1 - d(fake))), rtol=1e-5)
+  np.testing.assert_allclose(
+      adversarial.generator_loss(jnp.asarray(fake)),
+      np.mean(-np.log(d(fake))), rtol=1e-5)
+
+
+def test_adversarial_losses_do_not_saturate():
+  """The naive −log sigmoid(−200) is infinite, its gradient NaN."""
+  far = jnp.asarray([-200.0])
+  value, grad = jax.value_and_grad(
+      lambda a: adversarial.generator_loss(a))(far)
+  np.testing.assert_allclose(value, 200.0)
+  np.testing.assert_allclose(grad, [-1.0])
+  np.testing.assert_allclose(
+      adversarial.discriminator_loss(far, -far), 400.0)
+
+
+@pytest.mark.parametrize("reduction", ["sum", "mean"])
+def test_cycle_loss_is_equation_13(reduction):
+  rng = np.random.default_rng(3)
+  images = rng.random((4, 3, 5, 5, 1)).astype(np.float32)
+  z, z_cycle = rng.random((2, 3, 6)).astype(np.float32)
+  x_f, x_f_cycle, x_p, x_p_cycle = images
+
+  def norm(a, b):
+    values = []
+    for i in range(len(a)):
+      terms = [abs(u - v) for u, v in zip(a[i].ravel(), b[i].ravel())]
+      values.append(sum(terms) / (len(terms) if reduction == "mean" else 1))
+    return sum(values) / len(values)
+
+  loss, terms = cycle.cycle_loss(
+      x_f=jnp.asarray(x_f), x_f_cycle=jnp.asarray(x_f_cycle),
+      x_p=jnp.asarray(x_p), x_p_cycle=jnp.asarray(x_p_cycle),
+      z=jnp.asarray(z), z_cycle=jnp.asarray(z_cycle), reduction=reduction,
+      latent_weight=8.0)
+  expected = [norm(x_f_cycle, x_f), norm(x_p_cycle, x_p), norm(z_cycle, z)]
+  np.testing.assert_allclose(
+      [terms["cycle_f"], terms["cycle_p"], terms["cycle_z"]], expected,
+      rtol=1e-5)
+  np.testing.assert_allclose(
+      loss, expected[0] + expected[1] + 8.0 * expected[2], rtol=1e-5)
