@@ -1,0 +1,151 @@
+"""What every image source delivers, and what a source is."""
+
+import abc
+from collections.abc import Sequence
+import dataclasses
+import hashlib
+
+import numpy as np
+
+from augment_gen import errors
+
+
+def fingerprint_arrays(images: np.ndarray, labels: np.ndarray | None) -> str:
+  """Short hash of the values, shapes and dtypes of a set's arrays."""
+  digest = hashlib.sha256()
+  for array in (images, labels):
+    if array is None:
+      digest.update(b"none")
+      continue
+    digest.update(f"{array.dtype}{array.shape}".encode())
+    digest.update(np.ascontiguousarray(array).data)
+  return digest.hexdigest()[:16]
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class ImageSet:
+  """Images in memory, with labels or without.
+
+  Attributes:
+    name: what messages call it, as a rule its spec.
+    images: uint8 [N, H, W, C].
+    labels: int32 [N] in [0, num_classes), or None.
+    class_names: one name per class; empty without labels.
+    fingerprint: of images and labels; computed here where left empty.
+    skipped: images that were left out because they could not be read.
+
+  Raises:
+    UserError: a label lies outside the classes.
+  """
+  name: str
+  images: np.ndarray
+  labels: np.ndarray | None
+  class_names: tuple[str, ...]
+  fingerprint: str = ""
+  skipped: int = 0
+
+  def __post_init__(self):
+    if self.images.dtype != np.uint8 or self.images.ndim != 4:
+      raise ValueError(
+          f"'{self.name}': images are {self.images.dtype} "
+          f"{self.images.shape}, not uint8 [N, H, W, C]")
+    if self.labels is not None:
+      self._check_labels()
+    if not self.fingerprint:
+      object.__setattr__(
+          self, "fingerprint", fingerprint_arrays(self.images, self.labels))
+
+  def _check_labels(self):
+    if len(self.labels) != len(self.images):
+      raise errors.UserError(
+          f"'{self.name}' has {len(self.images)} images but "
+          f"{len(self.labels)} labels")
+    wrong = (self.labels < 0) | (self.labels >= self.num_classes)
+    if wrong.any():
+      first = int(np.argmax(wrong))
+      raise errors.UserError(
+          f"'{self.name}' has {self.num_classes} classes, but {wrong.sum()} "
+          f"labels outside 0..{self.num_classes - 1} (the first: "
+          f"{self.labels[first]} of image {first}): correct the labels or the "
+          "list of classes")
+
+  def __len__(self) -> int:
+    return len(self.images)
+
+  @property
+  def num_classes(self) -> int:
+    return len(self.class_names)
+
+  def select(self, indices: np.ndarray, name: str | None = None) -> "ImageSet":
+    """The images at `indices` (int [M]), with the same classes."""
+    labels = None if self.labels is None else self.labels[indices]
+    return ImageSet(name or self.name, self.images[indices], labels,
+                    self.class_names)
+
+
+@dataclasses.dataclass(frozen=True)
+class Request:
+  """What a source is asked to deliver.
+
+  Attributes:
+    name: becomes `ImageSet.name`.
+    image_size: side of the square images, in pixels.
+    channels: 1 (grey) or 3 (RGB).
+    on_bad_image: "error", or "skip" images that cannot be read.
+  """
+  name: str
+  image_size: int
+  channels: int
+  on_bad_image: str = "error"
+
+
+@dataclasses.dataclass(frozen=True)
+class Source(abc.ABC):
+  """A spec, parsed. The fields a subclass adds are the options of its kind.
+
+  Attributes:
+    address: what stands between "KIND:" and "?".
+    root: the user's data folder, or "".
+  """
+  address: str
+  root: str
+
+  @abc.abstractmethod
+  def problems(self) -> list[str]:
+    """Everything wrong that can be known without reading the images."""
+
+  @abc.abstractmethod
+  def count(self) -> int | None:
+    """Number of images if that is cheap to know; call if no problems."""
+
+  @abc.abstractmethod
+  def load(self, request: Request) -> ImageSet:
+    """Reads the set.
+
+    Raises:
+      UserError: the data are missing, damaged or not what was asked for.
+    """
+
+
+def encode_labels(
+    values: np.ndarray, class_names: Sequence[str] | None,
+) -> tuple[np.ndarray, tuple[str, ...]]:
+  """Labels as they were stored -> (int32 [N], class names).
+
+  Whole numbers stay as they are, named by `class_names` or by their digits.
+  Other values (strings) become their place in `class_names`, or in sorted
+  order where no names are given; those not among the names become -1.
+  """
+  values = np.asarray(values).reshape(-1)
+  if np.issubdtype(values.dtype, np.integer):
+    if class_names is None:
+      classes = int(values.max()) + 1 if values.size else 0
+      class_names = [str(i) for i in range(classes)]
+    # What int32 cannot hold must not wrap around into the range of classes.
+    labels = np.clip(values.astype(np.int64), -1, 2**31 - 1).astype(np.int32)
+    return labels, tuple(str(name) for name in class_names)
+  text = values.astype(str)
+  names = np.unique(text) if class_names is None else np.asarray(class_names)
+  place = {str(name): i for i, name in enumerate(names)}
+  labels = np.array([place.get(str(t), -1) for t in text], np.int32)
+  return labels, tuple(str(name) for name in names)

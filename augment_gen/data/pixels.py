@@ -1,0 +1,81 @@
+"""Arrays of images brought to one size and one number of channels."""
+
+from collections.abc import Iterator
+
+import numpy as np
+
+from augment_gen import errors
+
+_CHUNK_BYTES = 2**25  # of uint8 input; float32 intermediates are 4 times this
+_GREY = np.array([0.299, 0.587, 0.114], np.float32)  # ITU-R 601-2, as Pillow
+
+
+def resize_weights(source: int, target: int) -> np.ndarray:
+  """float32 [target, source]: an antialiased triangle filter, rows sum to 1.
+
+  The filter of Pillow's BILINEAR and of jax.image.resize: when shrinking, its
+  support grows with the scale, so that every source pixel counts.
+  """
+  scale = source / target
+  support = max(scale, 1.0)
+  centre = (np.arange(target)[:, None] + 0.5) * scale
+  distance = np.abs(np.arange(source) + 0.5 - centre) / support
+  weights = np.maximum(0.0, 1.0 - distance)
+  return (weights / weights.sum(1, keepdims=True)).astype(np.float32)
+
+
+def chunks(count: int, bytes_each: int) -> Iterator[slice]:
+  """Slices of [0, count) that hold a moderate number of bytes each."""
+  step = max(1, _CHUNK_BYTES // max(1, bytes_each))
+  for start in range(0, count, step):
+    yield slice(start, min(start + step, count))
+
+
+def resize_images(images: np.ndarray, size: int) -> np.ndarray:
+  """uint8 [N, H, W, C] -> uint8 [N, size, size, C], antialiased.
+
+  Of images that are not square the centre square is kept.
+  """
+  count, height, width, channels = images.shape
+  side = min(height, width)
+  top, left = (height - side) // 2, (width - side) // 2
+  images = images[:, top:top + side, left:left + side]
+  if side == size:
+    return np.ascontiguousarray(images)
+  weights = resize_weights(side, size)
+  result = np.empty((count, size, size, channels), np.uint8)
+  for part in chunks(count, side * side * channels):
+    x = images[part].astype(np.float32).reshape(-1, side, side * channels)
+    x = (weights @ x).reshape(-1, size, side, channels)
+    x = weights @ x
+    result[part] = np.clip(np.rint(x), 0, 255)
+  return result
+
+
+def to_channels(
+    images: np.ndarray, channels: int, convert: bool, name: str,
+) -> np.ndarray:
+  """uint8 [N, H, W, 1 or 3] -> uint8 [N, H, W, channels].
+
+  Raises:
+    UserError: that would take a conversion, and `convert` is false.
+  """
+  have = images.shape[-1]
+  if have == channels:
+    return images
+  if not convert:
+    raise errors.UserError(mixed_channels(f"'{name}' has", have, channels))
+  if channels == 3:
+    return np.repeat(images, 3, axis=-1)
+  result = np.empty(images.shape[:3] + (1,), np.uint8)
+  for part in chunks(len(images), images[0].size if len(images) else 1):
+    result[part, ..., 0] = np.rint(images[part].astype(np.float32) @ _GREY)
+  return result
+
+
+def mixed_channels(subject: str, have: int, channels: int) -> str:
+  """The message for images of `have` channels where `channels` are wanted."""
+  kind = {1: "grey", 3: "colour"}
+  return (f"{subject} {kind[have]} images, but config.data.channels is "
+          f"{channels}: set --config.data.channels={have}, or convert them "
+          "with the option convert=1 in the spec")

@@ -1,0 +1,80 @@
+"""Splits of labelled sets, class by class, as pure functions of a seed."""
+
+import numpy as np
+
+from augment_gen import errors
+
+
+def _shuffled_classes(labels: np.ndarray, seed: int):
+  """Yields (class, its indices in random order) for each class present."""
+  order = np.argsort(labels, kind="stable")
+  classes, starts = np.unique(labels[order], return_index=True)
+  for label, members in zip(classes, np.split(order, starts[1:])):
+    # A stream per class: one class's split does not depend on the others.
+    bits = np.random.Philox(np.random.SeedSequence([seed, int(label)]))
+    yield int(label), np.random.Generator(bits).permutation(members)
+
+
+def _sorted(parts: list[np.ndarray]) -> np.ndarray:
+  return np.sort(np.concatenate(parts)) if parts else np.zeros(0, np.int64)
+
+
+def per_class(
+    labels: np.ndarray, train_per_class: int, seed: int,
+) -> tuple[np.ndarray, np.ndarray]:
+  """Takes so many images of each class for training, the rest for testing.
+
+  The paper's split of Omniglot: 15 of the 20 drawings of each character, hence
+  24,345 and 8,115 images.
+
+  Args:
+    labels: int [N].
+    train_per_class: images of each class that go to training.
+    seed: of the choice.
+
+  Returns:
+    (train, test): ascending indices, int64.
+
+  Raises:
+    UserError: a class has no image left for testing.
+  """
+  train, test, short = [], [], []
+  for label, members in _shuffled_classes(labels, seed):
+    if len(members) <= train_per_class:
+      short.append((label, len(members)))
+    train.append(members[:train_per_class])
+    test.append(members[train_per_class:])
+  if short:
+    label, size = short[0]
+    raise errors.UserError(
+        f"{len(short)} classes have too few images to keep {train_per_class} "
+        f"for fine-tuning and one for testing (the first: class {label} with "
+        f"{size}): lower --config.data.finetune_per_class")
+  return _sorted(train), _sorted(test)
+
+
+def holdout(
+    labels: np.ndarray, fraction: float, seed: int,
+) -> tuple[np.ndarray, np.ndarray]:
+  """Holds out a fraction of each class, but never all of it.
+
+  Args:
+    labels: int [N].
+    fraction: in (0, 1); of each class, rounded to whole images.
+    seed: of the choice.
+
+  Returns:
+    (kept, held out): ascending indices, int64.
+
+  Raises:
+    UserError: every class is too small for even one held-out image.
+  """
+  kept, held = [], []
+  for _, members in _shuffled_classes(labels, seed):
+    size = min(round(fraction * len(members)), len(members) - 1)
+    held.append(members[:size])
+    kept.append(members[size:])
+  if not sum(len(part) for part in held):
+    raise errors.UserError(
+        f"no class is large enough to hold out {fraction:g} of its images")
+  return _sorted(kept), _sorted(held)

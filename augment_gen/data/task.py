@@ -1,0 +1,191 @@
+"""The sets of an experiment: X_p, X̃_f and the test sets."""
+
+import dataclasses
+
+import numpy as np
+
+from augment_gen import config as config_lib
+from augment_gen import errors
+from augment_gen.augment import implicit
+from augment_gen.data import base
+from augment_gen.data import sources
+from augment_gen.data import splits
+
+_GIB = 2**30
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Task:
+  """Everything an experiment trains and tests on.
+
+  Attributes:
+    pretrain: X_p; its labels are ignored.
+    finetune: X̃_f, labelled.
+    finetune_clean: X_f in the order of `finetune`, for oracles and figures;
+      None where X̃_f came augmented.
+    tests: labelled test sets by the name the table gives them, with the
+      classes of `finetune`.
+    num_classes: of the fine-tuning task.
+    fingerprints: by set: "pretrain", "finetune" and "test/NAME".
+  """
+  pretrain: base.ImageSet
+  finetune: base.ImageSet
+  finetune_clean: base.ImageSet | None
+  tests: dict[str, base.ImageSet]
+  num_classes: int
+  fingerprints: dict[str, str]
+
+
+def load_task(data: config_lib.DataConfig) -> Task:
+  """Loads and splits the sets; see DataConfig for the meaning of its fields.
+
+  The split and the implicit augmentation follow `data.implicit_seed` alone:
+  as in the paper, all runs share the same X̃_f and test sets, whatever their
+  seed.
+
+  Raises:
+    UserError: lists all problems that `check_data` finds, or names the first
+      that only reading the images shows.
+  """
+  errors.raise_if_any(check_data(data))
+  named = dict(_named_tests(data))
+  pretrain = _load(data.pretrain, data)
+  whole = _load(data.finetune, data)
+  if whole.labels is None:
+    raise errors.UserError(
+        f"data.finetune '{data.finetune}' has no labels: fine-tuning and "
+        "evaluation need them (class folders, or an array of labels)")
+  finetune, held_out = whole, None
+  if data.finetune_per_class:
+    train, rest = splits.per_class(
+        whole.labels, data.finetune_per_class, data.implicit_seed)
+    finetune, held_out = whole.select(train), whole.select(rest)
+  clean, tests = None, {}
+  if data.implicit != "none":
+    # Even streams for X̃_f and odd ones for the test set: never the same.
+    clean, finetune = finetune, _augment(finetune, data, stream=0)
+    if held_out is not None:
+      tests[data.clean_name] = held_out
+      held_out = _augment(held_out, data, stream=1)
+  if held_out is not None:
+    tests[data.finetune_name] = held_out
+  for name, spec in named.items():
+    tests[name] = _with_classes_of(whole, _load(spec, data), name)
+  fingerprints = {"pretrain": pretrain.fingerprint,
+                  "finetune": finetune.fingerprint}
+  fingerprints |= {f"test/{n}": t.fingerprint for n, t in tests.items()}
+  return Task(pretrain, finetune, clean, tests, whole.num_classes, fingerprints)
+
+
+def check_data(data: config_lib.DataConfig) -> list[str]:
+  """All problems of a data section that can be found without reading images."""
+  problems = []
+  if data.on_bad_image not in ("error", "skip"):
+    problems.append(f"config.data.on_bad_image is '{data.on_bad_image}'; it "
+                    "must be error or skip")
+  if data.channels not in (1, 3):
+    problems.append(f"config.data.channels is {data.channels}; it must be 1 "
+                    "(grey) or 3 (RGB)")
+  if data.image_size < 1:
+    problems.append(f"config.data.image_size is {data.image_size}; it must be "
+                    "at least 1 pixel")
+  if data.implicit not in ("none", *implicit.NAMES):
+    problems.append(
+        f"config.data.implicit: '{data.implicit}' is unknown; there are none, "
+        f"{', '.join(implicit.NAMES)}")
+  if data.implicit_seed < 0:
+    problems.append("config.data.implicit_seed must not be negative")
+  problems += _check_tests(data)
+  for spec in dict.fromkeys([data.pretrain, data.finetune] +
+                            [spec for _, spec in _named_tests(data)]):
+    found = sources.check(spec, data.root)
+    if not found and data.image_size > 0:
+      count = sources.count(spec, data.root)
+      found = [] if count is None else _too_large(spec, count, data)
+    problems += found
+  return problems
+
+
+def _check_tests(data: config_lib.DataConfig) -> list[str]:
+  """Problems with what makes the test sets, and with their names."""
+  if data.finetune_per_class < 0:
+    return ["config.data.finetune_per_class must not be negative"]
+  problems = [
+      f"config.data.tests: '{part}' is not NAME=SPEC"
+      for part in config_lib.names(data.tests) if not _is_named(part)]
+  if not data.finetune_per_class and not data.tests:
+    problems.append(
+        "there is nothing to test on: config.data.finetune_per_class is 0 (all "
+        "images are for fine-tuning), so give config.data.tests=NAME=SPEC")
+  names = [name for name, _ in _named_tests(data)]
+  if data.finetune_per_class:
+    names.append(data.finetune_name)
+    if data.implicit != "none":
+      names.append(data.clean_name)
+  problems += [
+      f"config.data: two test sets are called '{name}' (tests, finetune_name, "
+      "clean_name)" for name in sorted(set(names)) if names.count(name) > 1]
+  return problems
+
+
+def _is_named(part: str) -> bool:
+  """Is it NAME=SPEC? A bare spec may hold a "=" too, but after its colon."""
+  name, equals, spec = part.partition("=")
+  return bool(name and equals and spec) and ":" not in name
+
+
+def _named_tests(data: config_lib.DataConfig) -> list[tuple[str, str]]:
+  """"NAME=SPEC,NAME=SPEC" -> [(name, spec)]."""
+  parts = [p for p in config_lib.names(data.tests) if _is_named(p)]
+  return [tuple(part.split("=", 1)) for part in parts]
+
+
+def _load(spec: str, data: config_lib.DataConfig) -> base.ImageSet:
+  images = sources.load(
+      spec, image_size=data.image_size, channels=data.channels,
+      root=data.root, on_bad_image=data.on_bad_image)
+  errors.raise_if_any(_too_large(spec, len(images), data))
+  return images
+
+
+def _too_large(spec: str, count: int,
+               data: config_lib.DataConfig) -> list[str]:
+  gib = count * data.image_size**2 * data.channels / _GIB
+  if gib <= data.max_resident_gib:
+    return []
+  return [f"'{spec}' has {count} images, {gib:.1f} GiB at {data.image_size} "
+          f"pixels, more than config.data.max_resident_gib="
+          f"{data.max_resident_gib:g}: sets this large need streaming; lower "
+          "config.data.image_size, name a part of the set, or raise the limit "
+          "if host and device have the memory"]
+
+
+def _augment(images: base.ImageSet, data: config_lib.DataConfig,
+             stream: int) -> base.ImageSet:
+  """The implicit augmentation, applied once to a whole set."""
+  changed = implicit.apply_once(
+      data.implicit, images.images, 2 * data.implicit_seed + stream)
+  return base.ImageSet(f"{images.name} + {data.implicit}", np.asarray(changed),
+                       images.labels, images.class_names,
+                       skipped=images.skipped)
+
+
+def _with_classes_of(
+    wanted: base.ImageSet, images: base.ImageSet, name: str,
+) -> base.ImageSet:
+  """Renumbers a test set's labels as those of `wanted`, by class name."""
+  if images.labels is None:
+    raise errors.UserError(
+        f"test set '{name}' ({images.name}) has no labels to test against")
+  if images.class_names == wanted.class_names:
+    return images
+  place = {c: i for i, c in enumerate(wanted.class_names)}
+  unknown = [c for c in images.class_names if c not in place]
+  if unknown:
+    raise errors.UserError(
+        f"test set '{name}' ({images.name}) has {len(unknown)} classes that "
+        f"'{wanted.name}' does not have (the first: '{unknown[0]}'): the names "
+        "of the classes must agree")
+  table = np.array([place[c] for c in images.class_names], np.int32)
+  return base.ImageSet(images.name, images.images, table[images.labels],
+                       wanted.class_names, skipped=images.skipped)
