@@ -1,0 +1,1 @@
+"""Augmentations of single images, on the device, with explicit keys."""

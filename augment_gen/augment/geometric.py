@@ -1,0 +1,190 @@
+"""Random crops, flips, affine and elastic deformations of single images.
+
+All take `(key, image)` with a float32 image [H, W, C] in [0, 1], C of 1 or 3,
+return the same shape and range, and are meant to be vmapped over keys and
+images. What a key decides is drawn in the `random_*` functions; the functions
+without a key do the deterministic part and can be checked by themselves.
+"""
+
+import math
+
+import jax
+import jax.numpy as jnp
+
+from augment_gen.augment import sampling
+from augment_gen.random import stream
+
+_CROP_TRIES = 10
+
+
+def resized_crop(image: jax.Array, top, left, height, width) -> jax.Array:
+  """Cuts a box and resizes it to the whole image, bilinear and antialiased.
+
+  Equal to Pillow's `crop` and `resize(BILINEAR)`, without its rounding: what
+  lies outside the box has no influence.
+
+  Args:
+    image: [H, W, C].
+    top, left, height, width: scalars, pixels; the box lies within the image.
+
+  Returns:
+    [H, W, C].
+  """
+  rows = sampling.crop_weights(top, height, image.shape[0])
+  cols = sampling.crop_weights(left, width, image.shape[1])
+  return sampling.resample(image, rows, cols)
+
+
+def draw_crop_box(
+    key: jax.Array, shape: tuple[int, int], *, scale: tuple[float, float],
+    ratio: tuple[float, float],
+) -> tuple[jax.Array, jax.Array, jax.Array, jax.Array]:
+  """Draws a box as torchvision's `RandomResizedCrop.get_params`.
+
+  Area and log aspect ratio are uniform; of ten draws the first that fits the
+  image counts, and if none fits, the largest central box of an allowed ratio.
+  All ten are drawn at once, so the distribution is torchvision's while the work
+  does not depend on the key.
+
+  Args:
+    key: PRNG key.
+    shape: H and W of the image, pixels.
+    scale: smallest and largest area, as part of the image's area.
+    ratio: smallest and largest width / height.
+
+  Returns:
+    top, left, height, width: float32 scalars with whole values, pixels.
+  """
+  image_height, image_width = shape
+  area = image_height * image_width * jax.random.uniform(
+      stream(key, "area"), (_CROP_TRIES,), minval=scale[0], maxval=scale[1])
+  aspect = jnp.exp(jax.random.uniform(
+      stream(key, "ratio"), (_CROP_TRIES,), minval=math.log(ratio[0]),
+      maxval=math.log(ratio[1])))
+  widths = jnp.round(jnp.sqrt(area * aspect))
+  heights = jnp.round(jnp.sqrt(area / aspect))
+  fits = ((widths > 0) & (widths <= image_width)
+          & (heights > 0) & (heights <= image_height))
+  first = jnp.argmax(fits)
+
+  central_width = min(image_width, round(image_height * ratio[1]))
+  central_height = min(image_height, round(image_width / ratio[0]))
+
+  any_fits = jnp.any(fits)
+  width = jnp.where(any_fits, widths[first], central_width)
+  height = jnp.where(any_fits, heights[first], central_height)
+  place = jax.random.uniform(stream(key, "place"), (2,))
+  # The minimum guards against u * n rounding up to n.
+  top = jnp.minimum(jnp.floor(place[0] * (image_height - height + 1)),
+                    image_height - height)
+  left = jnp.minimum(jnp.floor(place[1] * (image_width - width + 1)),
+                     image_width - width)
+  top = jnp.where(any_fits, top, (image_height - central_height) // 2)
+  left = jnp.where(any_fits, left, (image_width - central_width) // 2)
+  return top, left, height, width
+
+
+def random_resized_crop(
+    key: jax.Array, image: jax.Array, *, scale: tuple[float, float],
+    ratio: tuple[float, float] = (3 / 4, 4 / 3),
+) -> jax.Array:
+  """A random box of the image, resized to the whole (Szegedy et al. 2015).
+
+  Args:
+    key: PRNG key.
+    image: [H, W, C] in [0, 1].
+    scale: range of the box's area, as part of the image's.
+    ratio: range of the box's width / height; uniform in its logarithm.
+
+  Returns:
+    [H, W, C] in [0, 1].
+  """
+  box = draw_crop_box(key, image.shape[:2], scale=scale, ratio=ratio)
+  return jnp.clip(resized_crop(image, *box), 0.0, 1.0)
+
+
+def horizontal_flip(key: jax.Array, image: jax.Array, *,
+                    p: float = 0.5) -> jax.Array:
+  """Mirrors left and right with probability `p`."""
+  return jnp.where(jax.random.bernoulli(key, p), image[:, ::-1], image)
+
+
+def affine(image: jax.Array, angle, shift_y, shift_x, scale,
+           shear) -> jax.Array:
+  """Shears, scales, turns about the centre, then shifts; zeros come in.
+
+  Args:
+    image: [H, W, C].
+    angle: radians, from the x axis (right) towards the y axis (down).
+    shift_y, shift_x: pixels.
+    scale: factor; above 1 enlarges.
+    shear: radians; y moves x by tan(shear) * y.
+
+  Returns:
+    [H, W, C], bilinear.
+  """
+  rows, cols = sampling.pixel_grid(image)
+  centre_y, centre_x = (image.shape[0] - 1) / 2, (image.shape[1] - 1) / 2
+  # For each output pixel its source: the inverse of each step, last one first.
+  y, x = rows - centre_y - shift_y, cols - centre_x - shift_x
+  cos, sin = jnp.cos(angle) / scale, jnp.sin(angle) / scale
+  y, x = cos * y - sin * x, sin * y + cos * x
+  x = x - jnp.tan(shear) * y
+  return sampling.warp(image, y + centre_y, x + centre_x)
+
+
+def random_affine(
+    key: jax.Array, image: jax.Array, *, degrees: float = 0.0,
+    translate: float = 0.0, scale: tuple[float, float] = (1.0, 1.0),
+    shear: float = 0.0,
+) -> jax.Array:
+  """A random affine map, bilinear, filled with zeros (a dark background).
+
+  Args:
+    key: PRNG key.
+    image: [H, W, C] in [0, 1].
+    degrees: largest turn to either side.
+    translate: largest shift in each direction, as part of the side.
+    scale: range of the scale factor.
+    shear: largest horizontal shear to either side, degrees.
+
+  Returns:
+    [H, W, C] in [0, 1].
+  """
+  angle, shear_x = (
+      math.radians(largest) * jax.random.uniform(
+          stream(key, name), minval=-1.0, maxval=1.0)
+      for name, largest in (("angle", degrees), ("shear", shear)))
+  shift = translate * jax.random.uniform(
+      stream(key, "shift"), (2,), minval=-1.0, maxval=1.0)
+  factor = jax.random.uniform(stream(key, "scale"), minval=scale[0],
+                              maxval=scale[1])
+  out = affine(image, angle, shift[0] * image.shape[0],
+               shift[1] * image.shape[1], factor, shear_x)
+  return jnp.clip(out, 0.0, 1.0)
+
+
+def elastic(key: jax.Array, image: jax.Array, *, alpha: float,
+            sigma: float) -> jax.Array:
+  """Elastic deformation (Simard, Steinkraus and Platt 2003), zeros come in.
+
+  Each pixel is fetched from a place displaced by smoothed uniform noise.
+
+  Args:
+    key: PRNG key.
+    image: [H, W, C] in [0, 1].
+    alpha: strength, pixels: the noise before smoothing is uniform on
+      [-alpha, alpha] in each direction.
+    sigma: of the Gaussian that smooths the noise, pixels, > 0.
+
+  Returns:
+    [H, W, C] in [0, 1].
+  """
+  height, width = image.shape[:2]
+  noise = jax.random.uniform(key, (height, width, 2), minval=-alpha,
+                             maxval=alpha)
+  shift = sampling.resample(noise, sampling.gaussian_weights(height, sigma),
+                            sampling.gaussian_weights(width, sigma))
+  rows, cols = sampling.pixel_grid(image)
+  out = sampling.warp(image, rows + shift[..., 0], cols + shift[..., 1])
+  return jnp.clip(out, 0.0, 1.0)

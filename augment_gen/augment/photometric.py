@@ -1,0 +1,141 @@
+"""Random changes of colour and sharpness of single images.
+
+All take `(key, image)` with a float32 image [H, W, C] in [0, 1], C of 1 or 3,
+return the same shape and range, and are meant to be vmapped over keys and
+images. What a key decides is drawn in the functions that take one; the others
+do the deterministic part and can be checked by themselves. Colours are computed
+on planes [C, H, W], which XLA:CPU vectorises: three times the speed.
+"""
+
+import jax
+import jax.numpy as jnp
+
+from augment_gen.augment import sampling
+from augment_gen.random import stream
+
+# ITU-R BT.601, as Pillow's convert("L").
+_LUMA = (0.299, 0.587, 0.114)
+# Places of the blends among the factors of `color_jitter`; saturation is last.
+_BRIGHTNESS, _CONTRAST = 0, 1
+
+
+def luma(planes: jax.Array) -> jax.Array:
+  """[C, H, W] -> [H, W]: the grey value; the plane itself if C is 1."""
+  if planes.shape[0] == 1:
+    return planes[0]
+  return sum(weight * plane for weight, plane in zip(_LUMA, planes))
+
+
+def adjust_hue(planes: jax.Array, turns) -> jax.Array:
+  """Turns the hue of HSV by `turns` (1 is the whole circle); [3, H, W]."""
+  red, green, blue = planes
+  value = jnp.maximum(jnp.maximum(red, green), blue)
+  chroma = value - jnp.minimum(jnp.minimum(red, green), blue)
+  divisor = jnp.where(chroma > 0, chroma, 1.0)
+  hue = jnp.where(  # in sixths of the circle
+      value == red, (green - blue) / divisor,
+      jnp.where(value == green, (blue - red) / divisor + 2,
+                (red - green) / divisor + 4)) + 6 * turns
+
+  def channel(offset):
+    place = hue + offset
+    place -= 6 * jnp.floor(place / 6)
+    return value - chroma * jnp.clip(jnp.minimum(place, 4 - place), 0.0, 1.0)
+
+  return jnp.clip(jnp.stack([channel(5), channel(3), channel(1)]), 0.0, 1.0)
+
+
+def _factor(key: jax.Array, strength: float) -> jax.Array:
+  return jax.random.uniform(key, minval=max(0.0, 1 - strength),
+                            maxval=1 + strength)
+
+
+def color_jitter(
+    key: jax.Array, image: jax.Array, *, brightness: float = 0.0,
+    contrast: float = 0.0, saturation: float = 0.0, hue: float = 0.0,
+    p: float = 1.0,
+) -> jax.Array:
+  """torchvision's ColorJitter: four changes in random order.
+
+  Grey images have no saturation and no hue; both are left out there.
+
+  Args:
+    key: PRNG key.
+    image: [H, W, C] in [0, 1].
+    brightness, contrast, saturation: the factor is uniform on
+      [max(0, 1 - strength), 1 + strength]; 1 changes nothing.
+    hue: largest turn to either side, as part of the circle, at most 1/2.
+    p: probability that any of it is applied.
+
+  Returns:
+    [H, W, C] in [0, 1].
+  """
+  strengths = {"brightness": brightness, "contrast": contrast}
+  if image.shape[-1] == 3:
+    strengths["saturation"] = saturation
+  factors = jnp.stack([_factor(stream(key, name), strength)
+                       for name, strength in strengths.items()])
+
+  def change(out, kind, factor):
+    """Blends with black, with the mean grey, or with the grey image."""
+    grey = luma(out)
+    other = jnp.where(kind == _BRIGHTNESS, 0.0,
+                      jnp.where(kind == _CONTRAST, jnp.mean(grey), grey))
+    return jnp.clip(factor * out + (1 - factor) * other[None], 0.0, 1.0)
+
+  # An order of four is an order of the three blends and a place for the hue.
+  # Every blend is written before and after it, once with factor 1, so that a
+  # vmapped batch needs the costly hue once and not at each of four places.
+  order = jax.random.permutation(stream(key, "order"), len(strengths))
+  out = jnp.moveaxis(image, -1, 0)
+  if image.shape[-1] == 1:
+    for kind in order:
+      out = change(out, kind, factors[kind])
+  else:
+    hue_place = jax.random.randint(stream(key, "hue_place"), (), 0, 4)
+    turns = jax.random.uniform(stream(key, "hue"), minval=-hue, maxval=hue)
+    for place, kind in enumerate(order):
+      out = change(out, kind, jnp.where(place < hue_place, factors[kind], 1.0))
+    out = adjust_hue(out, turns)
+    for place, kind in enumerate(order):
+      out = change(out, kind, jnp.where(place < hue_place, 1.0, factors[kind]))
+  return jnp.where(jax.random.bernoulli(stream(key, "apply"), p),
+                   jnp.moveaxis(out, 0, -1), image)
+
+
+def random_grayscale(key: jax.Array, image: jax.Array, *,
+                     p: float) -> jax.Array:
+  """All channels become the grey value with probability `p`."""
+  grey = luma(jnp.moveaxis(image, -1, 0))
+  grey = jnp.broadcast_to(grey[..., None], image.shape)
+  return jnp.where(jax.random.bernoulli(key, p), grey, image)
+
+
+def blur(image: jax.Array, sigma) -> jax.Array:
+  """Gaussian blur of [H, W, C]; sigma > 0 in pixels, reflected borders."""
+  height, width = image.shape[:2]
+  return sampling.resample(image, sampling.gaussian_weights(height, sigma),
+                           sampling.gaussian_weights(width, sigma))
+
+
+def gaussian_blur(key: jax.Array, image: jax.Array, *,
+                  sigma: tuple[float, float], p: float = 1.0) -> jax.Array:
+  """Blurs with probability `p`.
+
+  The filter is a true Gaussian with reflected borders, as torchvision's (there
+  cut off at the kernel size); Pillow's, of the official MoCo code, approximates
+  it by three box filters.
+
+  Args:
+    key: PRNG key.
+    image: [H, W, C] in [0, 1].
+    sigma: range of the standard deviation, pixels, > 0; drawn uniformly.
+    p: probability.
+
+  Returns:
+    [H, W, C] in [0, 1].
+  """
+  drawn = jax.random.uniform(stream(key, "sigma"), minval=sigma[0],
+                             maxval=sigma[1])
+  out = jnp.clip(blur(image, drawn), 0.0, 1.0)
+  return jnp.where(jax.random.bernoulli(stream(key, "apply"), p), out, image)

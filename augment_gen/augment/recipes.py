@@ -1,0 +1,97 @@
+"""The hand-made augmentations of contrastive learning, by name."""
+
+from collections.abc import Callable
+
+import jax
+
+from augment_gen import errors
+from augment_gen.augment import geometric, photometric
+from augment_gen.random import stream
+
+# (key, image float32 [H, W, C] in [0, 1]) -> image of the same shape and range.
+Augment = Callable[[jax.Array, jax.Array], jax.Array]
+
+
+def _none(key: jax.Array, image: jax.Array) -> jax.Array:
+  del key
+  return image
+
+
+def _crop(key: jax.Array, image: jax.Array) -> jax.Array:
+  """RandomResizedCrop alone, as in "moco_v2"."""
+  return geometric.random_resized_crop(
+      stream(key, "crop"), image, scale=(0.2, 1.0))
+
+
+def _moco_v2(key: jax.Array, image: jax.Array) -> jax.Array:
+  """The "aug-plus" of MoCo v2 (Chen et al. 2020; official main_moco.py).
+
+  NOTE(paper): the official code brings every crop to 224 x 224 and blurs there
+  with sigma 0.1 to 2 pixels. Crops stay at the image's own size here, so sigma
+  is scaled with it: the same blur of the same content. At 28 x 28, where 2
+  pixels would wipe out the strokes of a character, little of it is left.
+  """
+  pixel = min(image.shape[:2]) / 224
+  image = _crop(key, image)
+  image = photometric.color_jitter(
+      stream(key, "jitter"), image, brightness=0.4, contrast=0.4,
+      saturation=0.4, hue=0.1, p=0.8)
+  image = photometric.random_grayscale(stream(key, "grayscale"), image, p=0.2)
+  image = photometric.gaussian_blur(
+      stream(key, "blur"), image, sigma=(0.1 * pixel, 2.0 * pixel), p=0.5)
+  return geometric.horizontal_flip(stream(key, "flip"), image, p=0.5)
+
+
+def _handwriting(key: jax.Array, image: jax.Array) -> jax.Array:
+  """For bright characters on a dark ground: what changes who wrote, not what.
+
+  No flip (b is not d) and only small turns; crops keep most of the character.
+  Lengths are given for 28 x 28 and scale with the image.
+  """
+  pixel = min(image.shape[:2]) / 28
+  image = geometric.random_resized_crop(
+      stream(key, "crop"), image, scale=(0.4, 1.0))
+  image = geometric.random_affine(
+      stream(key, "affine"), image, degrees=10.0, translate=0.05,
+      scale=(0.8, 1.1), shear=10.0)
+  image = geometric.elastic(
+      stream(key, "elastic"), image, alpha=12.0 * pixel, sigma=3.0 * pixel)
+  return photometric.color_jitter(
+      stream(key, "jitter"), image, brightness=0.4, contrast=0.4, p=0.8)
+
+
+_RECIPES: dict[str, Augment] = {
+    "moco_v2": _moco_v2,
+    "handwriting": _handwriting,
+    "crop": _crop,
+    "none": _none,
+}
+NAMES = tuple(_RECIPES)
+
+
+def recipe(name: str) -> Augment:
+  """The recipe called `name`.
+
+  Raises:
+    UserError: there is none of this name.
+  """
+  if name not in _RECIPES:
+    raise errors.UserError(
+        f"augmentation recipe '{name}' is unknown; choose from: "
+        f"{', '.join(NAMES)}")
+  return _RECIPES[name]
+
+
+def augment_batch(augment: Augment, keys: jax.Array,
+                  images: jax.Array) -> jax.Array:
+  """Augments each image with its own key.
+
+  Args:
+    augment: for one image.
+    keys: [B] typed keys.
+    images: float32 [B, H, W, C] in [0, 1].
+
+  Returns:
+    float32 [B, H, W, C] in [0, 1].
+  """
+  return jax.vmap(augment)(keys, images)
