@@ -136,7 +136,7 @@ class RetrainConfig:
 
   Each arm starts from stage 1 and makes a row of the table: "generator" sees
   G_A(x, z) (15); "control" the hand-made augmentations alone; "oracle" the true
-  implicit augmentation.
+  implicit augmentation. Empty: stage 1 alone is evaluated.
   """
   arms: str = "generator"
   epochs: float = 200.0  # passes over X_p; give epochs or steps, not both

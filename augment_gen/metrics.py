@@ -1,6 +1,7 @@
 """Where measurements go: metrics.jsonl (the source of truth) and TensorBoard."""
 
 import json
+import os
 from typing import Any
 
 import numpy as np
@@ -23,6 +24,8 @@ class MetricWriter:
     self._file = None
     self._summaries = None
     if tensorboard:
+      # TensorFlow greets at length on stderr, and only writes files here.
+      os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
       try:
         from clu import metric_writers  # pylint: disable=g-import-not-at-top
       except ImportError:

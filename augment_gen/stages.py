@@ -5,6 +5,8 @@
     retrain-ARM        MoCo v2 further, with another second view
 """
 
+import functools
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -47,8 +49,12 @@ def encoder_variables(state: moco_step.MocoState) -> dict:
   return variables
 
 
+@functools.cache
 def encode(config: Config):
-  """`(variables, images [b, H, W, C] in [0, 1]) -> F(images) [b, D]`."""
+  """`(variables, images [b, H, W, C] in [0, 1]) -> F(images) [b, D]`.
+
+  Cached, so that what compiles it compiles it once a run.
+  """
   encoder = build_encoder(config.encoder, config.data, bn_groups=1)
   return lambda variables, images: encoder.apply(
       variables, images, train=False)[0]

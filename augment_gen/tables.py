@@ -39,7 +39,8 @@ class Line:
   def rank(self) -> tuple[bool, int]:
     """The paper's order: baseline, ours, controls, oracle; references last."""
     kind = self.method.partition(" + ")[2]
-    return "∪" in self.retraining_set, {"": 0, "G_A": 1, "oracle": 3}.get(kind, 2)
+    kinds = {"": 0, "G_A": 1, "oracle": 3}
+    return "∪" in self.retraining_set, kinds.get(kind, 2)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -112,8 +113,9 @@ def format_table(results: list[dict[str, Any]], protocol: str | None = None,
   table = (_as_markdown if style == "markdown" else _as_text)(experiments, body)
   notes = [f"Accuracy in percent; protocol: {protocol}."]
   if differences:
-    notes += ["", "Difference to the first line, paired over common seeds "
-              f"(* where p < {SIGNIFICANCE}, t-test, each taken alone):", ""]
+    heading = ("Difference to the first line, paired over common seeds "
+               f"(* where p < {SIGNIFICANCE}, t-test, each taken alone):")
+    notes += ["", heading, ""]
     notes += [f"  {line.method}, {line.retraining_set}, {column.experiment}, "
               f"{column}: {difference}{' *' * difference.significant}"
               for (line, column), difference in differences.items()]
@@ -163,9 +165,9 @@ def _collect(results, protocol: str) -> Cells:
       seeds = cells.setdefault((line, column), {})
       if row["seed"] in seeds:
         problems.append(
-            f"two results for seed {row['seed']} of '{column.experiment}': give "
-            "each run's folder once; runs with other settings need another "
-            "config.experiment")
+            f"two results for seed {row['seed']} of '{column.experiment}': "
+            "give each run's folder once; runs with other settings need "
+            "another config.experiment")
       seeds[row["seed"]] = row["accuracy"]
   errors.raise_if_any(dict.fromkeys(problems))
   if not cells:

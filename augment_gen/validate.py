@@ -66,7 +66,7 @@ def _choices(config: Config) -> Iterator[str]:
       if value not in choices:
         yield (f"config.{field} names {value!r}, which is unknown; choose "
                f"from: {', '.join(choices)}")
-    if not chosen:
+    if not chosen and field != "retrain.arms":
       yield f"config.{field} is empty; choose from: {', '.join(choices)}"
 
 

@@ -14,6 +14,8 @@ import jax  # noqa: E402
 import pytest  # noqa: E402
 
 jax.config.update("jax_numpy_rank_promotion", "raise")
+# The tests compile far more than they compute.
+jax.config.update("jax_disable_most_optimizations", True)
 
 
 def pytest_addoption(parser):

@@ -51,15 +51,6 @@ IDENTITIES = {
 }
 
 
-@pytest.fixture(autouse=True, scope="module")
-def light_compilation():
-  """These tests spend their time in compiling."""
-  before = jax.config.read("jax_disable_most_optimizations")
-  jax.config.update("jax_disable_most_optimizations", True)
-  yield
-  jax.config.update("jax_disable_most_optimizations", before)
-
-
 def image_of(shape, seed=0) -> np.ndarray:
   rng = np.random.Generator(np.random.Philox(seed))
   return rng.uniform(size=shape).astype(np.float32)

@@ -13,15 +13,6 @@ from augment_gen.random import stream
 SIZE = 14
 
 
-@pytest.fixture(autouse=True, scope="module")
-def light_compilation():
-  """These tests spend their time in compiling."""
-  before = jax.config.read("jax_disable_most_optimizations")
-  jax.config.update("jax_disable_most_optimizations", True)
-  yield
-  jax.config.update("jax_disable_most_optimizations", before)
-
-
 def batch_of(count=6, channels=1, size=SIZE) -> np.ndarray:
   """uint8 [N, H, W, C]: a bright square on black, noise in RGB."""
   rng = np.random.Generator(np.random.Philox(0))

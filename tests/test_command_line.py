@@ -99,7 +99,7 @@ def _replace(node, sections, field, value):
     ({"generator__networks": "gan"}, "perceptron, unet"),
     ({"pretrain__recipe": "spicy"}, "moco_v2"),
     ({"stages": "pretrain,evalute"}, "'evalute'"),
-    ({"retrain__arms": ""}, "config.retrain.arms is empty"),
+    ({"stages": ""}, "config.stages is empty"),
     ({"evaluate__protocols": "svm"}, "'svm'"),
     ({"pretrain__steps": 10}, "give either epochs or steps"),
     ({"generator__steps": 0}, "give either epochs or steps"),

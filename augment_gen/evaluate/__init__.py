@@ -1,0 +1,1 @@
+"""Judging an encoder: probes, nearest neighbours and label-free gauges."""

@@ -1,0 +1,66 @@
+"""Features of a set of images under a frozen encoder."""
+
+from collections.abc import Callable
+import functools
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+from jax.sharding import Mesh, PartitionSpec as P
+import numpy as np
+
+from augment_gen import parallel
+
+# (variables, images [b, H, W, C] float32 in [0, 1]) -> features [b, d].
+Encode = Callable[[Any, jax.Array], jax.Array]
+
+
+def extract(
+    encode: Encode, variables: Any, images: np.ndarray, batch_size: int,
+    mesh: Mesh | None = None,
+) -> np.ndarray:
+  """Encodes all images, in order.
+
+  Compiled once per `encode` and batch shape: pass the same function object
+  again for the next set.
+
+  Args:
+    encode: of one batch; must treat images independently of each other.
+    variables: of the encoder.
+    images: [N, H, W, C] uint8.
+    batch_size: images at a time, over all devices.
+    mesh: from `parallel.make_mesh`; the batch (rounded up to a multiple of the
+      devices) is cut over them. None: the default device.
+
+  Returns:
+    [N, d] float32, the same on all hosts.
+  """
+  if mesh is not None:
+    batch_size = -(-batch_size // mesh.size) * mesh.size
+    variables = parallel.replicate(variables, mesh)
+  parts = []
+  for start in range(0, len(images), batch_size):
+    batch = images[start:start + batch_size]
+    present = len(batch)
+    padding = [(0, batch_size - present)] + [(0, 0)] * (images.ndim - 1)
+    batch = np.pad(batch, padding)
+    if mesh is not None:
+      batch = parallel.shard(batch, mesh)
+    features = _encode_batch(encode, mesh, variables, batch)
+    parts.append(np.asarray(features)[:present])
+  return np.concatenate(parts)
+
+
+@functools.partial(jax.jit, static_argnums=(0, 1))
+def _encode_batch(encode, mesh, variables, images):
+  """uint8 batch -> float32 features, whole on every device."""
+
+  def per_device(variables, images):
+    features = encode(variables, images.astype(jnp.float32) / 255.0)
+    return parallel.gather(features.astype(jnp.float32))
+
+  if mesh is None:
+    return per_device(variables, images)
+  return jax.shard_map(
+      per_device, mesh=mesh, in_specs=(P(), P(parallel.AXIS)), out_specs=P(),
+      check_vma=False)(variables, images)

@@ -1,0 +1,73 @@
+"""Weighted nearest neighbours (Wu et al. 2018, sec. 3.4)."""
+
+import functools
+
+import jax
+from jax import lax
+import jax.numpy as jnp
+import numpy as np
+
+CHUNK = 256  # queries whose similarities to all neighbours exist at once
+
+
+def knn_predict(
+    train_features, train_labels, test_features, num_classes: int, k: int,
+    temperature: float,
+) -> np.ndarray:
+  """Classes by a vote of the k most similar training examples.
+
+  A neighbour with cosine similarity s votes with weight exp(s / temperature).
+  Of equally good classes the smallest wins.
+
+  Args:
+    train_features: [n, d] float32.
+    train_labels: [n] integers in [0, num_classes).
+    test_features: [m, d] float32.
+    num_classes: c.
+    k: neighbours; more than n counts as n.
+    temperature: positive; small ones weight the nearest most.
+
+  Returns:
+    [m] int32.
+  """
+  train = _normalise(jnp.asarray(train_features, jnp.float32))
+  test = _normalise(jnp.asarray(test_features, jnp.float32))
+  num = test.shape[0]
+  test = jnp.pad(test, ((0, -num % CHUNK), (0, 0)))
+  chunks = test.reshape(-1, CHUNK, test.shape[1])
+  classes = _vote(
+      train, jnp.asarray(train_labels, jnp.int32), chunks, temperature,
+      num_classes=num_classes, k=min(k, train.shape[0]))
+  return np.asarray(classes).reshape(-1)[:num]
+
+
+def knn_accuracy(
+    train_features, train_labels, test_features, test_labels, num_classes: int,
+    k: int, temperature: float,
+) -> float:
+  """Accuracy of `knn_predict` in percent; test_labels is [m]."""
+  guesses = knn_predict(
+      train_features, train_labels, test_features, num_classes, k, temperature)
+  return 100.0 * float(np.mean(guesses == np.asarray(test_labels)))
+
+
+def _normalise(features: jax.Array) -> jax.Array:
+  norms = jnp.linalg.norm(features, axis=-1, keepdims=True)
+  return features / jnp.maximum(norms, 1e-12)
+
+
+@functools.partial(jax.jit, static_argnames=("num_classes", "k"))
+def _vote(train, labels, chunks, temperature, *, num_classes, k):
+  """[chunks, CHUNK, d] unit queries -> [chunks, CHUNK] classes."""
+
+  def vote(queries):
+    similarity = jnp.matmul(queries, train.T, precision=lax.Precision.HIGHEST)
+    nearest, index = lax.top_k(similarity, k)
+    # Relative to the nearest: the vote is the same, and exp cannot overflow.
+    weights = jnp.exp((nearest - nearest[:, :1]) / temperature)
+    rows = jnp.broadcast_to(jnp.arange(CHUNK)[:, None], index.shape)
+    scores = jnp.zeros((CHUNK, num_classes))
+    scores = scores.at[rows, labels[index]].add(weights)
+    return jnp.argmax(scores, axis=-1).astype(jnp.int32)
+
+  return lax.map(vote, chunks)

@@ -1,0 +1,154 @@
+"""Stage 4: how every row of the table is measured.
+
+The features of each set are computed once. Each protocol trains its probe once,
+on X̃_f, and reports it on every test set.
+"""
+
+from collections.abc import Callable
+import dataclasses
+import hashlib
+import time
+from typing import Any
+
+import jax
+from jax.sharding import Mesh
+import numpy as np
+
+from augment_gen import config as config_lib
+from augment_gen import errors
+from augment_gen.config import EvaluateConfig
+from augment_gen.data.task import Task
+from augment_gen.evaluate import features as features_lib
+from augment_gen.evaluate import knn
+from augment_gen.evaluate import linear
+from augment_gen.evaluate import logistic
+
+PROTOCOLS = ("l2", "moco", "knn")
+
+# (features [m, d], labels [m]) -> accuracy in percent.
+Score = Callable[[np.ndarray, np.ndarray], float]
+
+
+def protocol_fingerprint(config: EvaluateConfig) -> str:
+  """Equal for runs whose accuracies may be compared with each other."""
+  values = dataclasses.asdict(config)
+  # How features are batched does not change them; which protocols were asked
+  # for does not change the others.
+  del values["batch_size"], values["protocols"]
+  values["l2_tolerance"] = logistic.GRADIENT_TOLERANCE
+  return config_lib.fingerprint(values)
+
+
+def evaluate_encoder(
+    encode: features_lib.Encode, variables: Any, task: Task,
+    config: EvaluateConfig, *, method: str, pretrain_data: str,
+    experiment_seed: int, train_name: str, mesh: Mesh | None = None,
+    log: Callable[[str], None] = print,
+) -> list[dict[str, Any]]:
+  """Scores a frozen encoder under all protocols on all test sets.
+
+  Args:
+    encode: (variables, images [b, H, W, C] in [0, 1]) -> features [b, d], in
+      inference mode.
+    variables: of the encoder; must come out as they went in.
+    task: X̃_f as `finetune` and the named test sets as `tests`.
+    config: the protocols and their settings.
+    method: of the row, such as "MoCo v2 + G_A".
+    pretrain_data: what F was trained on, such as "X_p".
+    experiment_seed: of the run; also seeds the probes.
+    train_name: what the table calls X̃_f.
+    mesh: cuts the feature extraction over devices.
+    log: takes lines for the reader.
+
+  Returns:
+    One row per protocol and test set, as in results.json: "method",
+    "pretrain_data", "train", "test", "feature", "protocol", "seed", "accuracy"
+    (percent), "classes", "train_images", "test_images"; of "l2" also
+    "l2_strength" and "iterations".
+
+  Raises:
+    UserError: unknown protocols.
+    NonFiniteError: the encoder or a probe puts out NaN or infinite values.
+    RuntimeError: the encoder's variables changed.
+  """
+  protocols = config_lib.names(config.protocols)
+  errors.raise_if_any(
+      f"config.evaluate.protocols: '{name}' is unknown; there are: "
+      f"{', '.join(PROTOCOLS)}" for name in protocols if name not in PROTOCOLS)
+  before = _checksum(variables)
+
+  def features_of(name, images):
+    result = features_lib.extract(
+        encode, variables, images, config.batch_size, mesh)
+    if not np.all(np.isfinite(result)):
+      raise errors.NonFiniteError(
+          f"the encoder of '{method}' gives NaN or infinite features for set "
+          f"'{name}': its training diverged; see the loss in metrics.jsonl and "
+          "lower the learning rate")
+    return result
+
+  train = features_of(train_name, task.finetune.images)
+  tests = {name: features_of(name, images.images)
+           for name, images in task.tests.items()}
+
+  rows = []
+  for protocol in protocols:
+    start = time.monotonic()
+    score, info = _fit(protocol, train, task.finetune.labels, task.num_classes,
+                       config, experiment_seed)
+    for name, test in tests.items():
+      rows.append({
+          "method": method, "pretrain_data": pretrain_data,
+          "train": train_name, "test": name, "feature": "f",
+          "protocol": protocol, "seed": experiment_seed,
+          "accuracy": score(test, task.tests[name].labels),
+          "classes": task.num_classes, "train_images": len(train),
+          "test_images": len(test), **info})
+    log(f"{method}, {protocol}: " + ", ".join(
+        f"{row['train']} → {row['test']} {row['accuracy']:.2f} %"
+        for row in rows if row["protocol"] == protocol)
+        + f" ({time.monotonic() - start:.0f} s)")
+
+  if _checksum(variables) != before:
+    raise RuntimeError(
+        f"the weights of '{method}' changed during evaluation; they must be "
+        "frozen")
+  return rows
+
+
+def _fit(protocol: str, features: np.ndarray, labels: np.ndarray,
+         num_classes: int, config: EvaluateConfig, seed: int,
+         ) -> tuple[Score, dict[str, Any]]:
+  """Trains one probe; returns its score and what its rows tell of it."""
+  if protocol == "knn":
+    def score(test_features, test_labels):
+      return knn.knn_accuracy(
+          features, labels, test_features, test_labels, num_classes,
+          config.knn_k, config.knn_temperature)
+    return score, {}
+
+  info = {}
+  if protocol == "l2":
+    probe, fit = linear.fit_l2(
+        features, labels, num_classes, strengths=config.l2_strengths,
+        holdout=config.l2_holdout, iterations=config.l2_iterations, seed=seed)
+    info = {name: fit[name] for name in ("l2_strength", "iterations")}
+  else:
+    probe = linear.fit_moco(
+        features, labels, num_classes, lr=config.moco_lr,
+        epochs=config.moco_epochs, batch_size=config.moco_batch_size, seed=seed)
+  if not np.all(np.isfinite(probe.weights)):
+    raise errors.NonFiniteError(
+        f"the linear probe '{protocol}' has NaN or infinite weights: lower "
+        f"config.evaluate.moco_lr, or leave '{protocol}' out of "
+        "config.evaluate.protocols")
+  return lambda x, y: linear.accuracy(probe, x, y), info
+
+
+def _checksum(variables: Any) -> str:
+  """Hash of the names and bytes of all arrays of a pytree."""
+  digest = hashlib.sha256()
+  for path, leaf in jax.tree_util.tree_leaves_with_path(variables):
+    digest.update(jax.tree_util.keystr(path).encode())
+    digest.update(np.ascontiguousarray(leaf).tobytes())
+  return digest.hexdigest()

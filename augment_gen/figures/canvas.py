@@ -1,0 +1,89 @@
+"""A page on which images keep their pixels.
+
+Images are enlarged by whole factors and put down pixel by pixel, never
+resampled; all places are in pixels from the top left corner. matplotlib's
+object API alone is used: no pyplot, no state shared between figures.
+"""
+
+import os
+
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+import numpy as np
+
+DPI = 200
+FONT_SIZE = 7.5  # points
+LINE = 36  # pixels of a line of text
+MARGIN = 10
+GAP = 6  # between neighbouring images
+CELL = 112  # images are enlarged to about this many pixels
+
+INK = "#202020"
+
+
+def to_rgb(image: np.ndarray) -> np.ndarray:
+  """[H, W, 1 or 3] uint8, or float in [0, 1] -> [H, W, 3] uint8."""
+  if image.dtype != np.uint8:
+    image = np.round(255.0 * np.clip(image, 0.0, 1.0)).astype(np.uint8)
+  return np.broadcast_to(image, (*image.shape[:2], 3))
+
+
+def zoom_of(height: int) -> int:
+  """The whole factor that brings images of this height nearest to CELL."""
+  return max(1, round(CELL / height))
+
+
+def enlarge(image: np.ndarray, zoom: int) -> np.ndarray:
+  """Each pixel becomes a zoom x zoom square: nearest neighbour, exactly."""
+  return image.repeat(zoom, axis=0).repeat(zoom, axis=1)
+
+
+class Page:
+  """A figure measured in pixels.
+
+  Attributes:
+    figure: the matplotlib figure.
+  """
+
+  def __init__(self, width: int, height: int):
+    self.width, self.height = width, height
+    self.figure = Figure(figsize=(width / DPI, height / DPI), dpi=DPI,
+                         facecolor="white")
+    self._canvas = FigureCanvasAgg(self.figure)
+    self._pixels = np.full((height, width, 3), 255, np.uint8)
+
+  def image(self, left: int, top: int, image: np.ndarray) -> None:
+    """Puts [h, w, 3] uint8 down with a hairline frame."""
+    h, w = image.shape[:2]
+    self._pixels[top - 1:top + h + 1, left - 1:left + w + 1] = 190
+    self._pixels[top:top + h, left:left + w] = image
+
+  def text(self, x: float, y: float, text: str, *, align: str = "center",
+           bold: bool = False) -> None:
+    """Writes one line; (x, y) is the middle, or the middle of an end."""
+    self.figure.text(
+        x / self.width, 1.0 - y / self.height, text, fontsize=FONT_SIZE,
+        ha=align, va="center_baseline", color=INK,
+        fontweight="bold" if bold else "normal")
+
+  def save(self, path: str | os.PathLike) -> np.ndarray:
+    """Writes the PNG; returns the page as [H, W, 3] uint8."""
+    self.figure.figimage(self._pixels, 0, 0, origin="upper")
+    return save(self.figure, path)
+
+
+def text_width(text: str, bold: bool = False) -> int:
+  """Pixels that `Page.text` will take."""
+  figure = Figure(dpi=DPI)
+  canvas = FigureCanvasAgg(figure)
+  label = figure.text(0, 0, text, fontsize=FONT_SIZE,
+                      fontweight="bold" if bold else "normal")
+  return int(np.ceil(label.get_window_extent(canvas.get_renderer()).width))
+
+
+def save(figure: Figure, path: str | os.PathLike) -> np.ndarray:
+  """Draws a figure once; writes it as PNG and returns it as [H, W, 3] uint8."""
+  canvas = figure.canvas
+  canvas.draw()
+  canvas.print_png(path)
+  return np.asarray(canvas.buffer_rgba())[..., :3].copy()

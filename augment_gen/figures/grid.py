@@ -1,0 +1,141 @@
+"""Sheets of images: Figs. 4 and 5 of the paper, and round trips."""
+
+from collections.abc import Collection, Mapping, Sequence
+import os
+
+import matplotlib
+import numpy as np
+
+from augment_gen.figures import canvas
+from augment_gen.figures.canvas import GAP, LINE, MARGIN, Page
+
+WIDE_GAP = 4 * GAP  # sets the images apart that the others derive from
+
+
+def example_sheet(
+    sets: Mapping[str, np.ndarray], path: str | os.PathLike,
+    columns: int = 8, rows: int = 2,
+) -> np.ndarray:
+  """Examples of each set under its name (Fig. 4).
+
+  Args:
+    sets: name -> [N, H, W, C] uint8, or float in [0, 1]; the first
+      rows * columns images are shown.
+    path: of the PNG.
+    columns: images beside each other.
+    rows: lines of images per set, at most.
+
+  Returns:
+    The figure as [height, width, 3] uint8.
+  """
+  blocks = {name: images[:rows * columns] for name, images in sets.items()}
+  h, w, zoom = _cell_size(blocks.values())
+  lines = {name: -(-len(images) // columns) for name, images in blocks.items()}
+  block_height = {name: LINE + n * (h + GAP) + GAP for name, n in lines.items()}
+  width = max([columns * (w + GAP) - GAP] +
+              [canvas.text_width(name, bold=True) for name in blocks])
+  page = Page(2 * MARGIN + width, 2 * MARGIN + sum(block_height.values()) - GAP)
+  top = MARGIN
+  for name, images in blocks.items():
+    page.text(MARGIN, top + LINE / 2 - 2, name, align="left", bold=True)
+    for place, image in enumerate(images):
+      row, column = divmod(place, columns)
+      page.image(MARGIN + column * (w + GAP), top + LINE + row * (h + GAP),
+                 canvas.enlarge(canvas.to_rgb(image), zoom))
+    top += block_height[name]
+  return page.save(path)
+
+
+def latent_sheet(
+    images: np.ndarray, views: np.ndarray, path: str | os.PathLike,
+    title: str = "",
+) -> np.ndarray:
+  """What a generator makes of images under several latents (Fig. 5).
+
+  Args:
+    images: x, [R, H, W, C] float in [0, 1], or uint8.
+    views: G_A(x, z_k), [R, K, H, W, C]; column k has the same z_k in all rows.
+    path: of the PNG.
+    title: over the sheet; "" for none.
+
+  Returns:
+    The figure as [height, width, 3] uint8.
+  """
+  columns = [("$x$", images)] + [
+      (f"$G_A(x, z_{{{k + 1}}})$", views[:, k]) for k in range(views.shape[1])]
+  return _column_sheet(columns, path, title=title, ends={0})
+
+
+def round_trip_sheet(
+    columns: Mapping[str, np.ndarray], path: str | os.PathLike,
+    differences: Sequence[tuple[str, str]] = (), title: str = "",
+) -> np.ndarray:
+  """Images and what becomes of them, side by side.
+
+  For instance x, G_A(x, z), G_E(G_A(x, z)), and how far the last one is from
+  the first. Several sheets' worth of columns may be given at once.
+
+  Args:
+    columns: name (may hold $mathematics$) -> [R, H, W, C] float in [0, 1], or
+      uint8. All have the same shape.
+    path: of the PNG.
+    differences: pairs (a, b) of columns; a column "|difference|" with the
+      absolute difference of the pair, averaged over channels, follows column
+      b: white is 0, through red, black is 1.
+    title: over the sheet; "" for none.
+
+  Returns:
+    The figure as [height, width, 3] uint8.
+  """
+  shown, ends = [], set()
+  for name, images in columns.items():
+    shown.append((name, images))
+    for first, second in differences:
+      if second == name:
+        ends.add(len(shown))
+        shown.append(("|difference|", _difference_image(
+            columns[first], columns[second])))
+  return _column_sheet(shown, path, title=title, ends=ends)
+
+
+def _difference_image(a: np.ndarray, b: np.ndarray) -> np.ndarray:
+  """[R, H, W, C] twice -> [R, H, W, 3] uint8 white to black."""
+  a, b = (x / np.float32(255) if x.dtype == np.uint8 else x for x in (a, b))
+  difference = np.mean(np.abs(a - b), axis=-1)
+  colours = matplotlib.colormaps["gist_heat_r"](np.clip(difference, 0.0, 1.0))
+  return np.round(255 * colours[..., :3]).astype(np.uint8)
+
+
+def _column_sheet(columns: Sequence[tuple[str, np.ndarray]], path, *,
+                  title: str, ends: Collection[int]) -> np.ndarray:
+  """One column of images per name, with the name over it.
+
+  A wider gap follows the columns whose places are in `ends`.
+  """
+  h, w, zoom = _cell_size([images for _, images in columns])
+  # A name wider than its images pushes its neighbours away.
+  widths = [max(w, canvas.text_width(name) + 2 * GAP) for name, _ in columns]
+  gaps = [WIDE_GAP if place in ends else GAP for place in range(len(columns))]
+  gaps[-1] = 0
+  rows = max(len(images) for _, images in columns)
+  header = 2 * LINE if title else LINE
+  width = max(sum(widths) + sum(gaps), canvas.text_width(title, bold=True))
+  page = Page(2 * MARGIN + width, 2 * MARGIN + header + rows * (h + GAP) - GAP)
+  page.text(MARGIN, MARGIN + LINE / 2 - 2, title, align="left", bold=True)
+  left = MARGIN
+  for (name, images), column_width, gap in zip(columns, widths, gaps):
+    middle = left + column_width // 2
+    page.text(middle, MARGIN + header - LINE / 2 - 2, name)
+    for row, image in enumerate(images):
+      page.image(middle - w // 2, MARGIN + header + row * (h + GAP),
+                 canvas.enlarge(canvas.to_rgb(image), zoom))
+    left += column_width + gap
+  return page.save(path)
+
+
+def _cell_size(sets) -> tuple[int, int, int]:
+  """Height and width of the enlarged images of all sets, and the factor."""
+  shapes = [images.shape[1:3] for images in sets]
+  zoom = canvas.zoom_of(max(height for height, _ in shapes))
+  return (zoom * max(height for height, _ in shapes),
+          zoom * max(width for _, width in shapes), zoom)

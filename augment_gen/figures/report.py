@@ -1,0 +1,95 @@
+"""The figures of a run: what is drawn, from which state, under which name."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from augment_gen.config import Config, LogConfig
+from augment_gen.data.task import Task
+from augment_gen.figures import curves as curves_lib
+from augment_gen.figures import grid
+from augment_gen.metrics import MetricWriter
+from augment_gen.models.build import build_generator
+from augment_gen.random import stream
+from augment_gen.run_folder import RunFolder
+from augment_gen.steps.generator import GeneratorState
+
+_LATENTS = 8  # columns of Fig. 5
+_ROWS = 6
+
+
+def examples(task: Task, folder: RunFolder, writer: MetricWriter,
+             config: LogConfig) -> None:
+  """examples.png: a few images of every set (Fig. 4)."""
+  sets = {"$X_p$": task.pretrain}
+  if task.finetune_clean is not None:
+    sets["$X_f$"] = task.finetune_clean
+  sets["$\\tilde{X}_f$"] = task.finetune
+  sets |= {f"test {name}": images for name, images in task.tests.items()}
+  chosen = {name: images.images[_spread(len(images), config.figure_images)]
+            for name, images in sets.items()}
+  image = grid.example_sheet(
+      chosen, folder.figures / "examples.png", columns=config.figure_images)
+  writer.image("figures/examples", 0, image)
+
+
+def generator(config: Config, task: Task, state: GeneratorState,
+              folder: RunFolder, writer: MetricWriter) -> None:
+  """latents.png (Fig. 5) and round_trips.png."""
+  augmenter, eliminator = build_generator(config.generator, config.data)
+  g_a = jax.jit(lambda x, z: augmenter.apply(
+      {"params": state.augmenter.params}, x, z))
+  g_el = jax.jit(lambda x: eliminator.apply(
+      {"params": state.eliminator.params}, x))
+  x_p = _some(task.pretrain.images, _ROWS)
+  x_f = _some(task.finetune.images, _ROWS)
+  key = stream(jax.random.key(config.seed), "figures")
+  z = jax.random.uniform(key, (_LATENTS, config.generator.latent.dim))
+  step = int(state.step)
+
+  # The same latents for every image, so that columns can be compared.
+  repeated = jnp.repeat(x_p, _LATENTS, axis=0)
+  views = g_a(repeated, jnp.tile(z, (_ROWS, 1))).reshape(
+      _ROWS, _LATENTS, *x_p.shape[1:])
+  image = grid.latent_sheet(
+      np.asarray(x_p), np.asarray(views), folder.figures / "latents.png",
+      title="G_A(x, z): one row an image, one column a latent of the prior")
+  writer.image("figures/latents", step, image)
+
+  z_rows = jax.random.uniform(
+      stream(key, "rows"), (_ROWS, config.generator.latent.dim))
+  x_a = g_a(x_p, z_rows)
+  x_p_cycle, _ = g_el(x_a)
+  x_e, z_f = g_el(x_f)
+  x_f_cycle = g_a(x_e, z_f)
+  columns = {
+      "$x$": x_p, "$G_A(x, z)$": x_a, "$G_E(G_A(x, z))$": x_p_cycle,
+      "$\\tilde{x}$": x_f, "$G_E(\\tilde{x})$": x_e,
+      "$G_A(G_E(\\tilde{x}), G_L(\\tilde{x}))$": x_f_cycle,
+  }
+  names = list(columns)
+  image = grid.round_trip_sheet(
+      {name: np.asarray(a) for name, a in columns.items()},
+      folder.figures / "round_trips.png",
+      # What G_A adds, and what G_E takes away.
+      differences=[(names[0], names[1]), (names[3], names[4])])
+  writer.image("figures/round_trips", step, image)
+
+
+def curves(folder: RunFolder, writer: MetricWriter) -> None:
+  """curves.png: everything that metrics.jsonl holds."""
+  lines = folder.read_metrics()
+  if lines:
+    image = curves_lib.loss_curves(lines, folder.figures / "curves.png")
+    writer.image("figures/curves", max(line["step"] for line in lines), image)
+
+
+def _spread(size: int, count: int) -> np.ndarray:
+  """Indices spread evenly over a set: sets often lie sorted by class."""
+  return np.linspace(0, size - 1, min(count, size)).round().astype(int)
+
+
+def _some(images: np.ndarray, count: int) -> jax.Array:
+  chosen = images[_spread(len(images), count)]
+  return jnp.asarray(np.resize(chosen, (count, *images.shape[1:])),
+                     jnp.float32) / 255.0

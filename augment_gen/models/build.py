@@ -1,0 +1,102 @@
+"""From the config's sections to networks."""
+
+from collections.abc import Iterable
+
+from flax import linen as nn
+import jax.numpy as jnp
+
+from augment_gen import config as config_lib
+from augment_gen import errors
+from augment_gen.models import heads
+from augment_gen.models import outputs
+from augment_gen.models import perceptron
+from augment_gen.models import resnet
+from augment_gen.models import unet
+
+ENCODERS = {
+    "resnet18": resnet.ResNet18,
+    "resnet34": resnet.ResNet34,
+    "resnet50": resnet.ResNet50,
+}
+DTYPES = ("float32", "bfloat16")
+NETWORKS = ("perceptron", "unet")
+
+
+def build_encoder(
+    config: config_lib.EncoderConfig, data: config_lib.DataConfig,
+    bn_groups: int = 1,
+) -> resnet.ResNet:
+  """F.
+
+  Args:
+    config: section `encoder`.
+    data: section `data`, for the normalisation of the images.
+    bn_groups: batch-norm groups on *each device*.
+
+  Raises:
+    UserError: an unknown name, stem or dtype.
+  """
+  errors.raise_if_any(
+      _unknown("encoder.name", config.name, ENCODERS)
+      + _unknown("encoder.stem", config.stem, resnet.STEMS)
+      + _unknown("encoder.dtype", config.dtype, DTYPES))
+  return ENCODERS[config.name](
+      width=config.width, stem=config.stem, dtype=jnp.dtype(config.dtype),
+      bn_groups=bn_groups, mean=data.mean, std=data.std)
+
+
+def encoder_dim(config: config_lib.EncoderConfig) -> int:
+  """d, the dimension of the embedding Y.
+
+  Raises:
+    UserError: an unknown name.
+  """
+  errors.raise_if_any(_unknown("encoder.name", config.name, ENCODERS))
+  return ENCODERS[config.name](width=config.width).feature_dim
+
+
+def build_generator(
+    config: config_lib.GeneratorConfig, data: config_lib.DataConfig,
+) -> tuple[nn.Module, nn.Module]:
+  """G_A, and G_E with G_L.
+
+  Args:
+    config: section `generator`.
+    data: section `data`, for the shape of the images.
+
+  Returns:
+    The augmenter `(x, z) -> image` and the eliminator
+    `(x) -> (image, latents)`.
+
+  Raises:
+    UserError: an unknown kind of network or output, or latents that a U-Net
+      cannot lay out as a square.
+  """
+  errors.raise_if_any(
+      _unknown("generator.networks", config.networks, NETWORKS)
+      + _unknown("generator.output", config.output, outputs.OUTPUTS))
+  latent = config.latent
+  if config.networks == "unet":
+    unet.latent_side(latent.dim)
+    sizes = dict(width=config.unet_width, depth=config.unet_depth,
+                 output=config.output)
+    return (unet.UNetAugmenter(latent_scale=latent.scale, **sizes),
+            unet.UNetEliminator(latent_dim=latent.dim, **sizes))
+  sizes = dict(
+      image_shape=(data.image_size, data.image_size, data.channels),
+      hidden=config.hidden, layers=config.layers, output=config.output)
+  return (
+      perceptron.PerceptronAugmenter(latent_scale=latent.scale, **sizes),
+      perceptron.PerceptronEliminator(latent_dim=latent.dim, **sizes))
+
+
+def build_discriminator(
+    config: config_lib.DiscriminatorConfig) -> heads.Discriminator:
+  """One of D_f and D_p: the two differ in their parameters alone."""
+  return heads.Discriminator(hidden=config.hidden, layers=config.layers)
+
+
+def _unknown(field: str, value: str, choices: Iterable[str]) -> list[str]:
+  if value in choices:
+    return []
+  return [f"{field} '{value}' is unknown; choose from {', '.join(choices)}"]

@@ -1,0 +1,98 @@
+"""G_A, G_E and G_L as perceptrons (EMNIST-Omniglot, section 4.1).
+
+NOTE(paper): "perceptrons with four layers, each with 912 hidden units" is read
+as four dense layers, the last of which puts out pixels. 912 = 28 * 28 + 128
+fits an image and 128 latents side by side, which is how G_A reads them here.
+"""
+
+import math
+
+from flax import linen as nn
+import jax
+import jax.numpy as jnp
+
+from augment_gen.models import outputs
+
+
+class _HiddenLayers(nn.Module):
+  """[B, D] -> [B, hidden], `layers` times dense and ReLU."""
+  hidden: int
+  layers: int
+
+  @nn.compact
+  def __call__(self, h: jax.Array) -> jax.Array:
+    for index in range(self.layers):
+      h = nn.Dense(self.hidden, kernel_init=nn.initializers.he_normal(),
+                   name=f"dense{index + 1}")(h)
+      h = nn.relu(h)
+    return h
+
+
+class PerceptronAugmenter(nn.Module):
+  """G_A: X x Z -> X.
+
+  Attributes:
+    image_shape: (H, W, C).
+    hidden: units of each layer but the last.
+    layers: dense layers, the last one included.
+    latent_scale: the network reads `latent_scale * (z - 1/2)`.
+    output: "image" or "edit", see `outputs.to_image`.
+  """
+  image_shape: tuple[int, int, int]
+  hidden: int = 912
+  layers: int = 4
+  latent_scale: float = 2.0
+  output: str = "image"
+
+  @nn.compact
+  def __call__(self, x: jax.Array, z: jax.Array) -> jax.Array:
+    """Adds the implicit augmentation.
+
+    Args:
+      x: float32 [B, H, W, C] in [0, 1].
+      z: float32 [B, Z] in [0, 1].
+
+    Returns:
+      float32 [B, H, W, C] in (0, 1).
+    """
+    h = jnp.concatenate(
+        [x.reshape(x.shape[0], -1), outputs.centred(z, self.latent_scale)],
+        axis=-1)
+    h = _HiddenLayers(self.hidden, self.layers - 1, name="trunk")(h)
+    logits = nn.Dense(math.prod(self.image_shape), name="image")(h)
+    return outputs.to_image(
+        logits.reshape(-1, *self.image_shape), x, self.output)
+
+
+class PerceptronEliminator(nn.Module):
+  """G_E: X -> X and G_L: X -> Z, which share all layers but the last.
+
+  Attributes:
+    image_shape: (H, W, C).
+    latent_dim: Z.
+    hidden: units of each layer but the last.
+    layers: dense layers, the last one included.
+    output: "image" or "edit", see `outputs.to_image`; of G_E alone.
+  """
+  image_shape: tuple[int, int, int]
+  latent_dim: int
+  hidden: int = 912
+  layers: int = 4
+  output: str = "image"
+
+  @nn.compact
+  def __call__(self, x: jax.Array) -> tuple[jax.Array, jax.Array]:
+    """Removes the implicit augmentation and reads its latent off.
+
+    Args:
+      x: float32 [B, H, W, C] in [0, 1].
+
+    Returns:
+      float32 [B, H, W, C] and [B, Z], both in (0, 1).
+    """
+    h = x.reshape(x.shape[0], -1)
+    h = _HiddenLayers(self.hidden, self.layers - 1, name="trunk")(h)
+    logits = nn.Dense(math.prod(self.image_shape), name="image")(h)
+    image = outputs.to_image(
+        logits.reshape(-1, *self.image_shape), x, self.output)
+    return image, nn.sigmoid(nn.Dense(self.latent_dim, name="latent")(h))

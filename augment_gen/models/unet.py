@@ -1,0 +1,215 @@
+"""G_A, G_E and G_L as U-Nets (ImageNet-DAISO, section 4.1).
+
+NOTE(paper): of the U-Net of Ronneberger et al. (2015) these keep the shape (two
+3x3 convolutions at each resolution, channels that double as it halves, skips by
+concatenation) and change what has since become usual: zero-padded convolutions,
+normalisation, and nearest-neighbour upsampling followed by a 3x3 convolution,
+which leaves no checkerboard.
+"""
+
+import math
+from typing import Any
+
+from flax import linen as nn
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from augment_gen import errors
+from augment_gen.models import conv
+from augment_gen.models import outputs
+
+_CHANNELS_PER_GROUP = 16
+
+
+class UNetAugmenter(nn.Module):
+  """G_A: X x Z -> X, for images of any size.
+
+  NOTE(paper): "an input channel that corresponded to z": the side² latents are
+  a map, brought to the size of the image.
+
+  Attributes:
+    width: channels at full resolution.
+    depth: how often the resolution is halved.
+    latent_scale: the network reads `latent_scale * (z - 1/2)`.
+    output: "image" or "edit", see `outputs.to_image`.
+    dtype: of the convolutions; parameters and the output are float32.
+  """
+  width: int = 64
+  depth: int = 4
+  latent_scale: float = 2.0
+  output: str = "image"
+  dtype: Any = jnp.float32
+
+  @nn.compact
+  def __call__(self, x: jax.Array, z: jax.Array) -> jax.Array:
+    """Adds the implicit augmentation.
+
+    Args:
+      x: float32 [B, H, W, C] in [0, 1].
+      z: float32 [B, side²] in [0, 1].
+
+    Returns:
+      float32 [B, H, W, C] in (0, 1).
+
+    Raises:
+      UserError: the number of latents is no square.
+    """
+    batch, height, width, channels = x.shape
+    side = latent_side(z.shape[-1])
+    latent_map = outputs.centred(z, self.latent_scale).reshape(
+        batch, side, side, 1)
+    latent_map = area_resize(latent_map, height, width)
+    h = _UNet(self.width, self.depth, self.dtype, name="unet")(
+        jnp.concatenate([x, latent_map], axis=-1))
+    return outputs.to_image(_last(channels, "image")(h), x, self.output)
+
+
+class UNetEliminator(nn.Module):
+  """G_E: X -> X and G_L: X -> Z, which share all layers but the last.
+
+  NOTE(paper): the last layer of G_L is not given: a 1x1 convolution to one map,
+  averaged over the squares that G_A spread the latents over.
+
+  Attributes:
+    latent_dim: Z, the square of a side.
+    width: channels at full resolution.
+    depth: how often the resolution is halved.
+    output: "image" or "edit", see `outputs.to_image`; of G_E alone.
+    dtype: of the convolutions; parameters and the outputs are float32.
+  """
+  latent_dim: int
+  width: int = 64
+  depth: int = 4
+  output: str = "image"
+  dtype: Any = jnp.float32
+
+  @nn.compact
+  def __call__(self, x: jax.Array) -> tuple[jax.Array, jax.Array]:
+    """Removes the implicit augmentation and reads its latent off.
+
+    Args:
+      x: float32 [B, H, W, C] in [0, 1].
+
+    Returns:
+      float32 [B, H, W, C] and [B, side²], both in (0, 1).
+
+    Raises:
+      UserError: `latent_dim` is no square.
+    """
+    side = latent_side(self.latent_dim)
+    h = _UNet(self.width, self.depth, self.dtype, name="unet")(x)
+    image = outputs.to_image(_last(x.shape[-1], "image")(h), x, self.output)
+    latent_map = area_resize(_last(1, "latent")(h), side, side)
+    return image, nn.sigmoid(latent_map.reshape(x.shape[0], self.latent_dim))
+
+
+def latent_side(latent_dim: int) -> int:
+  """The side of the square map that `latent_dim` latents make.
+
+  Raises:
+    UserError: `latent_dim` is no square.
+  """
+  side = math.isqrt(latent_dim)
+  if side**2 != latent_dim:
+    raise errors.UserError(
+        f"generator.latent.dim={latent_dim} is no square, but U-Nets lay the "
+        f"latents out as a square map: take {side**2} or {(side + 1) ** 2}")
+  return side
+
+
+def area_resize(x: jax.Array, height: int, width: int) -> jax.Array:
+  """Resizes by the mean over the area that each new pixel covers.
+
+  Where one size divides the other this is nearest-neighbour upsampling and
+  average pooling, so that going up and down again is the identity.
+
+  Args:
+    x: [B, H, W, C].
+    height: H' of the result.
+    width: W' of the result.
+
+  Returns:
+    [B, H', W', C].
+  """
+  rows = jnp.asarray(_area_weights(x.shape[1], height), x.dtype)
+  columns = jnp.asarray(_area_weights(x.shape[2], width), x.dtype)
+  return jnp.einsum("bhwc,Hh,Ww->bHWc", x, rows, columns,
+                    precision=jax.lax.Precision.HIGHEST)
+
+
+def _area_weights(old: int, new: int) -> np.ndarray:
+  """[new, old]: the part of each new pixel that lies in each old one."""
+  old_edges = np.arange(old + 1) / old
+  new_edges = np.arange(new + 1) / new
+  first = np.maximum(new_edges[:-1, None], old_edges[None, :-1])
+  last = np.minimum(new_edges[1:, None], old_edges[None, 1:])
+  return np.maximum(last - first, 0) * new
+
+
+def _last(channels: int, name: str) -> nn.Conv:
+  return conv.Conv(channels, (1, 1), dtype=jnp.float32, name=name)
+
+
+class _Convolutions(nn.Module):
+  """Twice 3x3, group norm, ReLU; [B, H, W, C] -> [B, H, W, features].
+
+  Group norm, as batch statistics would make an image's augmentation depend on
+  the others in the batch, and instance norm would erase a latent that is the
+  same all over the image.
+  """
+  features: int
+  dtype: Any
+
+  @nn.compact
+  def __call__(self, h: jax.Array) -> jax.Array:
+    groups = max(self.features // _CHANNELS_PER_GROUP, 1)
+    if self.features % groups:
+      groups = 1
+    for index in (1, 2):
+      h = conv.Conv(self.features, (3, 3), use_bias=False, dtype=self.dtype,
+                    kernel_init=nn.initializers.he_normal(),
+                    name=f"conv{index}")(h)
+      h = nn.GroupNorm(groups, dtype=self.dtype, use_fast_variance=False,
+                       name=f"norm{index}")(h)
+      h = nn.relu(h)
+    return h
+
+
+class _UNet(nn.Module):
+  """[B, H, W, C] -> [B, H, W, width]; what its users' last layers share."""
+  width: int
+  depth: int
+  dtype: Any
+
+  @nn.compact
+  def __call__(self, x: jax.Array) -> jax.Array:
+    batch, height, width = x.shape[:3]
+    h = _pad_to_multiple(x, 2**self.depth).astype(self.dtype)
+    skips = []
+    for level in range(self.depth):
+      h = _Convolutions(
+          self.width * 2**level, self.dtype, name=f"down{level}")(h)
+      skips.append(h)
+      # Max pooling of 2x2; a reshape is cheaper backward than a window.
+      rows, columns, features = h.shape[1:]
+      h = h.reshape(batch, rows // 2, 2, columns // 2, 2, features)
+      h = h.max(axis=(2, 4))
+    h = _Convolutions(
+        self.width * 2**self.depth, self.dtype, name="bottom")(h)
+    for level in reversed(range(self.depth)):
+      features = self.width * 2**level
+      h = h.repeat(2, axis=1).repeat(2, axis=2)
+      h = conv.Conv(features, (3, 3), dtype=self.dtype, name=f"grow{level}")(h)
+      h = jnp.concatenate([skips[level], h], axis=-1)
+      h = _Convolutions(features, self.dtype, name=f"up{level}")(h)
+    top = (h.shape[1] - height) // 2
+    left = (h.shape[2] - width) // 2
+    return h[:, top:top + height, left:left + width]
+
+
+def _pad_to_multiple(x: jax.Array, multiple: int) -> jax.Array:
+  """Repeats the edges, evenly on both sides, up to a multiple of `multiple`."""
+  pads = [(missing // 2, missing - missing // 2)
+          for missing in (-x.shape[1] % multiple, -x.shape[2] % multiple)]
+  return jnp.pad(x, [(0, 0), *pads, (0, 0)], mode="edge")

@@ -1,0 +1,50 @@
+"""Label-free gauges against loops and known cases."""
+
+import itertools
+
+import numpy as np
+import pytest
+
+from augment_gen.evaluate import gauges
+
+
+def _unit(x):
+  return x / np.linalg.norm(x, axis=1, keepdims=True)
+
+
+def test_against_loops():
+  rng = np.random.default_rng(0)
+  x, y = rng.normal(size=(9, 4)), rng.normal(size=(9, 4))
+  a, b = _unit(x), _unit(y)
+  expected = np.mean([np.sum((p - q) ** 2) for p, q in zip(a, b)])
+  assert float(gauges.alignment(x, y)) == pytest.approx(expected, rel=1e-5)
+  expected = np.log(np.mean([np.exp(-2 * np.sum((p - q) ** 2))
+                             for p, q in itertools.combinations(a, 2)]))
+  assert float(gauges.uniformity(x)) == pytest.approx(expected, rel=1e-5)
+  expected = np.mean(a.std(0)) * 2.0
+  assert float(gauges.feature_std(x)) == pytest.approx(expected, rel=1e-5)
+
+
+def test_spread_and_collapse():
+  rng = np.random.default_rng(0)
+  spread = rng.normal(size=(2000, 64))
+  collapsed = np.ones((2000, 64)) + 1e-4 * rng.normal(size=(2000, 64))
+  assert float(gauges.feature_std(spread)) == pytest.approx(1.0, abs=0.02)
+  assert float(gauges.feature_std(collapsed)) < 0.01
+  assert float(gauges.uniformity(spread)) < -3.5
+  assert float(gauges.uniformity(collapsed)) == pytest.approx(0.0, abs=1e-3)
+
+
+@pytest.mark.parametrize("rank", [1, 3, 8])
+def test_effective_rank_counts_equal_directions(rank):
+  basis = np.linalg.qr(np.random.default_rng(0).normal(size=(32, 8)))[0]
+  features = basis[:, :rank] @ np.eye(8)[:rank]
+  assert float(gauges.effective_rank(features)) == pytest.approx(
+      rank, rel=1e-3)
+
+
+def test_effective_rank_weighs_directions():
+  p = np.array([0.7, 0.2, 0.1])
+  expected = np.exp(-np.sum(p * np.log(p)))
+  assert float(gauges.effective_rank(5 * np.diag(p))) == pytest.approx(
+      expected, rel=1e-4)

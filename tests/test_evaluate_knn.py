@@ -1,0 +1,40 @@
+"""Weighted kNN against a loop."""
+
+import numpy as np
+import pytest
+
+from augment_gen.evaluate import knn
+
+
+def _reference(train, labels, test, classes, k, temperature):
+  guesses = []
+  for query in test:
+    similarity = [query @ x / np.linalg.norm(query) / np.linalg.norm(x)
+                  for x in train]
+    scores = np.zeros(classes)
+    for i in np.argsort(similarity)[::-1][:k]:
+      scores[labels[i]] += np.exp(similarity[i] / temperature)
+    guesses.append(np.argmax(scores))
+  return np.array(guesses)
+
+
+@pytest.mark.parametrize("k, temperature", [(1, 0.07), (5, 0.07), (9, 1.0),
+                                            (500, 0.5)])
+def test_matches_a_loop(k, temperature):
+  rng = np.random.default_rng(k)
+  labels = rng.integers(0, 4, 40)
+  train = rng.normal(size=(40, 6)) * rng.uniform(0.1, 9, (40, 1))
+  test = rng.normal(size=(300, 6))  # more than one chunk, the last padded
+  expected = _reference(train, labels, test, 4, k, temperature)
+  guesses = knn.knn_predict(train, labels, test, 4, k, temperature)
+  np.testing.assert_array_equal(guesses, expected)
+  truth = rng.integers(0, 4, 300)
+  assert knn.knn_accuracy(train, labels, test, truth, 4, k, temperature) == (
+      pytest.approx(100 * np.mean(expected == truth)))
+
+
+def test_tiny_temperature_is_nearest_neighbour():
+  train = np.array([[1, 0.1], [0, 1], [0.1, 1]])
+  guess = knn.knn_predict(train, np.array([1, 0, 0]), np.array([[1.0, 0.0]]),
+                          2, 3, 1e-4)
+  np.testing.assert_array_equal(guess, [1])

@@ -1,0 +1,209 @@
+"""Every config end to end in small: stages, hand-over, resume, traceability."""
+
+import collections
+import dataclasses
+import json
+import pathlib
+import signal
+import sys
+import threading
+
+import numpy as np
+import pytest
+
+from augment_gen import config as config_lib
+from augment_gen import tables
+from augment_gen.data import feed
+from augment_gen.main import main
+from augment_gen.steps import moco
+
+ROOT = pathlib.Path(__file__).parent.parent
+TINY = ["--config.log.tensorboard=False", "--config.evaluate.protocols=l2,knn"]
+
+
+def command(name, workdir, *args):
+  return ["main.py", f"--config={ROOT}/configs/{name}.py:runlocal",
+          f"--workdir={workdir}", *TINY, *args]
+
+
+def results(workdir):
+  return (workdir / "results.json").read_bytes()
+
+
+@pytest.fixture(scope="module")
+def quickstart(tmp_path_factory):
+  """One whole run, with all arms of re-training; read by several tests."""
+  workdir = tmp_path_factory.mktemp("runs") / "whole"
+  assert main(command("quickstart", workdir,
+                      "--config.retrain.arms=generator,control")) == 0
+  return workdir
+
+
+def test_the_run_folder_holds_what_the_contract_says(quickstart):
+  names = {p.name for p in quickstart.iterdir()}
+  assert {"config.json", "environment.json", "metrics.jsonl", "results.json",
+          "checkpoints", "figures"} <= names
+  assert {p.name for p in (quickstart / "figures").iterdir()} == {
+      "examples.png", "latents.png", "round_trips.png", "curves.png"}
+  lines = [json.loads(line)
+           for line in (quickstart / "metrics.jsonl").read_text().splitlines()]
+  assert {(line["stage"], line["step"]) for line in lines} == {
+      (stage, step) for step in (1, 2) for stage in
+      ("pretrain", "generator", "retrain-generator", "retrain-control")}
+
+
+def test_results_have_a_row_for_each_encoder_test_set_and_protocol(quickstart):
+  found = json.loads(results(quickstart))
+  assert found["experiment"] == "Rendered characters"
+  rows = {(r["method"], r["train"], r["test"], r["protocol"])
+          for r in found["rows"]}
+  assert rows == {
+      (method, "D", test, protocol) for test in "CD"
+      for protocol in ("l2", "knn")
+      for method in ("MoCo v2", "MoCo v2 + G_A", "MoCo v2 + control")}
+  assert all(0 <= r["accuracy"] <= 100 and r["seed"] == 0 and
+             r["pretrain_data"] == "X_p" and r["feature"] == "f"
+             for r in found["rows"])
+  provenance = found["provenance"]
+  assert provenance["command"].endswith("--workdir=DIR")
+  assert set(provenance["data"]) and set(provenance["stages"]) == {
+      "pretrain", "generator", "retrain-generator", "retrain-control"}
+  assert str(quickstart) not in results(quickstart).decode()
+
+
+def test_the_same_command_again_repeats_nothing(quickstart, capsys, monkeypatch):
+  before = results(quickstart)
+  monkeypatch.setattr(
+      feed.ResidentFeed, "place", lambda *_: pytest.fail("trained again"))
+  assert main(command("quickstart", quickstart,
+                      "--config.retrain.arms=generator,control")) == 0
+  out = capsys.readouterr().out
+  assert out.count("finished before") == 4
+  assert out.count("was evaluated before") == 3
+  assert results(quickstart) == before
+
+
+class Crash(BaseException):
+  """What SIGKILL looks like from inside: nothing below may catch it."""
+
+
+def crash_in(monkeypatch, stage, step):
+  """The next run dies as `stage` asks for the batch of `step`."""
+  place = feed.ResidentFeed.place
+
+  def dying(self, t):
+    if self._stage == stage and t == step:
+      raise Crash
+    return place(self, t)
+  monkeypatch.setattr(feed.ResidentFeed, "place", dying)
+
+
+def test_a_run_killed_in_each_stage_ends_with_the_same_bits(
+    quickstart, tmp_path, monkeypatch, capsys):
+  args = command("quickstart", tmp_path / "killed",
+                 "--config.retrain.arms=generator,control")
+  for stage in ("pretrain", "generator", "retrain"):
+    with monkeypatch.context() as patch:
+      crash_in(patch, stage, step=1)
+      with pytest.raises(Crash):
+        main(args)
+  # In the middle of the evaluation: after the first encoder's rows.
+  with monkeypatch.context() as patch:
+    from augment_gen import experiment  # pylint: disable=g-import-not-at-top
+    evaluate = experiment.evaluate_encoder
+
+    def dying(*args, method, **kwargs):
+      if method != "MoCo v2":
+        raise Crash
+      return evaluate(*args, method=method, **kwargs)
+    patch.setattr(experiment, "evaluate_encoder", dying)
+    with pytest.raises(Crash):
+      main(args)
+  assert main(args) == 0
+  assert "going on from step 1" in capsys.readouterr().out
+  assert results(tmp_path / "killed") == results(quickstart)
+  assert ((tmp_path / "killed" / "metrics.jsonl").read_text()
+          == (quickstart / "metrics.jsonl").read_text())
+
+
+def test_sigterm_saves_and_leaves_with_status_75(tmp_path, monkeypatch, capsys):
+  place = feed.ResidentFeed.place
+
+  def terminating(self, t):
+    signal.raise_signal(signal.SIGTERM)
+    return place(self, t)
+  monkeypatch.setattr(feed.ResidentFeed, "place", terminating)
+  args = command("quickstart", tmp_path / "run", "--config.stages=pretrain",
+                 "--config.log.checkpoint_every_steps=100")
+  assert threading.current_thread() is threading.main_thread()
+  assert main(args) == 75
+  assert "stopped at step 1, and saved" in capsys.readouterr().err
+  assert (tmp_path / "run" / "checkpoints" / "pretrain" / "1").is_dir()
+
+
+def test_a_stage_that_was_not_run_is_named(tmp_path, capsys):
+  args = command("quickstart", tmp_path / "run", "--config.stages=generator")
+  assert main(args) == 2
+  assert "stage 'pretrain' is not finished" in capsys.readouterr().err
+
+
+def test_non_finite_losses_name_metric_and_steps(tmp_path, monkeypatch, capsys):
+  infonce = moco.infonce
+
+  def broken(q, k_pos, k_neg, temperature):
+    losses, logits = infonce(q, k_pos, k_neg, temperature)
+    return losses * np.nan, logits
+  monkeypatch.setattr(moco, "infonce", broken)
+  assert main(command("quickstart", tmp_path / "run")) == 2
+  err = capsys.readouterr().err
+  assert "pretrain: loss" in err and "between steps 0 and 1" in err
+  assert not list((tmp_path / "run" / "checkpoints").glob("*/*"))
+
+
+def test_another_seed_is_refused_before_anything_is_written(quickstart, capsys):
+  before = sorted((p, p.stat().st_mtime_ns) for p in quickstart.rglob("*"))
+  assert main(command("quickstart", quickstart, "--config.seed=1")) == 2
+  assert "config.seed: 0 there, 1 here" in capsys.readouterr().err
+  assert before == sorted(
+      (p, p.stat().st_mtime_ns) for p in quickstart.rglob("*"))
+
+
+@pytest.mark.parametrize("name", ["omniglot", "daiso"])
+def test_the_papers_configs_run_in_small(name, tmp_path):
+  assert main(command(name, tmp_path / name)) == 0
+  found = json.loads(results(tmp_path / name))
+  tests = {row["test"] for row in found["rows"]}
+  assert tests == ({"C", "D"} if name == "omniglot" else {"R", "S"})
+  assert tables.format_table([found])
+
+
+def test_every_config_field_is_read(tmp_path, monkeypatch):
+  """A field that nothing reads is a promise not kept."""
+  read = collections.defaultdict(set)
+
+  def recording(cls):
+    original = cls.__getattribute__
+
+    def getattribute(self, name):
+      # `asdict` reads every field, to make the ConfigDict: that does not count.
+      if sys._getframe(1).f_globals["__name__"] != "dataclasses":
+        read[cls.__name__].add(name)
+      return original(self, name)
+    monkeypatch.setattr(cls, "__getattribute__", getattribute, raising=False)
+
+  sections = [config_lib.Config] + [
+      value for value in vars(config_lib).values()
+      if dataclasses.is_dataclass(value) and value is not config_lib.Config]
+  for cls in sections:
+    recording(cls)
+  # Between them the two kinds of networks and all protocols read everything;
+  # validation alone reads most fields, and does not count.
+  from augment_gen import validate  # pylint: disable=g-import-not-at-top
+  monkeypatch.setattr(validate, "problems", lambda *_: [])
+  for name in ("quickstart", "daiso"):
+    assert main(command(name, tmp_path / name,
+                        "--config.evaluate.protocols=l2,moco,knn")) == 0
+  unread = {f"{cls.__name__}.{field.name}" for cls in sections
+            for field in dataclasses.fields(cls)
+            if field.name not in read[cls.__name__]}
+  assert not unread

@@ -1,0 +1,188 @@
+"""Table 1 from results.json files."""
+
+import csv
+import io
+import json
+
+import numpy as np
+import pytest
+from scipy import stats
+
+from augment_gen import errors
+from augment_gen import tables
+
+BASE, OURS = [3.0, 4.0, 3.5], [55.0, 54.0, 56.5]
+
+
+def _row(method, accuracy, seed, *, test="C", retraining_set="X_p",
+         augmentation="-", protocol="l2", train="D"):
+  return {"method": method, "pretrain_data": retraining_set, "train": train,
+          "test": test, "feature": "f", "protocol": protocol, "seed": seed,
+          "accuracy": accuracy, "retraining_set": retraining_set,
+          "augmentation": augmentation}
+
+
+def _result(rows, experiment="EMNIST-Omniglot", protocol="p0", data="d0"):
+  return {"experiment": experiment, "rows": rows,
+          "provenance": {"protocol": protocol, "data": data}}
+
+
+def _seeds(count=3):
+  return [_result([
+      _row("MoCo v2 + oracle", 60.0 + seed, seed),
+      _row("MoCo v2", 38.0, seed, retraining_set="X_p ∪ X̃_f"),
+      _row("MoCo v2 + control", BASE[seed] + (-1) ** seed, seed),
+      _row("MoCo v2 + G_A", OURS[seed], seed, augmentation="G_A"),
+      _row("MoCo v2", BASE[seed], seed),
+      _row("MoCo v2", 99.0, seed, protocol="knn"),
+  ]) for seed in range(count)]
+
+
+def _cells(table):
+  """Table lines -> [[cell, ...]], split at two spaces."""
+  return [[cell.strip() for cell in line.split("  ") if cell.strip()]
+          for line in table.splitlines()]
+
+
+def test_the_papers_layout_and_order():
+  lines = _cells(tables.format_table(_seeds(1)))
+  assert lines[0] == ["EMNIST-Omniglot"]
+  assert lines[1] == ["Method", "Re-training set", "Additional augmentation",
+                      "D → C"]
+  assert lines[3:8] == [
+      ["MoCo v2", "X_p", "-", "3.0"],
+      ["MoCo v2 + G_A", "X_p", "G_A", "55.0"],
+      ["MoCo v2 + control", "X_p", "-", "4.0"],
+      ["MoCo v2 + oracle", "X_p", "-", "60.0"],
+      ["MoCo v2", "X_p ∪ X̃_f", "-", "38.0"]]
+  assert lines[9] == ["Accuracy in percent; protocol: l2."]
+
+
+def test_columns_are_aligned():
+  lines = tables.format_table(_seeds(1)).splitlines()
+  place = lines[1].index("D → C")
+  assert lines[0].index("EMNIST") == place
+  assert lines[3].index("3.0") == place
+  # The combining tilde takes a character, but no place.
+  assert lines[7].index("38.0") == place + 1
+
+
+def test_mean_and_sample_std_over_seeds():
+  table = tables.format_table(_seeds())
+  mean, std = np.mean(OURS), np.std(OURS, ddof=1)
+  assert f"{mean:.1f} ± {std:.1f} (n=3) *" in table
+
+
+def test_paired_differences_and_their_marks():
+  lines = tables.format_table(_seeds()).splitlines()
+  difference = np.subtract(OURS, BASE)
+  p = stats.ttest_rel(OURS, BASE).pvalue
+  line, = [x for x in lines if x.startswith("  MoCo v2 + G_A")]
+  assert line.endswith(f"{difference.mean():+.2f} ± "
+                       f"{difference.std(ddof=1):.2f} (n=3), p = {p:.2g} *")
+  # +1, -1, +1: inside the noise, so no mark anywhere.
+  assert all("*" not in x for x in lines if "MoCo v2 + control" in x)
+
+
+def test_only_common_seeds_are_paired():
+  results = _seeds()
+  results[0]["rows"] = [r for r in results[0]["rows"]
+                        if r["method"] != "MoCo v2 + G_A"]
+  results[1]["rows"] = [r for r in results[1]["rows"]
+                        if r["method"] != "MoCo v2 + oracle"]
+  del results[2]["rows"][0]  # the oracle's; seed 0 is all that is left of it
+  table = tables.format_table(results)
+  difference = np.subtract(OURS, BASE)[1:]
+  assert (f"{difference.mean():+.2f} ± {difference.std(ddof=1):.2f} (n=2)"
+          in table)
+  assert "  MoCo v2 + oracle, " not in table  # one pair is no test
+
+
+def test_equal_differences_have_no_p():
+  rows = lambda seed: [_row("MoCo v2", 3.0 + seed, seed),
+                       _row("MoCo v2 + G_A", 5.0 + seed, seed)]
+  table = tables.format_table([_result(rows(0)), _result(rows(1))])
+  assert "p = not defined" in table and " *\n" not in table
+
+
+def test_several_experiments_and_protocols():
+  results = _seeds(1) + [_result([
+      _row("MoCo v2", 67.45, 0, train="S", test="R"),
+      _row("MoCo v2", 94.74, 0, train="S", test="S")], "ImageNet-DAISO")]
+  lines = _cells(tables.format_table(results))
+  assert lines[0] == ["EMNIST-Omniglot", "ImageNet-DAISO"]
+  assert lines[1][3:] == ["D → C", "S → R", "S → S"]
+  assert lines[3][3:] == ["3.0", "67.5", "94.7"]
+  assert lines[4][3:] == ["55.0", "-", "-"]
+  knn = _cells(tables.format_table(_seeds(1), protocol="knn"))
+  assert knn[3][3:] == ["99.0"]
+  with pytest.raises(errors.UserError, match="'moco'; there are: knn, l2"):
+    tables.format_table(_seeds(1), protocol="moco")
+
+
+def test_markdown():
+  lines = tables.format_table(_seeds(), style="markdown").splitlines()
+  assert lines[0] == ("| Method | Re-training set | Additional augmentation | "
+                      "EMNIST-Omniglot<br>D → C |")
+  assert lines[3].startswith("| MoCo v2 + G_A | X_p | G_A | 55.2 ± 1.3 (n=3)")
+
+
+def test_csv_has_the_numbers():
+  rows = list(csv.DictReader(io.StringIO(
+      tables.format_table(_seeds(), style="csv"))))
+  ours, = [r for r in rows if r["method"] == "MoCo v2 + G_A"]
+  assert float(ours["accuracy"]) == pytest.approx(np.mean(OURS))
+  assert float(ours["std"]) == pytest.approx(np.std(OURS, ddof=1))
+  assert float(ours["p"]) == pytest.approx(stats.ttest_rel(OURS, BASE).pvalue)
+  assert (ours["seeds"], ours["train"], ours["test"]) == ("3", "D", "C")
+
+
+@pytest.mark.parametrize("part, words", [("protocol", "evaluation protocols"),
+                                         ("data", "data sets")])
+def test_mixtures_are_said(part, words):
+  results = _seeds(2)
+  assert "WARNING" not in tables.format_table(results)
+  results[1]["provenance"][part] = "other"
+  assert f"2 different {words}" in tables.format_table(results)
+  # Different experiments may differ.
+  results[1]["experiment"] = "ImageNet-DAISO"
+  assert "WARNING" not in tables.format_table(results)
+
+
+def _write(folder, text):
+  folder.mkdir()
+  (folder / "results.json").write_text(text, encoding="utf-8")
+  return str(folder)
+
+
+def test_command_line(tmp_path, capsys):
+  folders = [_write(tmp_path / str(i), json.dumps(result))
+             for i, result in enumerate(_seeds(2))]
+  assert tables.main(folders) == 0
+  assert capsys.readouterr().out == tables.format_table(_seeds(2))
+  assert tables.main([*folders, "--format=csv", "--protocol=knn"]) == 0
+  assert "knn,99.0" in capsys.readouterr().out
+
+
+def test_every_bad_folder_is_named_at_once(tmp_path, capsys):
+  (tmp_path / "unfinished").mkdir()
+  bad = [str(tmp_path / "missing"), str(tmp_path / "unfinished"),
+         _write(tmp_path / "damaged", '{"experiment": "x", "ro'),
+         _write(tmp_path / "foreign", "[1]"),
+         _write(tmp_path / "partial", json.dumps(_result([{"method": "m"}])))]
+  assert tables.main(bad) == 2
+  lines = capsys.readouterr().err.splitlines()
+  assert len(lines) == 5 and all(x.startswith("error: ") for x in lines)
+  for line, words in zip(lines, ("no folder", "no results.json", "damaged",
+                                 "no results file", "rows without: accuracy")):
+    assert words in line
+
+
+def test_one_seed_twice_and_empty_results_are_errors(tmp_path, capsys):
+  one = _write(tmp_path / "one", json.dumps(_seeds(1)[0]))
+  assert tables.main([one, one]) == 2
+  err = capsys.readouterr().err
+  assert "two results for seed 0" in err and err.count("\n") == 1
+  empty = _write(tmp_path / "empty", json.dumps(_result([])))
+  assert tables.main([empty]) == 2
+  assert "no rows yet" in capsys.readouterr().err
