@@ -25,7 +25,7 @@ class MetricWriter:
     self._summaries = None
     if tensorboard:
       # TensorFlow greets at length on stderr, and only writes files here.
-      os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+      os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
       try:
         from clu import metric_writers  # pylint: disable=g-import-not-at-top
       except ImportError:

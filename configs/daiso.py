@@ -12,6 +12,7 @@ The paper: S→R 67.45 → 71.91, R→S 71.10 → 74.49. Not yet run at this siz
 ImageNet needs the streamed input, which is still to come.
 """
 
+from augment_gen import presets
 from augment_gen.config import apply_variants, default_config
 
 
@@ -54,25 +55,13 @@ def lighting(config, light: str, epochs: int):
 
 def runlocal(config):
   """Seconds: two steps of every stage, on small rendered RGB images."""
+  presets.runlocal(config)
   config.data.image_size = 32
-  config.data.pretrain = "rendered:latin?per_class=1"
   config.data.finetune = "rendered:scripts?per_class=4&classes=8"
+  config.data.finetune_per_class = 0
   config.data.tests = (
       "R=rendered:scripts?per_class=2&classes=8&seed=1,"
       "S=rendered:scripts?per_class=2&classes=8&seed=2")
-  config.encoder.width = 4
-  config.moco.queue = 32
-  config.moco.bn_groups = 2
-  for stage in (config.pretrain, config.generator, config.retrain):
-    stage.batch_size = 16
-    stage.epochs = 0
-    stage.steps = 2
   config.generator.unet_width = 4
   config.generator.unet_depth = 2
   config.generator.latent.dim = 16
-  config.generator.discriminator.hidden = 16
-  config.evaluate.l2_iterations = 3
-  config.evaluate.moco_epochs = 2
-  config.log.every_steps = 1
-  config.log.checkpoint_every_steps = 1
-  config.log.figure_images = 4

@@ -14,8 +14,8 @@ this size here. Variants, comma-separated:
         --config.data.root=FOLDER --workdir=runs/mnist-omniglot
 """
 
+from augment_gen import presets
 from augment_gen.config import apply_variants, default_config
-from configs import quickstart
 
 
 def get_config(variant: str = ""):
@@ -37,7 +37,7 @@ def get_config(variant: str = ""):
 
   config.evaluate.protocols = "moco,l2,knn"
   return apply_variants(config, variant, {
-      "mnist": mnist, "npz": npz, "runlocal": quickstart.runlocal})
+      "mnist": mnist, "npz": npz, "runlocal": presets.runlocal})
 
 
 def mnist(config):
@@ -47,18 +47,15 @@ def mnist(config):
   config.data.mean, config.data.std = (0.13,), (0.31,)
 
   config.encoder.width = 32
-  config.moco.queue = 16384
-  config.moco.momentum = 0.99
-  for stage in (config.pretrain, config.retrain):
-    stage.recipe = "handwriting"
-    stage.optimizer.lr = 0.06
-    stage.optimizer.schedule = "cosine"
+  presets.short_moco(config)
+  config.moco.queue = 1024
   config.pretrain.epochs = 8
   config.retrain.epochs = 4
+  config.retrain.arms = "generator,control"
 
-  quickstart.use_working_generator(config)
+  presets.working_generator(config)
   config.generator.epochs = 0
-  config.generator.steps = 4000
+  config.generator.steps = 2500
 
   config.evaluate.protocols = "l2,knn"
 
