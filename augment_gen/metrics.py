@@ -24,8 +24,9 @@ class MetricWriter:
     self._file = None
     self._summaries = None
     if tensorboard:
-      # TensorFlow greets at length on stderr, and only writes files here.
+      # TensorFlow only writes files here: no need for its greetings on stderr.
       os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+      os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "0")
       try:
         from clu import metric_writers  # pylint: disable=g-import-not-at-top
       except ImportError:
