@@ -6,6 +6,7 @@
 
 from collections.abc import Iterator
 import dataclasses
+import functools
 import importlib.metadata
 import pathlib
 import platform
@@ -145,32 +146,36 @@ def _with_online_knn(run: Run, stage: training.Stage) -> training.Stage:
 
 def _evaluate(run: Run, states: dict[str, Any], generator) -> dict[str, Any]:
   """Rows of results.json; encoders that have theirs already are passed over."""
-  results = run.folder.read_results() or {"rows": []}
-  ends = {name if name == "pretrain" else f"retrain-{name}": checksum(state)
-          for name, state in states.items()}
+  ends = {_stage_name(name): checksum(state) for name, state in states.items()}
   if generator is not None:
     ends["generator"] = checksum(generator)
-  results = {"experiment": run.config.experiment, "rows": results["rows"],
+  before = run.folder.read_results() or {"rows": [], "provenance": {}}
+  known = before["provenance"].get("stages", {})
+  results = {"experiment": run.config.experiment, "rows": [],
              "provenance": _provenance(run, ends)}
+  pretrain_data = "X_p ∪ X̃_f" if run.config.pretrain.with_finetune else "X_p"
   for name, state in states.items():
     method, augmentation = ROWS[name]
-    if any(row["method"] == method for row in results["rows"]):
+    rows = [row for row in before["rows"] if row["method"] == method]
+    # A row counts only for the very state that it was measured on.
+    if rows and known.get(_stage_name(name)) == ends[_stage_name(name)]:
       run.log(f"evaluate: {method} was evaluated before")
-      continue
-    run.log(f"evaluate: {method}")
-    pretrain_data = (
-        "X_p ∪ X̃_f" if run.config.pretrain.with_finetune else "X_p")
-    rows = evaluate_encoder(
-        stages.encode(run.config), stages.encoder_variables(state), run.task,
-        run.config.evaluate, method=method, pretrain_data=pretrain_data,
-        experiment_seed=run.config.seed,
-        train_name=run.config.data.finetune_name, mesh=run.mesh, log=run.log)
-    results["rows"] += [
-        {**row, "retraining_set": pretrain_data, "augmentation": augmentation}
-        for row in rows]
+    else:
+      run.log(f"evaluate: {method}")
+      rows = evaluate_encoder(
+          stages.encode(run.config), stages.encoder_variables(state), run.task,
+          run.config.evaluate, method=method, pretrain_data=pretrain_data,
+          experiment_seed=run.config.seed,
+          train_name=run.config.data.finetune_name, mesh=run.mesh, log=run.log)
+      rows = [{**row, "retraining_set": pretrain_data,
+               "augmentation": augmentation} for row in rows]
+    results["rows"] += rows
     run.folder.write_results(results)
-  run.folder.write_results(results)
   return results
+
+
+def _stage_name(row: str) -> str:
+  return row if row == "pretrain" else f"retrain-{row}"
 
 
 def _provenance(run: Run, ends: dict[str, str]) -> dict[str, Any]:
@@ -184,7 +189,7 @@ def _provenance(run: Run, ends: dict[str, str]) -> dict[str, Any]:
       "devices": run.devices,
       "platform": run.mesh.devices.flat[0].platform,
       "versions": versions(),
-      "commit": _commit(),
+      "commit": commit(),
   }
 
 
@@ -195,8 +200,12 @@ def versions() -> dict[str, str]:
           **{name: importlib.metadata.version(name) for name in PACKAGES}}
 
 
-def _commit() -> str | None:
-  """The git commit of the code, "+" if changed since; None outside git."""
+@functools.cache
+def commit() -> str | None:
+  """The git commit of the code, "+" if changed since; None outside git.
+
+  Cached: what counts is the code as this process started.
+  """
   def git(*args):
     return subprocess.run(
         ["git", *args], cwd=pathlib.Path(__file__).parent, check=True,

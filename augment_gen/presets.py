@@ -49,7 +49,7 @@ def runlocal(config: ml_collections.ConfigDict) -> None:
   config.data.finetune_per_class = 4
   config.encoder.width = 4
   config.moco.queue = 32
-  config.moco.bn_groups = 2
+  config.moco.bn_groups = 8
   for stage in (config.pretrain, config.generator, config.retrain):
     stage.batch_size = 16
     stage.epochs = 0

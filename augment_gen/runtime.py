@@ -3,8 +3,8 @@
 import importlib.metadata
 import os
 
-# The fusion halves the speed of ordinary convolutions on CPU in jaxlib 0.10
-# (ResNet-18 at 28x28: 111 -> 580 images/s together with models/conv.py).
+# The fusion halves the speed of ordinary convolutions on CPU in jaxlib 0.10;
+# models/conv.py does the rest.
 _FAST_CPU_FLAG = "--xla_cpu_experimental_ynn_fusion_type="
 
 

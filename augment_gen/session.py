@@ -71,6 +71,7 @@ def _environment(options: Options, mesh) -> dict:
   return {
       "time": datetime.datetime.now(datetime.timezone.utc).isoformat(),
       "command": options.command,
+      "commit": experiment.commit(),
       "versions": experiment.versions(),
       "devices": [d.device_kind for d in mesh.devices.flat],
       "processes": jax.process_count(),

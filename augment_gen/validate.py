@@ -6,10 +6,11 @@ import math
 from augment_gen.augment import recipes
 from augment_gen.config import Config, OptimizerConfig, names
 from augment_gen.data.task import Task, check_data
+from augment_gen.evaluate import protocol
+from augment_gen.models import build, outputs, resnet
 
 STAGES = ("pretrain", "generator", "retrain", "evaluate")
 ARMS = ("generator", "control", "oracle")
-PROTOCOLS = ("l2", "moco", "knn")
 
 
 def problems(config: Config, devices: int) -> list[str]:
@@ -44,11 +45,11 @@ def size_problems(config: Config, task: Task) -> list[str]:
 
 def _choices(config: Config) -> Iterator[str]:
   one_of = {
-      "encoder.name": ("resnet18", "resnet34", "resnet50"),
-      "encoder.stem": ("imagenet", "small"),
-      "encoder.dtype": ("float32", "bfloat16"),
-      "generator.networks": ("perceptron", "unet"),
-      "generator.output": ("image", "edit"),
+      "encoder.name": tuple(build.ENCODERS),
+      "encoder.stem": resnet.STEMS,
+      "encoder.dtype": build.DTYPES,
+      "generator.networks": build.NETWORKS,
+      "generator.output": outputs.OUTPUTS,
       "generator.l1_reduction": ("sum", "mean"),
       "pretrain.recipe": recipes.NAMES,
       "retrain.recipe": recipes.NAMES,
@@ -60,7 +61,7 @@ def _choices(config: Config) -> Iterator[str]:
       yield (f"config.{field}={value!r} is unknown; choose one of: "
              f"{', '.join(choices)}")
   for field, choices in (("stages", STAGES), ("retrain.arms", ARMS),
-                         ("evaluate.protocols", PROTOCOLS)):
+                         ("evaluate.protocols", protocol.PROTOCOLS)):
     chosen = names(_get(config, field))
     for value in chosen:
       if value not in choices:

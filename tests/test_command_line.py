@@ -91,7 +91,7 @@ def _replace(node, sections, field, value):
 
 
 @pytest.mark.parametrize("change,words", [
-    ({"pretrain__batch_size": 100}, "config.moco.queue=4096 is not a multiple"),
+    ({"pretrain__batch_size": 100}, "config.moco.queue=512 is not a multiple"),
     ({"moco__queue": 1000}, "is not a multiple of config.pretrain.batch_size"),
     ({"moco__bn_groups": 3}, "must divide config.pretrain.batch_size"),
     ({"encoder__name": "resnet99"}, "choose one of: resnet18"),
@@ -154,3 +154,17 @@ def test_typed_names_missing_and_unknown_fields():
 def test_configs_are_locked():
   with pytest.raises(AttributeError):
     config_lib.default_config().moco.queu = 3
+
+
+@pytest.mark.parametrize("config", [
+    "omniglot.py", "omniglot.py:mnist", "omniglot.py:mnist,npz", "daiso.py",
+    "daiso.py:room", "quickstart.py"])
+def test_full_size_configs_lack_nothing_but_their_data(config):
+  parsed = parse(f"--config={ROOT}/configs/{config}", "--workdir=/x").config
+  found = validate.problems(parsed, devices=1)
+  assert all("--config.data.root" in line for line in found), found
+  needs_root = "npz" in config or "daiso" in config
+  assert bool(found) == needs_root
+  if needs_root:
+    parsed = _replace(parsed, ["data"], "root", "/nowhere")
+    assert all("/nowhere" in line for line in validate.problems(parsed, 1))

@@ -29,7 +29,8 @@ def _set(num_per_class, seed, noise=20):
 
 
 TASK = types.SimpleNamespace(
-    finetune=_set(8, seed=0), num_classes=3,
+    finetune=_set(8, seed=0), finetune_clean=_set(8, seed=0, noise=5),
+    num_classes=3,
     tests={"C": _set(4, seed=1), "wrong": _set(5, seed=2)})
 TASK.tests["wrong"].labels = (TASK.tests["wrong"].labels + 1) % 3
 VARIABLES = {"w": np.random.default_rng(0).normal(size=(36, 12)).astype("f")}
@@ -57,6 +58,9 @@ def test_rows():
     assert (row["classes"], row["train_images"]) == (3, 24)
     assert row["test_images"] == {"C": 12, "wrong": 15}[row["test"]]
     assert ("l2_strength" in row) == (row["protocol"] == "l2")
+    assert 1 <= row["effective_rank"] <= 12
+    assert -8 <= row["uniformity"] <= 0 and 0 <= row["feature_std"] <= 1
+    assert 0 < row["alignment"] < 0.5
   assert rows[0]["iterations"] >= 1
   assert "D → C 100.00 %, D → wrong 0.00 %" in lines[0]
 
@@ -71,7 +75,7 @@ def test_features_are_computed_once_per_set(monkeypatch):
 
   monkeypatch.setattr(features, "extract", counting)
   _evaluate(config=dataclasses.replace(CONFIG, protocols="knn,l2"))
-  assert sizes == [24, 12, 15]
+  assert sizes == [24, 12, 15, 24]  # X̃_f, the tests, X_f
 
 
 def test_unknown_protocols_are_all_named():

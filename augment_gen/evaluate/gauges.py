@@ -6,7 +6,7 @@ import jax.numpy as jnp
 
 
 def _normalise(features: jax.Array) -> jax.Array:
-  features = features.astype(jnp.float32)
+  features = jnp.asarray(features, jnp.float32)
   norms = jnp.linalg.norm(features, axis=-1, keepdims=True)
   return features / jnp.maximum(norms, 1e-12)
 
@@ -63,6 +63,7 @@ def effective_rank(features: jax.Array) -> jax.Array:
   Returns:
     Scalar in [1, min(n, d)].
   """
-  values = jnp.linalg.svd(features.astype(jnp.float32), compute_uv=False)
+  values = jnp.linalg.svd(
+      jnp.asarray(features, jnp.float32), compute_uv=False)
   p = values / jnp.maximum(jnp.sum(values), 1e-12) + 1e-7
   return jnp.exp(-jnp.sum(p * jnp.log(p)))

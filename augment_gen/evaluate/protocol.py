@@ -19,11 +19,13 @@ from augment_gen import errors
 from augment_gen.config import EvaluateConfig
 from augment_gen.data.task import Task
 from augment_gen.evaluate import features as features_lib
+from augment_gen.evaluate import gauges
 from augment_gen.evaluate import knn
 from augment_gen.evaluate import linear
 from augment_gen.evaluate import logistic
 
 PROTOCOLS = ("l2", "moco", "knn")
+GAUGE_IMAGES = 2048
 
 # (features [m, d], labels [m]) -> accuracy in percent.
 Score = Callable[[np.ndarray, np.ndarray], float]
@@ -64,7 +66,9 @@ def evaluate_encoder(
     One row per protocol and test set, as in results.json: "method",
     "pretrain_data", "train", "test", "feature", "protocol", "seed", "accuracy"
     (percent), "classes", "train_images", "test_images"; of "l2" also
-    "l2_strength" and "iterations".
+    "l2_strength" and "iterations"; and the gauges of the encoder on X̃_f,
+    "uniformity", "feature_std", "effective_rank", and, where X_f is known,
+    "alignment" of F(X_f) and F(X̃_f).
 
   Raises:
     UserError: unknown protocols.
@@ -91,6 +95,11 @@ def evaluate_encoder(
   tests = {name: features_of(name, images.images)
            for name, images in task.tests.items()}
 
+  clean = None
+  if task.finetune_clean is not None:
+    clean = features_of("clean", task.finetune_clean.images)
+  measured = _gauges(train, clean)
+
   rows = []
   for protocol in protocols:
     start = time.monotonic()
@@ -103,7 +112,7 @@ def evaluate_encoder(
           "protocol": protocol, "seed": experiment_seed,
           "accuracy": score(test, task.tests[name].labels),
           "classes": task.num_classes, "train_images": len(train),
-          "test_images": len(test), **info})
+          "test_images": len(test), **info, **measured})
     log(f"{method}, {protocol}: " + ", ".join(
         f"{row['train']} → {row['test']} {row['accuracy']:.2f} %"
         for row in rows if row["protocol"] == protocol)
@@ -143,6 +152,21 @@ def _fit(protocol: str, features: np.ndarray, labels: np.ndarray,
         f"config.evaluate.moco_lr, or leave '{protocol}' out of "
         "config.evaluate.protocols")
   return lambda x, y: linear.accuracy(probe, x, y), info
+
+
+def _gauges(augmented: np.ndarray, clean: np.ndarray | None
+            ) -> dict[str, float]:
+  """What the features tell without labels; see gauges.py."""
+  # Evenly over the set, which lies sorted by class; all pairs are compared.
+  some = np.linspace(0, len(augmented) - 1, min(len(augmented), GAUGE_IMAGES))
+  some = some.astype(int)
+  measured = {
+      "uniformity": gauges.uniformity(augmented[some]),
+      "feature_std": gauges.feature_std(augmented[some]),
+      "effective_rank": gauges.effective_rank(augmented[some])}
+  if clean is not None:
+    measured["alignment"] = gauges.alignment(clean[some], augmented[some])
+  return {name: float(value) for name, value in measured.items()}
 
 
 def _checksum(variables: Any) -> str:

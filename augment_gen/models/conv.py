@@ -6,8 +6,8 @@ two stages of a ResNet on 28x28 images are such. There a convolution is exactly
 a matrix product per place: of the part of the image that the window covers, and
 of the part of the kernel that lies inside the image. At 1x1 a 3x3 kernel so
 comes down to its centre. benchmarks/conv_lowering.py prints what this gains;
-im2col and space-to-depth were measured for the other strided convolutions and
-gained nothing on this jaxlib.
+im2col and space-to-depth, measured for the other strided convolutions, were
+faster for some and slower for others on this jaxlib, and are not used.
 """
 
 from collections.abc import Iterator, Sequence
