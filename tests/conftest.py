@@ -1,6 +1,7 @@
 """Test set-up: eight fake CPU devices, strict shapes, light compilation."""
 
 import os
+import tempfile
 
 # Before JAX starts: the several-devices tests need devices to map over.
 os.environ["XLA_FLAGS"] = (
@@ -14,8 +15,11 @@ import jax  # noqa: E402
 import pytest  # noqa: E402
 
 jax.config.update("jax_numpy_rank_promotion", "raise")
-# The tests compile far more than they compute.
+# The tests compile far more than they compute, and much of it repeatedly.
 jax.config.update("jax_disable_most_optimizations", True)
+_cache = tempfile.TemporaryDirectory(prefix="augment_gen_tests_")
+jax.config.update("jax_compilation_cache_dir", _cache.name)
+jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.2)
 
 
 def pytest_addoption(parser):
