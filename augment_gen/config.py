@@ -52,6 +52,7 @@ class EncoderConfig:
   """F: X -> Y."""
   name: str = "resnet18"  # resnet18, resnet34, resnet50
   width: int = 64  # channels of the first stage
+  blocks: tuple[int, ...] = ()  # of each stage; empty: as many as `name` has
   stem: str = "imagenet"  # "imagenet" (7x7 stride 2, pool) or "small" (3x3)
   dtype: str = "float32"  # of the convolutions; statistics stay float32
 

@@ -48,6 +48,7 @@ def runlocal(config: ml_collections.ConfigDict) -> None:
   config.data.finetune = "rendered:scripts?per_class=6&classes=8"
   config.data.finetune_per_class = 4
   config.encoder.width = 4
+  config.encoder.blocks = (1, 1, 1)  # what takes the time is compiling
   config.moco.queue = 32
   config.moco.bn_groups = 8
   for stage in (config.pretrain, config.generator, config.retrain):

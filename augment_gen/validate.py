@@ -122,6 +122,9 @@ def _ranges(config: Config) -> Iterator[str]:
                 "log.online_every_epochs"):
     if _get(config, field) < 0:
       yield f"config.{field}={_get(config, field)} must not be negative"
+  if any(blocks < 1 for blocks in config.encoder.blocks):
+    yield (f"config.encoder.blocks={config.encoder.blocks} must be positive "
+           "numbers, one a stage")
   if not 0.0 <= config.moco.momentum <= 1.0:
     yield f"config.moco.momentum={config.moco.momentum} must lie in [0, 1]"
   if not 0.0 < config.evaluate.l2_holdout < 1.0:

@@ -24,6 +24,7 @@ def get_config(variant: str = ""):
   presets.short_moco(config)
   config.pretrain.epochs = 8
   config.retrain.epochs = 4
+  config.retrain.arms = "generator,control"
 
   presets.working_generator(config)
   config.generator.epochs = 0

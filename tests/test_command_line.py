@@ -95,6 +95,7 @@ def _replace(node, sections, field, value):
     ({"moco__queue": 1000}, "is not a multiple of config.pretrain.batch_size"),
     ({"moco__bn_groups": 3}, "must divide config.pretrain.batch_size"),
     ({"encoder__name": "resnet99"}, "choose one of: resnet18"),
+    ({"encoder__blocks": (2, 0)}, "must be positive numbers"),
     ({"encoder__stem": "tiny"}, "imagenet, small"),
     ({"generator__networks": "gan"}, "perceptron, unet"),
     ({"pretrain__recipe": "spicy"}, "moco_v2"),

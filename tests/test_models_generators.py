@@ -280,3 +280,15 @@ def test_unknown_names_are_listed_at_once():
   with pytest.raises(errors.UserError, match="no square"):
     build.build_generator(dataclasses.replace(
         config_lib.GeneratorConfig(), networks="unet"), DATA)
+
+
+def test_blocks_set_the_depth_of_the_encoder():
+  config = config_lib.EncoderConfig(name="resnet50", width=4, blocks=(1, 2))
+  network = build.build_encoder(config, config_lib.DataConfig())
+  x = jax.ShapeDtypeStruct((2, 28, 28, 1), jnp.float32)
+  (y, _), variables = jax.eval_shape(
+      lambda key, x: network.init_with_output(key, x, train=False),
+      jax.random.key(0), x)
+  assert y.shape == (2, build.encoder_dim(config)) == (2, 32)
+  assert {name for name in variables["params"] if "block" in name} == {
+      "stage1_block1", "stage2_block1", "stage2_block2"}

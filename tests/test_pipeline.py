@@ -46,8 +46,7 @@ def results(workdir):
 def quickstart(tmp_path_factory):
   """One whole run, with all arms of re-training; read by several tests."""
   workdir = tmp_path_factory.mktemp("runs") / "whole"
-  assert main(command("quickstart", workdir,
-                      "--config.retrain.arms=generator,control")) == 0
+  assert main(command("quickstart", workdir)) == 0
   return workdir
 
 
@@ -87,8 +86,7 @@ def test_the_same_command_again_repeats_nothing(quickstart, capsys, monkeypatch)
   before = results(quickstart)
   monkeypatch.setattr(
       feed.ResidentFeed, "place", lambda *_: pytest.fail("trained again"))
-  assert main(command("quickstart", quickstart,
-                      "--config.retrain.arms=generator,control")) == 0
+  assert main(command("quickstart", quickstart)) == 0
   out = capsys.readouterr().out
   assert out.count("finished before") == 4
   assert out.count("was evaluated before") == 3
@@ -112,8 +110,7 @@ def crash_in(monkeypatch, stage, step):
 
 def test_a_run_killed_in_each_stage_ends_with_the_same_bits(
     quickstart, tmp_path, monkeypatch, capsys):
-  args = command("quickstart", tmp_path / "killed",
-                 "--config.retrain.arms=generator,control")
+  args = command("quickstart", tmp_path / "killed")
   for stage in ("pretrain", "generator", "retrain"):
     with monkeypatch.context() as patch:
       crash_in(patch, stage, step=1)

@@ -1,6 +1,7 @@
 """From the config's sections to networks."""
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
+import functools
 
 from flax import linen as nn
 import jax.numpy as jnp
@@ -40,9 +41,9 @@ def build_encoder(
       _unknown("encoder.name", config.name, ENCODERS)
       + _unknown("encoder.stem", config.stem, resnet.STEMS)
       + _unknown("encoder.dtype", config.dtype, DTYPES))
-  return ENCODERS[config.name](
-      width=config.width, stem=config.stem, dtype=jnp.dtype(config.dtype),
-      bn_groups=bn_groups, mean=data.mean, std=data.std)
+  return _resnet(config)(
+      stem=config.stem, dtype=jnp.dtype(config.dtype), bn_groups=bn_groups,
+      mean=data.mean, std=data.std)
 
 
 def encoder_dim(config: config_lib.EncoderConfig) -> int:
@@ -52,7 +53,14 @@ def encoder_dim(config: config_lib.EncoderConfig) -> int:
     UserError: an unknown name.
   """
   errors.raise_if_any(_unknown("encoder.name", config.name, ENCODERS))
-  return ENCODERS[config.name](width=config.width).feature_dim
+  return _resnet(config)().feature_dim
+
+
+def _resnet(config: config_lib.EncoderConfig) -> Callable[..., resnet.ResNet]:
+  """The ResNet of this name, width and depth."""
+  depth = {"stage_sizes": config.blocks} if config.blocks else {}
+  return functools.partial(
+      ENCODERS[config.name], width=config.width, **depth)
 
 
 def build_generator(
