@@ -184,17 +184,17 @@ class _UNet(nn.Module):
 
   @nn.compact
   def __call__(self, x: jax.Array) -> jax.Array:
-    batch, height, width = x.shape[:3]
+    height, width = x.shape[1:3]
     h = _pad_to_multiple(x, 2**self.depth).astype(self.dtype)
     skips = []
     for level in range(self.depth):
       h = _Convolutions(
           self.width * 2**level, self.dtype, name=f"down{level}")(h)
       skips.append(h)
-      # Max pooling of 2x2; a reshape is cheaper backward than a window.
-      rows, columns, features = h.shape[1:]
-      h = h.reshape(batch, rows // 2, 2, columns // 2, 2, features)
-      h = h.max(axis=(2, 4))
+      # Not a reshape and `max`, though that is cheaper backward: its gradient
+      # divides by the number of entries equal to the maximum, and a compiler
+      # that computes them twice, rounded differently, finds none: 0 / 0.
+      h = nn.max_pool(h, (2, 2), strides=(2, 2))
     h = _Convolutions(
         self.width * 2**self.depth, self.dtype, name="bottom")(h)
     for level in reversed(range(self.depth)):
