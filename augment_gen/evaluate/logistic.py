@@ -9,8 +9,8 @@ import numpy as np
 import optax
 
 # Stop L-BFGS once the (preconditioned) gradient is this small a part of what
-# it is at zero weights. Ten times less makes a fit twice as long and moved
-# accuracies by less than half a point.
+# it is at zero weights. A tolerance of 1e-4 moved the test accuracy on a set of
+# 200 classes by less than half a point.
 GRADIENT_TOLERANCE = 3e-4
 CHUNK = 512  # examples whose logits exist at once
 

@@ -1,6 +1,6 @@
 """Convolutions that XLA's CPU backend does not stumble over.
 
-XLA:CPU (jaxlib 0.10) is up to 100 times slower than it need be, forward or
+XLA:CPU (jaxlib 0.10) is many times slower than it need be, forward or
 backward, where a convolution puts out a map of 2x2 or fewer places; the last
 two stages of a ResNet on 28x28 images are such. There a convolution is exactly
 a matrix product per place: of the part of the image that the window covers, and
