@@ -87,6 +87,8 @@ class PretrainConfig:
   steps: int = 0
   batch_size: int = 256
   recipe: str = "moco_v2"  # hand-made augmentations, augment/recipes.py
+  # A finished run with the same settings of this stage, to take it over from.
+  run: str = ""
   # Train on X_p ∪ X̃_f, the reference rows of Table 1, in place of X_p.
   with_finetune: bool = False
   optimizer: OptimizerConfig = OptimizerConfig()
@@ -105,6 +107,9 @@ class DiscriminatorConfig:
   """D_f and D_p: Y -> logit."""
   hidden: int = 512
   layers: int = 3  # dense layers, the last one included
+  # What of F they see: "embedding", or "stages": also mean and standard
+  # deviation over the image of every channel of every stage of F.
+  features: str = "embedding"
   # Bring embeddings to mean 0 and variance 1 (over X_p and X̃_f) first.
   standardise: bool = False
 
@@ -115,16 +120,25 @@ class GeneratorConfig:
   epochs: float = 100.0  # passes over X_p; give epochs or steps, not both
   steps: int = 0
   batch_size: int = 256
-  networks: str = "perceptron"  # "perceptron" or "unet"
+  augmenter: str = "perceptron"  # G_A: "perceptron" or "unet"
+  eliminator: str = "perceptron"  # G_E with G_L: "perceptron" or "unet"
   hidden: int = 912  # units of the perceptrons
   layers: int = 4  # dense layers of the perceptrons, the last one included
   unet_width: int = 64  # channels at full resolution
   unet_depth: int = 4  # halvings
   # "image": G_A and G_E put out an image; "edit": a change of their input.
   output: str = "image"
+  fool_p_weight: float = 1.0  # of (12), G_E against D_p; 0: as if without D_p
   cycle_weight: float = 10.0  # λ of (10)
-  latent_weight: float = 1.0  # of the third term of (13)
+  # Of the three terms of (13), all 1 in the paper.
+  cycle_f_weight: float = 1.0  # x̃ → G_E, G_L → G_A
+  cycle_p_weight: float = 1.0  # x, z → G_A → G_E
+  latent_weight: float = 1.0  # x, z → G_A → G_L
   l1_reduction: str = "mean"  # "mean" or "sum" over pixels / latents in (13)
+  # Standard deviation of noise on the image between the halves of a cycle.
+  cycle_noise: float = 0.0
+  # Of a further term of (10), the distance of G_L(x̃) from the prior of z.
+  bank_weight: float = 0.0
   latent: LatentConfig = LatentConfig()
   discriminator: DiscriminatorConfig = DiscriminatorConfig()
   optimizer: OptimizerConfig = OptimizerConfig(
@@ -136,15 +150,21 @@ class RetrainConfig:
   """Stage 3: F trained further, with a learned (or another) second view.
 
   Each arm starts from stage 1 and makes a row of the table: "generator" sees
-  G_A(x, z) (15); "control" the hand-made augmentations alone; "oracle" the true
-  implicit augmentation. Empty: stage 1 alone is evaluated.
+  G_A(x, z) with z from the bank Z̃ (15), "prior" the same with z from the prior;
+  "control" goes on with the views of stage 1; "random" an untrained G_A whose
+  edits are as large; "oracle" the true implicit augmentation. Empty: stage 1
+  alone is evaluated.
   """
   arms: str = "generator"
   epochs: float = 200.0  # passes over X_p; give epochs or steps, not both
   steps: int = 0
   batch_size: int = 256
+  # Hand-made augmentations of both views, beside the arm's; "none": (15) as it
+  # is printed.
   recipe: str = "moco_v2"
-  latents: str = "bank"  # "bank" (Z̃, as the paper) or "prior"
+  # Where the arm's augmentation stands among the hand-made ones: "first"
+  # t'(G_A(x, z)), "last" G_A(t'(x), z).
+  order: str = "first"
   optimizer: OptimizerConfig = OptimizerConfig()
 
 
@@ -172,6 +192,9 @@ class LogConfig:
   checkpoint_every_steps: int = 500
   keep_checkpoints: int = 2
   online_every_epochs: float = 0.0  # kNN accuracy during training; 0: never
+  # Health of the generator (evaluate/health.py) during its training; 0: at its
+  # end only.
+  health_every_steps: int = 0
   tensorboard: bool = True
   figure_images: int = 8  # columns of the figures
 
@@ -253,13 +276,15 @@ def plain(config: ml_collections.ConfigDict) -> dict[str, Any]:
 def identity(values: Mapping[str, Any]) -> dict[str, Any]:
   """The part of a config (from `plain`) that decides results.
 
-  What only chooses how much is computed or written (stages, arms, log) is left
-  out: a run may be continued with other values of these.
+  What only chooses how much is computed or written (stages, arms, log), or where
+  the same is taken from, is left out: a run may be continued with other values
+  of these.
   """
   kept = {name: value for name, value in values.items()
           if name not in ("stages", "log", "debug")}
-  kept["retrain"] = {name: value for name, value in kept["retrain"].items()
-                     if name != "arms"}
+  for stage, field in (("pretrain", "run"), ("retrain", "arms")):
+    kept[stage] = {name: value for name, value in kept[stage].items()
+                   if name != field}
   return kept
 
 

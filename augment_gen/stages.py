@@ -5,6 +5,7 @@
     retrain-ARM        MoCo v2 further, with another second view
 """
 
+from collections.abc import Callable
 import functools
 
 import jax
@@ -13,13 +14,14 @@ import numpy as np
 import optax
 
 from augment_gen.augment.implicit import implicit
+from augment_gen.augment.learned import match_strength
 from augment_gen.augment.recipes import recipe
 from augment_gen.config import Config, OptimizerConfig
 from augment_gen.data.feed import ResidentFeed, fetch
 from augment_gen.data.task import Task
 from augment_gen.evaluate.features import extract
 from augment_gen.models.build import (
-    build_discriminator, build_encoder, build_generator, encoder_dim)
+    build_discriminator, build_encoder, build_generator)
 from augment_gen.models.heads import ProjectionHead
 from augment_gen.random import stream
 from augment_gen.steps import generator as generator_step
@@ -27,6 +29,10 @@ from augment_gen.steps import moco as moco_step
 from augment_gen.steps import views
 from augment_gen.steps.state import make_optimizer, make_schedule
 from augment_gen.training import Stage
+
+# Arms of stage 3 that need stage 2.
+GENERATOR_ARMS = ("generator", "prior", "random")
+_STRENGTH_IMAGES = 512  # that an untrained G_A is matched on
 
 
 def total_steps(epochs: float, steps: int, per_epoch: int) -> int:
@@ -119,16 +125,17 @@ def generator(config: Config, task: Task,
   frozen = {"images": images}
   if pretrained is not None:
     variables = encoder_variables(pretrained)
+    embed = generator_step.make_embed(
+        nets.encoder, stage.discriminator.features)
     frozen["encoder"] = generator_step.freeze_encoder(
         variables,
-        {name: jnp.asarray(extract(encode(config), variables, array,
+        {name: jnp.asarray(extract(embed, variables, array,
                                    config.evaluate.batch_size))
          for name, array in images.items()},
         stage.discriminator.standardise)
   return Stage(
       name="generator",
-      state=generator_step.init(nets, txs, stage, image_shape(config),
-                                encoder_dim(config.encoder), key),
+      state=generator_step.init(nets, txs, stage, image_shape(config), key),
       step=generator_step.make_step(nets, txs, stage),
       frozen=frozen,
       feed=ResidentFeed({n: len(a) for n, a in images.items()},
@@ -148,47 +155,73 @@ def latent_bank(config: Config, task: Task,
       config.evaluate.batch_size)
 
 
+def random_augmenter(config: Config, task: Task,
+                     trained: generator_step.GeneratorState) -> dict:
+  """Parameters of an untrained G_A whose edits are as large as the trained's."""
+  augmenter, _ = build_generator(config.generator, config.data)
+  key = stream(jax.random.key(config.seed), "random_augmenter")
+  some = np.linspace(0, len(task.pretrain) - 1, _STRENGTH_IMAGES).astype(int)
+  x = jnp.asarray(task.pretrain.images[some], jnp.float32) / 255
+  z = jax.random.uniform(
+      stream(key, "latents"), (len(x), config.generator.latent.dim))
+  x_a = jax.jit(augmenter.apply)({"params": trained.augmenter.params}, x, z)
+  fresh = jax.jit(augmenter.init)(stream(key, "init"), x, z)["params"]
+  return match_strength(
+      augmenter, fresh, x, z, float(jnp.mean(jnp.abs(x_a - x))))
+
+
+def second_view(config: Config, task: Task, arm: str,
+                trained: generator_step.GeneratorState | None,
+                ) -> tuple[Callable | None, dict]:
+  """What an arm adds to the second view, and the arrays that it reads."""
+  if arm == "control":
+    return None, {}
+  if arm == "oracle":
+    return views.true_second(implicit(config.data.implicit)), {}
+  params = (random_augmenter(config, task, trained) if arm == "random"
+            else trained.augmenter.params)
+  frozen = {"augmenter": {"params": params}}
+  if arm == "generator":
+    frozen["bank"] = jnp.asarray(latent_bank(config, task, trained))
+  return views.learned_second(
+      build_generator(config.generator, config.data)[0],
+      config.generator.latent.dim, from_bank=arm == "generator"), frozen
+
+
 def retrain(config: Config, task: Task, devices: int, arm: str,
             pretrained: moco_step.MocoState,
             trained: generator_step.GeneratorState | None) -> Stage:
-  """Stage 3, one arm: "generator" (15), "control" or "oracle".
+  """Stage 3, one arm.
 
   Args:
     config: of the run.
     task: the images.
     devices: that the batch is cut over.
-    arm: what the second view sees beside the hand-made augmentations.
+    arm: what the second view sees beside the hand-made augmentations; see
+      `RetrainConfig`.
     pretrained: the end of stage 1, where every arm starts.
-    trained: the end of stage 2; needed by the arm "generator" alone.
+    trained: the end of stage 2; needed by the arms with a G_A.
   """
   stage = config.retrain
   images = task.pretrain.images
-  frozen = {"images": {"x_p": images}}
-  hand_made = recipe(stage.recipe)
-  if arm == "generator":
-    frozen["augmenter"] = {"params": trained.augmenter.params}
-    frozen["bank"] = jnp.asarray(latent_bank(config, task, trained))
-    second = views.learned_second(
-        build_generator(config.generator, config.data)[0],
-        config.generator.latent.dim, from_bank=stage.latents == "bank")
-    pair = views.with_second_view(hand_made, second)
-  elif arm == "oracle":
-    pair = views.with_second_view(
-        hand_made, views.true_second(implicit(config.data.implicit)))
+  second, frozen = second_view(config, task, arm, trained)
+  if second is None:  # stage 1 goes on
+    pair = views.hand_made(recipe(config.pretrain.recipe))
   else:
-    pair = views.hand_made(hand_made)
+    pair = views.with_second_view(
+        recipe(stage.recipe), second, last=stage.order == "last")
 
   net = moco_net(config, devices)
   per_epoch = len(images) // stage.batch_size
   steps = total_steps(stage.epochs, stage.steps, per_epoch)
   tx = _optimizer(stage.optimizer, steps, per_epoch)
-  # All arms of a seed share this key: they see the same hand-made views.
+  # All arms of a seed share this key, and so their images, latents and sides.
   key = stream(jax.random.key(config.seed), "retrain")
   return Stage(
       name=f"retrain-{arm}",
       state=moco_step.restart(pretrained, tx),
       step=moco_step.make_step(net, tx, config.moco, pair),
-      frozen=frozen,
+      frozen={"images": {"x_p": images}, **frozen},
       feed=ResidentFeed({"x_p": len(images)}, stage.batch_size,
                         seed=config.seed, stage="retrain"),
       fetch=fetch, total_steps=steps, batch_size=stage.batch_size, key=key,

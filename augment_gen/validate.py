@@ -8,9 +8,10 @@ from augment_gen.config import Config, OptimizerConfig, names
 from augment_gen.data.task import Task, check_data
 from augment_gen.evaluate import protocol
 from augment_gen.models import build, outputs, resnet
+from augment_gen.steps import generator
 
 STAGES = ("pretrain", "generator", "retrain", "evaluate")
-ARMS = ("generator", "control", "oracle")
+ARMS = ("generator", "prior", "control", "random", "oracle")
 
 
 def problems(config: Config, devices: int) -> list[str]:
@@ -48,12 +49,14 @@ def _choices(config: Config) -> Iterator[str]:
       "encoder.name": tuple(build.ENCODERS),
       "encoder.stem": resnet.STEMS,
       "encoder.dtype": build.DTYPES,
-      "generator.networks": build.NETWORKS,
+      "generator.augmenter": build.NETWORKS,
+      "generator.eliminator": build.NETWORKS,
       "generator.output": outputs.OUTPUTS,
       "generator.l1_reduction": ("sum", "mean"),
+      "generator.discriminator.features": generator.FEATURES,
       "pretrain.recipe": recipes.NAMES,
       "retrain.recipe": recipes.NAMES,
-      "retrain.latents": ("bank", "prior"),
+      "retrain.order": ("first", "last"),
   }
   for field, choices in one_of.items():
     value = _get(config, field)
@@ -118,8 +121,11 @@ def _ranges(config: Config) -> Iterator[str]:
   for field in ("generator.layers", "generator.discriminator.layers"):
     if _get(config, field) < 2:
       yield f"config.{field}={_get(config, field)} must be at least 2"
-  for field in ("generator.cycle_weight", "generator.latent_weight",
-                "log.online_every_epochs"):
+  for field in ("generator.cycle_weight", "generator.cycle_f_weight",
+                "generator.cycle_p_weight", "generator.latent_weight",
+                "generator.fool_p_weight", "generator.bank_weight",
+                "generator.cycle_noise", "log.online_every_epochs",
+                "log.health_every_steps"):
     if _get(config, field) < 0:
       yield f"config.{field}={_get(config, field)} must not be negative"
   if any(blocks < 1 for blocks in config.encoder.blocks):
@@ -141,7 +147,8 @@ def _ranges(config: Config) -> Iterator[str]:
   if min(config.data.std, default=0.0) <= 0:
     yield "config.data.std must be positive"
   dim = config.generator.latent.dim
-  if config.generator.networks == "unet" and math.isqrt(max(dim, 0)) ** 2 != dim:
+  networks = config.generator.augmenter, config.generator.eliminator
+  if "unet" in networks and math.isqrt(max(dim, 0)) ** 2 != dim:
     yield (f"config.generator.latent.dim={dim} must be a square number for "
            "U-Nets, where z is a map: 1, 4, 16, 49, …")
 

@@ -30,7 +30,8 @@ def get_config(variant: str = ""):
   lighting(config, "S", epochs=25)
 
   config.encoder.name = "resnet50"
-  config.generator.networks = "unet"
+  config.generator.augmenter = "unet"
+  config.generator.eliminator = "unet"
   # NOTE(paper): "an input channel that corresponded to z": z is a map, here of
   # 14 × 14, which G_L can still read off.
   config.generator.latent.dim = 14 * 14

@@ -50,12 +50,12 @@ def mnist(config):
   presets.short_moco(config)
   config.moco.queue = 1024
   config.pretrain.epochs = 8
-  config.retrain.epochs = 4
-  config.retrain.arms = "generator,control"
+  config.retrain.epochs = 2
+  config.retrain.arms = "generator,control,oracle"
 
   presets.working_generator(config)
   config.generator.epochs = 0
-  config.generator.steps = 2500
+  config.generator.steps = 1000
 
   config.evaluate.protocols = "l2,knn"
 

@@ -8,6 +8,7 @@ import scipy.ndimage
 
 from augment_gen import errors
 from augment_gen.augment import geometric, implicit, learned, recipes
+from augment_gen.models.perceptron import PerceptronAugmenter
 from augment_gen.random import stream
 
 SIZE = 14
@@ -224,3 +225,18 @@ def test_latents_from_the_prior_and_the_bank():
       learned.draw_latents(keys_of(500)[7:9], bank, 4), drawn[7:9])
   with pytest.raises(ValueError, match="dimensions"):
     learned.draw_latents(keys_of(2), bank, 3)
+
+
+@pytest.mark.parametrize("strength", [0.02, 0.1])
+def test_match_strength_scales_the_last_layer_alone(strength):
+  network = PerceptronAugmenter((6, 6, 1), hidden=8, layers=3, output="edit")
+  x = jax.random.uniform(jax.random.key(0), (16, 6, 6, 1))
+  z = jax.random.uniform(jax.random.key(1), (16, 3))
+  params = network.init(jax.random.key(2), x, z)["params"]
+  scaled = learned.match_strength(network, params, x, z, strength)
+  x_a = network.apply({"params": scaled}, x, z)
+  assert np.mean(np.abs(x_a - x)) == pytest.approx(strength, rel=1e-3)
+  np.testing.assert_array_equal(
+      scaled["trunk"]["dense1"]["kernel"], params["trunk"]["dense1"]["kernel"])
+  ratio = scaled["image"]["kernel"] / params["image"]["kernel"]
+  np.testing.assert_allclose(ratio, ratio.mean(), rtol=1e-4)

@@ -13,12 +13,15 @@ from augment_gen.config import GeneratorConfig, LatentConfig
 from augment_gen.models.heads import Discriminator
 from augment_gen.models.perceptron import (
     PerceptronAugmenter, PerceptronEliminator)
-from augment_gen.random import example_keys
+from augment_gen.losses.latent import random_directions, sliced_wasserstein
+from augment_gen.random import example_keys, stream
 from augment_gen.steps import generator
 
 SHAPE = (3, 3, 1)
-CONFIG = GeneratorConfig(cycle_weight=0.3, latent_weight=2.0,
-                         l1_reduction="sum", latent=LatentConfig(dim=4))
+CONFIG = GeneratorConfig(
+    cycle_weight=0.3, latent_weight=2.0, cycle_f_weight=0.4, cycle_p_weight=1.5,
+    fool_p_weight=0.6, cycle_noise=0.1, bank_weight=0.7, l1_reduction="sum",
+    latent=LatentConfig(dim=4))
 PLAYERS = ("augmenter", "eliminator", "disc_f", "disc_p")
 
 
@@ -95,17 +98,25 @@ def written_out_losses(nets, frozen, params, n=8):
       {"params": params[who]}, y))
   log, mean = jnp.log, jnp.mean
   l1 = lambda a: mean(jnp.abs(a).reshape(n, -1).sum(1))
+  noise = lambda name: CONFIG.cycle_noise * jnp.stack([
+      jax.random.normal(k, SHAPE) for k in example_keys(key, name, n)])
 
   loss_d = (mean(-log(d("disc_f", big_f(x_f))))
             + mean(-log(1 - d("disc_f", big_f(g_a(x_p, z)))))
             + mean(-log(d("disc_p", big_f(x_p))))
             + mean(-log(1 - d("disc_p", big_f(g_e(x_f))))))
-  loss_r = (l1(g_a(g_e(x_f), g_l(x_f)) - x_f)
-            + l1(g_e(g_a(x_p, z)) - x_p)
-            + CONFIG.latent_weight * l1(g_l(g_a(x_p, z)) - z))
+  seen = g_a(x_p, z) + noise("noise_a")
+  loss_r = (
+      CONFIG.cycle_f_weight * l1(
+          g_a(g_e(x_f) + noise("noise_e"), g_l(x_f)) - x_f)
+      + CONFIG.cycle_p_weight * l1(g_e(seen) - x_p)
+      + CONFIG.latent_weight * l1(g_l(seen) - z))
+  prior = jax.random.uniform(stream(key, "bank_prior"), (n, 4))
+  lines = random_directions(stream(key, "bank_directions"), 4)
   loss_g = (mean(-log(d("disc_f", big_f(g_a(x_p, z)))))
-            + mean(-log(d("disc_p", big_f(g_e(x_f)))))
-            + CONFIG.cycle_weight * loss_r)
+            + CONFIG.fool_p_weight * mean(-log(d("disc_p", big_f(g_e(x_f)))))
+            + CONFIG.cycle_weight * loss_r
+            + CONFIG.bank_weight * sliced_wasserstein(g_l(x_f), prior, lines))
   return loss_d, loss_g
 
 

@@ -1,11 +1,13 @@
 """Losses against slow references written straight from the equations."""
 
+import itertools
+
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from augment_gen.losses import adversarial, cycle
+from augment_gen.losses import adversarial, cycle, latent
 from augment_gen.losses.infonce import infonce
 
 
@@ -97,10 +99,45 @@ def test_cycle_loss_is_equation_13(reduction):
       x_f=jnp.asarray(x_f), x_f_cycle=jnp.asarray(x_f_cycle),
       x_p=jnp.asarray(x_p), x_p_cycle=jnp.asarray(x_p_cycle),
       z=jnp.asarray(z), z_cycle=jnp.asarray(z_cycle), reduction=reduction,
-      latent_weight=8.0)
+      weights=(0.5, 2.0, 8.0))
   expected = [norm(x_f_cycle, x_f), norm(x_p_cycle, x_p), norm(z_cycle, z)]
   np.testing.assert_allclose(
       [terms["cycle_f"], terms["cycle_p"], terms["cycle_z"]], expected,
       rtol=1e-5)
   np.testing.assert_allclose(
-      loss, expected[0] + expected[1] + 8.0 * expected[2], rtol=1e-5)
+      loss, 0.5 * expected[0] + 2.0 * expected[1] + 8.0 * expected[2],
+      rtol=1e-5)
+
+
+def test_sliced_wasserstein_is_the_best_matching_along_each_line():
+  rng = np.random.default_rng(4)
+  a, b = rng.random((2, 5, 3)).astype(np.float32)
+  directions = np.asarray(latent.random_directions(jax.random.key(0), 3, 4))
+  cheapest = []
+  for line in directions:
+    p, q = a @ line, b @ line
+    cheapest.append(min(
+        sum(abs(p[i] - q[j]) for i, j in enumerate(order)) / len(p)
+        for order in itertools.permutations(range(len(q)))))
+  np.testing.assert_allclose(
+      latent.sliced_wasserstein(a, b, directions), np.mean(cheapest), rtol=1e-5)
+
+
+def test_sliced_wasserstein_sees_order_collapse_and_dependence():
+  rng = np.random.default_rng(5)
+  z = rng.random((2000, 4)).astype(np.float32)
+  lines = latent.random_directions(jax.random.key(1), 4, 32)
+  distance = lambda a: float(latent.sliced_wasserstein(a, z, lines))
+  assert distance(rng.permutation(z)) < 1e-6  # a set, not a sequence
+  fresh = distance(rng.random((2000, 4)).astype(np.float32))
+  constant = distance(np.full_like(z, 0.5))
+  # Each coordinate is uniform, but all are the same one.
+  dependent = distance(np.repeat(z[:, :1], 4, axis=1))
+  assert fresh < 0.02 < 0.08 < dependent < constant
+
+
+def test_random_directions_hold_the_axes_and_have_unit_length():
+  lines = np.asarray(latent.random_directions(jax.random.key(2), 3, 6))
+  assert lines.shape == (9, 3)
+  np.testing.assert_array_equal(lines[:3], np.eye(3))
+  np.testing.assert_allclose(np.linalg.norm(lines, axis=1), 1, rtol=1e-6)

@@ -230,10 +230,12 @@ def test_discriminator():
 DATA = config_lib.DataConfig(image_size=8, channels=3)
 
 
-@pytest.mark.parametrize("networks, dim", [("perceptron", 5), ("unet", 4)])
-def test_build_generator(networks, dim):
+@pytest.mark.parametrize("kinds, dim", [
+    (("perceptron", "perceptron"), 5), (("unet", "unet"), 4),
+    (("perceptron", "unet"), 4)])
+def test_build_generator(kinds, dim):
   config = config_lib.GeneratorConfig(
-      networks=networks, hidden=12, layers=2, unet_width=4, unet_depth=1,
+      augmenter=kinds[0], eliminator=kinds[1], hidden=12, layers=2, unet_width=4, unet_depth=1,
       output="edit", latent=config_lib.LatentConfig(dim=dim, scale=3.0))
   augmenter, eliminator = build.build_generator(config, DATA)
   x, z = jnp.zeros((2, 8, 8, 3)), jnp.zeros((2, dim))
@@ -243,6 +245,8 @@ def test_build_generator(networks, dim):
       eliminator.init_with_output, jax.random.key(0), x)
   assert image.shape == restored.shape == x.shape and z_hat.shape == z.shape
   assert augmenter.latent_scale == 3.0
+  for kind, network in zip(kinds, (augmenter, eliminator)):
+    assert kind in type(network).__name__.lower()
   assert augmenter.output == eliminator.output == "edit"
 
 
@@ -276,10 +280,10 @@ def test_unknown_names_are_listed_at_once():
   with pytest.raises(errors.UserError, match="choose from image, edit"):
     build.build_generator(config_lib.GeneratorConfig(output="video"), DATA)
   with pytest.raises(errors.UserError, match="choose from perceptron, unet"):
-    build.build_generator(config_lib.GeneratorConfig(networks="gan"), DATA)
+    build.build_generator(config_lib.GeneratorConfig(augmenter="gan"), DATA)
   with pytest.raises(errors.UserError, match="no square"):
     build.build_generator(dataclasses.replace(
-        config_lib.GeneratorConfig(), networks="unet"), DATA)
+        config_lib.GeneratorConfig(), eliminator="unet"), DATA)
 
 
 def test_blocks_set_the_depth_of_the_encoder():

@@ -1,7 +1,15 @@
-"""The latents of the learned view G_A(x, z) in re-training, equation (15)."""
+"""The learned view G_A(x, z) in re-training, equation (15)."""
 
+from typing import Any
+
+from flax import linen as nn
 import jax
 import jax.numpy as jnp
+
+PyTree = Any
+
+_LARGEST_FACTOR = 2.0**20  # beyond it an edit has saturated
+_BISECTIONS = 20
 
 
 def draw_latents(keys: jax.Array, bank: jax.Array | None,
@@ -25,3 +33,39 @@ def draw_latents(keys: jax.Array, bank: jax.Array | None,
                      "dimensions")
   rows = jax.vmap(lambda key: jax.random.randint(key, (), 0, len(bank)))(keys)
   return jnp.take(bank, rows, axis=0)
+
+
+def match_strength(augmenter: nn.Module, params: PyTree, x: jax.Array,
+                   z: jax.Array, strength: float) -> PyTree:
+  """Scales an untrained G_A until its edits are as large as wanted.
+
+  The control for "any change of the images would do": same network, same
+  latents, same strength, nothing learned.
+
+  Args:
+    augmenter: G_A whose last layer is called "image" and whose output is an
+      edit, so that a larger last layer means a larger edit.
+    params: of the untrained network.
+    x: float32 [B, H, W, C] in [0, 1].
+    z: float32 [B, Z].
+    strength: mean |G_A(x, z) − x| to be met.
+
+  Returns:
+    The parameters, with the last layer scaled.
+  """
+  def scaled(factor):
+    last = jax.tree.map(lambda a: factor * a, params["image"])
+    return {**params, "image": last}
+
+  @jax.jit
+  def edit(factor):
+    x_a = augmenter.apply({"params": scaled(factor)}, x, z)
+    return jnp.mean(jnp.abs(x_a - x))
+
+  low, high = 0.0, 1.0
+  while edit(high) < strength and high < _LARGEST_FACTOR:
+    low, high = high, 2 * high
+  for _ in range(_BISECTIONS):
+    middle = (low + high) / 2
+    low, high = (middle, high) if edit(middle) < strength else (low, middle)
+  return scaled((low + high) / 2)

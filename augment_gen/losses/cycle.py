@@ -26,7 +26,8 @@ def l1(a: jax.Array, b: jax.Array, reduction: str) -> jax.Array:
 def cycle_loss(
     *, x_f: jax.Array, x_f_cycle: jax.Array, x_p: jax.Array,
     x_p_cycle: jax.Array, z: jax.Array, z_cycle: jax.Array, reduction: str,
-    latent_weight: float = 1.0) -> tuple[jax.Array, dict[str, jax.Array]]:
+    weights: tuple[float, float, float] = (1.0, 1.0, 1.0),
+) -> tuple[jax.Array, dict[str, jax.Array]]:
   """ℓ_r of (13).
 
   Args:
@@ -37,7 +38,7 @@ def cycle_loss(
     z: [B, Z] in [0, 1].
     z_cycle: G_L(G_A(x_p, z)).
     reduction: see `l1`.
-    latent_weight: of the third term; 1 in the paper.
+    weights: of the three terms; all 1 in the paper.
 
   Returns:
     loss: scalar float32.
@@ -48,5 +49,5 @@ def cycle_loss(
       "cycle_p": l1(x_p_cycle, x_p, reduction),
       "cycle_z": l1(z_cycle, z, reduction),
   }
-  loss = terms["cycle_f"] + terms["cycle_p"] + latent_weight * terms["cycle_z"]
+  loss = sum(w * term for w, term in zip(weights, terms.values(), strict=True))
   return loss, terms

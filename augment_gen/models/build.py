@@ -81,21 +81,25 @@ def build_generator(
       cannot lay out as a square.
   """
   errors.raise_if_any(
-      _unknown("generator.networks", config.networks, NETWORKS)
+      _unknown("generator.augmenter", config.augmenter, NETWORKS)
+      + _unknown("generator.eliminator", config.eliminator, NETWORKS)
       + _unknown("generator.output", config.output, outputs.OUTPUTS))
   latent = config.latent
-  if config.networks == "unet":
+  if "unet" in (config.augmenter, config.eliminator):
     unet.latent_side(latent.dim)
-    sizes = dict(width=config.unet_width, depth=config.unet_depth,
-                 output=config.output)
-    return (unet.UNetAugmenter(latent_scale=latent.scale, **sizes),
-            unet.UNetEliminator(latent_dim=latent.dim, **sizes))
-  sizes = dict(
-      image_shape=(data.image_size, data.image_size, data.channels),
-      hidden=config.hidden, layers=config.layers, output=config.output)
-  return (
-      perceptron.PerceptronAugmenter(latent_scale=latent.scale, **sizes),
-      perceptron.PerceptronEliminator(latent_dim=latent.dim, **sizes))
+  sizes = {
+      "unet": dict(width=config.unet_width, depth=config.unet_depth,
+                   output=config.output),
+      "perceptron": dict(
+          image_shape=(data.image_size, data.image_size, data.channels),
+          hidden=config.hidden, layers=config.layers, output=config.output)}
+  augmenter = {"unet": unet.UNetAugmenter,
+               "perceptron": perceptron.PerceptronAugmenter}[config.augmenter]
+  eliminator = {"unet": unet.UNetEliminator,
+                "perceptron": perceptron.PerceptronEliminator,
+                }[config.eliminator]
+  return (augmenter(latent_scale=latent.scale, **sizes[config.augmenter]),
+          eliminator(latent_dim=latent.dim, **sizes[config.eliminator]))
 
 
 def build_discriminator(

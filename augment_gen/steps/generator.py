@@ -19,6 +19,7 @@ from augment_gen.config import GeneratorConfig
 from augment_gen.augment.learned import draw_latents
 from augment_gen.losses.adversarial import discriminator_loss, generator_loss
 from augment_gen.losses.cycle import cycle_loss
+from augment_gen.losses.latent import random_directions, sliced_wasserstein
 from augment_gen.random import example_keys, stream
 from augment_gen.steps.state import NetState, apply_gradients, named
 
@@ -53,6 +54,37 @@ class FrozenEncoder:
   scale: jax.Array  # [D] float32
 
 
+FEATURES = ("embedding", "stages")
+
+
+def make_embed(encoder: nn.Module, features: str) -> Callable:
+  """`(variables, x [b, H, W, C]) -> what the discriminators see of x [b, D]`.
+
+  NOTE(paper): D_f and D_p see F(x) there. A pooled embedding tells how strange
+  an image is to F, but little of what it looks like: grey dots in dense
+  patterns pass for white ones at random places. Statistics of the earlier
+  stages, where such things are visible, are added by "stages", as projected
+  GANs do (Sauer et al. 2021).
+
+  Args:
+    encoder: F, which returns its embedding, and all maps by name.
+    features: "embedding" or "stages".
+  """
+  def embed(variables, x):
+    y, maps = encoder.apply(variables, x, train=False)
+    if features == "embedding":
+      return y
+    parts = [y]
+    for name in sorted(n for n in maps if n.startswith("stage")):
+      h = maps[name].astype(jnp.float32)
+      mean = jnp.mean(h, axis=(1, 2))
+      variance = jnp.mean(jnp.square(h - mean[:, None, None]), axis=(1, 2))
+      # The root's slope is infinite at 0, where a channel is silent.
+      parts += [mean, jnp.sqrt(variance + 1e-6)]
+    return jnp.concatenate(parts, axis=-1)
+  return embed
+
+
 def freeze_encoder(variables: PyTree, embeddings: dict[str, jax.Array],
                    standardise: bool) -> FrozenEncoder:
   """Packs F and the embeddings of X_p and X̃_f.
@@ -68,13 +100,21 @@ def freeze_encoder(variables: PyTree, embeddings: dict[str, jax.Array],
   return FrozenEncoder(variables, embeddings, shift, scale)
 
 
+def _seen_of_fresh(nets: Networks, config: GeneratorConfig) -> Callable:
+  """x -> what the discriminators see under an F with fresh variables."""
+  embed = make_embed(nets.encoder, config.discriminator.features)
+  return lambda x: embed(
+      nets.encoder.init(jax.random.key(0), x, train=False), x)
+
+
 def init(nets: Networks, txs: dict[str, optax.GradientTransformation],
          config: GeneratorConfig, image_shape: tuple[int, int, int],
-         embedding_dim: int, key: jax.Array) -> GeneratorState:
+         key: jax.Array) -> GeneratorState:
   """Fresh players; `txs` has one optimiser a player, by field name."""
   x = jnp.zeros((2, *image_shape), jnp.float32)
   z = jnp.zeros((2, config.latent.dim), jnp.float32)
-  y = jnp.zeros((2, embedding_dim), jnp.float32)
+  y = jax.eval_shape(_seen_of_fresh(nets, config), x)
+  y = jnp.zeros(y.shape, y.dtype)
   inputs = {"augmenter": (nets.augmenter, (x, z)),
             "eliminator": (nets.eliminator, (x,)),
             "disc_f": (nets.discriminator, (y,)),
@@ -101,8 +141,10 @@ def make_step(nets: Networks, txs: dict[str, optax.GradientTransformation],
     "index" with their places in the embeddings.
   """
 
+  seen = make_embed(nets.encoder, config.discriminator.features)
+
   def embed(encoder: FrozenEncoder, x):
-    y, _ = nets.encoder.apply(encoder.variables, x, train=False)
+    y = seen(encoder.variables, x)
     return (y - encoder.shift[None]) * encoder.scale[None]
 
   def real_embedding(encoder: FrozenEncoder, batch, name):
@@ -112,26 +154,56 @@ def make_step(nets: Networks, txs: dict[str, optax.GradientTransformation],
   def discriminate(params, y):
     return nets.discriminator.apply({"params": params}, y)
 
-  def generators_loss(params, disc_f, disc_p, encoder, batch, z):
+  def noisy(x, key, name):
+    """NOTE(paper): noise between the halves of a cycle is ours. Without it the
+    first half hides what the second one needs in detail that nobody sees (Chu
+    et al. 2017), and neither dots nor latents need be visible to be recovered.
+    """
+    if not config.cycle_noise:
+      return x
+    draw = lambda key: jax.random.normal(key, x.shape[1:])
+    return x + config.cycle_noise * jax.vmap(draw)(
+        example_keys(key, name, len(x)))
+
+  def bank_distance(z_f, key):
+    """NOTE(paper): Algorithm 1 draws z from the prior, re-training from the
+    bank of G_L(x̃_f); nothing in the paper makes these the same. L1 even draws
+    them apart: where the places of dots cannot be told by z, no dots at all are
+    nearer to x̃_f than dots elsewhere.
+    """
+    z_f = parallel.gather(z_f)
+    z = jax.random.uniform(stream(key, "bank_prior"), z_f.shape)
+    return sliced_wasserstein(z_f, z, random_directions(
+        stream(key, "bank_directions"), z.shape[1]))
+
+  def generators_loss(params, disc_f, disc_p, encoder, batch, key):
     """(10); also returns what (7) needs of the generated images."""
     g_a = lambda x, z: nets.augmenter.apply({"params": params["augmenter"]}, x, z)
     g_el = lambda x: nets.eliminator.apply({"params": params["eliminator"]}, x)
 
+    z = draw_latents(example_keys(key, "latent", len(batch["x_p"])), None,
+                     config.latent.dim)
     x_a = g_a(batch["x_p"], z)  # G_A(x_p, z)
     x_e, z_f = g_el(batch["x_f"])  # G_E(x̃_f), G_L(x̃_f)
     y_a, y_e = jnp.split(embed(encoder, jnp.concatenate([x_a, x_e])), 2)
 
-    x_p_cycle, z_cycle = g_el(x_a)
+    x_p_cycle, z_cycle = g_el(noisy(x_a, key, "noise_a"))
     cycle, terms = cycle_loss(
-        x_f=batch["x_f"], x_f_cycle=g_a(x_e, z_f), x_p=batch["x_p"],
-        x_p_cycle=x_p_cycle, z=z, z_cycle=z_cycle,
-        reduction=config.l1_reduction, latent_weight=config.latent_weight)
+        x_f=batch["x_f"], x_f_cycle=g_a(noisy(x_e, key, "noise_e"), z_f),
+        x_p=batch["x_p"], x_p_cycle=x_p_cycle, z=z, z_cycle=z_cycle,
+        reduction=config.l1_reduction,
+        weights=(config.cycle_f_weight, config.cycle_p_weight,
+                 config.latent_weight))
     # NOTE(paper): (11) prints D_f∘G_A∘F; only D_f∘F∘G_A has types that fit.
     fool_f = generator_loss(discriminate(disc_f, y_a))
     fool_p = generator_loss(discriminate(disc_p, y_e))
-    loss = fool_f + fool_p + config.cycle_weight * cycle
+    bank = bank_distance(z_f, key)
+    # NOTE(paper): but for λ, all of these weights are 1 (of `bank`, 0) there.
+    loss = (fool_f + config.fool_p_weight * fool_p
+            + config.cycle_weight * cycle + config.bank_weight * bank)
     metrics = {
         "loss": loss, "fool_f": fool_f, "fool_p": fool_p, **terms,
+        "bank_distance": bank,
         "edit_a": jnp.mean(jnp.abs(x_a - batch["x_p"])),
         "edit_e": jnp.mean(jnp.abs(x_e - batch["x_f"])),
         "latent_error": jnp.mean(jnp.abs(z_cycle - z)),
@@ -155,15 +227,12 @@ def make_step(nets: Networks, txs: dict[str, optax.GradientTransformation],
 
   def step(state: GeneratorState, frozen, batch, key):
     encoder = frozen["encoder"]
-    z = draw_latents(example_keys(key, "latent", len(batch["x_p"])), None,
-                     config.latent.dim)
-
     # Both gradients at the same parameters; the forward pass of G is shared.
     (_, (y_a, y_e, g_metrics)), g_grads = jax.value_and_grad(
         generators_loss, has_aux=True)(
             {"augmenter": state.augmenter.params,
              "eliminator": state.eliminator.params},
-            state.disc_f.params, state.disc_p.params, encoder, batch, z)
+            state.disc_f.params, state.disc_p.params, encoder, batch, key)
     (_, d_metrics), d_grads = jax.value_and_grad(
         discriminators_loss, has_aux=True)(
             {"disc_f": state.disc_f.params, "disc_p": state.disc_p.params},

@@ -21,26 +21,32 @@ def hand_made(augment: Callable) -> Callable:
   return views
 
 
-def with_second_view(augment: Callable, second: Callable) -> Callable:
-  """t(x) and t'(second(x)), sides swapped at random for each image.
+def with_second_view(augment: Callable, second: Callable,
+                     last: bool = False) -> Callable:
+  """t(x) and t'(x) changed by `second`, sides swapped at random.
 
   NOTE(paper): (15) writes ℓ(F(x), F(G_A(x, z))), and that G_A is an
   "additional augmentation". We read: beside the hand-made ones, on one side;
-  which side is drawn anew for each image, so that f_q sees both kinds.
+  which side is drawn anew for each image, so that f_q sees both kinds. Whether
+  the hand-made one is t'(G_A(x, z)) or G_A(t'(x), z) is not said.
 
   Args:
     augment: the hand-made recipe, for one image.
     second: `(frozen, images [b, H, W, C], key) -> images`, the augmentation
       that is added: G_A, or the true implicit one.
+    last: whether it acts on t'(x), and F sees its work as it is, or on x, and
+      F sees it cropped, turned and resampled.
   """
   plain = hand_made(augment)
 
   def views(frozen, batch, key):
-    x = batch["x_p"]
-    added = dict(batch, x_p=second(frozen, x, key))
-    t_x, _ = plain(frozen, batch, key)
-    _, t_added = plain(frozen, added, key)
-    keys = example_keys(key, "swap", len(x))
+    t_x, t_added = plain(frozen, batch, key)
+    if last:
+      t_added = second(frozen, t_added, key)
+    else:
+      added = dict(batch, x_p=second(frozen, batch["x_p"], key))
+      _, t_added = plain(frozen, added, key)
+    keys = example_keys(key, "swap", len(t_x))
     swap = jax.vmap(jax.random.bernoulli)(keys)[:, None, None, None]
     return jnp.where(swap, t_added, t_x), jnp.where(swap, t_x, t_added)
   return views
