@@ -20,10 +20,13 @@ from augment_gen import stages, training
 from augment_gen.checkpoint import checksum
 from augment_gen.config import Config, fingerprint, identity, names
 from augment_gen.data.task import Task
+from augment_gen.evaluate import checkup, health
 from augment_gen.evaluate.protocol import evaluate_encoder, protocol_fingerprint
 from augment_gen.figures import report
 from augment_gen.metrics import MetricWriter
+from augment_gen.pretrained import take_over
 from augment_gen.run_folder import RunFolder
+from augment_gen.steps.state import named
 from augment_gen.tables import format_table
 
 PACKAGES = ("jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "numpy")
@@ -32,7 +35,9 @@ PACKAGES = ("jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "numpy")
 ROWS = {
     "pretrain": ("MoCo v2", "-"),
     "generator": ("MoCo v2 + G_A", "G_A"),
+    "prior": ("MoCo v2 + G_A (prior)", "G_A, z from its prior"),
     "control": ("MoCo v2 + control", "- (as many further epochs)"),
+    "random": ("MoCo v2 + random G_A", "untrained G_A, as strong"),
     "oracle": ("MoCo v2 + oracle", "true augmentation"),
 }
 
@@ -78,9 +83,10 @@ def run(run: Run) -> dict[str, Any] | None:
   arms = names(run.config.retrain.arms)
   need_retrained = run.wants("retrain") or run.wants("evaluate")
   need_generator = run.wants("generator") or (
-      need_retrained and "generator" in arms)
+      need_retrained and not set(arms).isdisjoint(stages.GENERATOR_ARMS))
 
-  # 1. F, its head and the queue: from scratch.
+  # 1. F, its head and the queue: from scratch, or from another run.
+  take_over(run.config.pretrain.run, run.folder)
   stage = stages.pretrain(run.config, run.task, run.devices)
   _overview(run, "F and its head H", stage.state.query.params)
   stage = _with_online_knn(run, stage)
@@ -114,12 +120,31 @@ def _train_generator(run: Run, pretrained):
                         ("G_E and G_L", stage.state.eliminator),
                         ("D_f, and D_p alike", stage.state.disc_f)):
     _overview(run, title, player.params)
-  before = checksum(stages.encoder_variables(pretrained))
+  variables = stages.encoder_variables(pretrained)
+  before = checksum(variables)
+  encode = stages.encode(run.config)
+  stage = dataclasses.replace(
+      stage, online_every=run.config.log.health_every_steps,
+      online=lambda state: named("health", checkup.measure(
+          run.config, run.task, encode, variables, state)))
   generator = run.trained(stage, wanted)
-  if checksum(stages.encoder_variables(pretrained)) != before:
+  for warning in health.warnings(_last_health(run)):
+    run.log(f"WARNING: {warning}")
+  if checksum(variables) != before:
     raise RuntimeError("F changed while the generator was trained")
   report.generator(run.config, run.task, generator, run.folder, run.writer)
   return generator
+
+
+def _last_health(run: Run) -> dict[str, float]:
+  """What metrics.jsonl says of the generator's health at its end."""
+  measured = {}
+  for line in run.folder.read_metrics():
+    if line["stage"] == "generator":
+      found = {name.removeprefix("health/"): value
+               for name, value in line.items() if name.startswith("health/")}
+      measured = found or measured
+  return measured
 
 
 def _with_online_knn(run: Run, stage: training.Stage) -> training.Stage:
@@ -138,7 +163,7 @@ def _with_online_knn(run: Run, stage: training.Stage) -> training.Stage:
         pretrain_data="X_p", experiment_seed=run.config.seed,
         train_name=run.config.data.finetune_name, mesh=run.mesh,
         log=lambda _: None)
-    return {f"knn_{row['train']}_to_{row['test']}": row["accuracy"]
+    return {f"online/knn_{row['train']}_to_{row['test']}": row["accuracy"]
             for row in rows}
   return dataclasses.replace(
       stage, online=online, online_every=max(1, round(epochs * per_epoch)))
@@ -153,6 +178,8 @@ def _evaluate(run: Run, states: dict[str, Any], generator) -> dict[str, Any]:
   known = before["provenance"].get("stages", {})
   results = {"experiment": run.config.experiment, "rows": [],
              "provenance": _provenance(run, ends)}
+  if generator is not None:
+    results["health"] = _last_health(run)
   pretrain_data = "X_p ∪ X̃_f" if run.config.pretrain.with_finetune else "X_p"
   for name, state in states.items():
     method, augmentation = ROWS[name]

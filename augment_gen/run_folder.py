@@ -50,13 +50,13 @@ def check_owner(path: str | os.PathLike[str], config: dict[str, Any]) -> None:
     raise errors.UserError(
         f"{file} is damaged: restore it, or choose another --workdir"
     ) from None
-  differences = sorted(_differences(theirs, identity(config)))
-  if differences:
+  found = sorted(differences(theirs, identity(config)))
+  if found:
     raise errors.UserError(
         f"--workdir={folder} belongs to a run of another config: choose "
         "another folder, or give the same settings; they differ in",
         *(f"  config.{name}: {a!r} there, {b!r} here"
-          for name, a, b in differences))
+          for name, a, b in found))
 
 
 class RunFolder:
@@ -150,12 +150,12 @@ class RunFolder:
     write_json(self.path / "results.json", results)
 
 
-def _differences(a: Any, b: Any, prefix: str = ""):
+def differences(a: Any, b: Any, prefix: str = ""):
   """Yields (dotted name, value in a, value in b) where two configs differ."""
   for name in {**a, **b}:
     left, right = a.get(name), b.get(name)
     if isinstance(left, dict) and isinstance(right, dict):
-      yield from _differences(left, right, f"{prefix}{name}.")
+      yield from differences(left, right, f"{prefix}{name}.")
     elif left != right:
       yield f"{prefix}{name}", left, right
 

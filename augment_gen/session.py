@@ -6,7 +6,7 @@ import platform
 
 import jax
 
-from augment_gen import experiment, parallel, validate
+from augment_gen import experiment, parallel, pretrained, validate
 from augment_gen.command_line import Options
 from augment_gen.data.task import load_task
 from augment_gen.errors import raise_if_any
@@ -27,7 +27,8 @@ def start(options: Options) -> None:
     jax.config.update("jax_debug_nans", True)
     jax.config.update("jax_log_compiles", True)
   mesh = parallel.make_mesh()
-  raise_if_any(validate.problems(config, mesh.size))
+  raise_if_any([*validate.problems(config, mesh.size),
+                *pretrained.problems(options.config_values)])
   check_owner(options.workdir, options.config_values)
   task = load_task(config.data)
   raise_if_any(validate.size_problems(config, task))

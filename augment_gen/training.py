@@ -17,7 +17,6 @@ from augment_gen.errors import NonFiniteError, Preempted, UserError
 from augment_gen.metrics import MetricWriter
 from augment_gen.progress import Progress
 from augment_gen.run_folder import RunFolder
-from augment_gen.steps.state import named
 
 PyTree = Any
 
@@ -38,7 +37,8 @@ class Stage:
     batch_size: images of X_p a step, over all devices.
     key: base of the step's randomness.
     show: metrics for the progress line.
-    online: `(state) -> metrics`, called every `online_every` steps; 0: never.
+    online: `(state) -> metrics`, called every `online_every` steps (0: not)
+      and at the end: measurements too slow for every step.
   """
   name: str
   state: PyTree
@@ -114,7 +114,8 @@ def train(stage: Stage, *, folder: RunFolder, mesh: jax.sharding.Mesh,
       stop = terminated.is_set()
       if done % config.every_steps == 0 or save or stop:
         report.hold(done, metrics)
-      if stage.online_every and done % stage.online_every == 0:
+      if stage.online is not None and (
+          last or (stage.online_every and done % stage.online_every == 0)):
         report.online(done, stage.online(state))
       if save or stop:
         report.flush()  # a state is only saved once its metrics are finite
@@ -158,7 +159,7 @@ class _Reporter:
     self._progress.show({n: metrics[n] for n in self._stage.show})
 
   def online(self, step: int, values: dict[str, float]) -> None:
-    self._writer.scalars(self._stage.name, step, named("online", values))
+    self._writer.scalars(self._stage.name, step, values)
 
 
 @contextlib.contextmanager

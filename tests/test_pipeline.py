@@ -55,7 +55,8 @@ def test_the_run_folder_holds_what_the_contract_says(quickstart):
   assert {"config.json", "environment.json", "metrics.jsonl", "results.json",
           "checkpoints", "figures"} <= names
   assert {p.name for p in (quickstart / "figures").iterdir()} == {
-      "examples.png", "latents.png", "round_trips.png", "curves.png"}
+      "examples.png", "latents.png", "latent_line.png", "round_trips.png",
+      "curves.png"}
   lines = [json.loads(line)
            for line in (quickstart / "metrics.jsonl").read_text().splitlines()]
   assert {(line["stage"], line["step"]) for line in lines} == {
@@ -80,6 +81,60 @@ def test_results_have_a_row_for_each_encoder_test_set_and_protocol(quickstart):
   assert set(provenance["data"]) and set(provenance["stages"]) == {
       "pretrain", "generator", "retrain-generator", "retrain-control"}
   assert str(quickstart) not in results(quickstart).decode()
+
+
+def test_the_generators_health_is_measured_once_and_kept(quickstart, capsys):
+  lines = [json.loads(line)
+           for line in (quickstart / "metrics.jsonl").read_text().splitlines()]
+  measured = [line for line in lines if "health/edit" in line]
+  assert [(line["stage"], line["step"]) for line in measured] == [
+      ("generator", 2)]
+  kept = json.loads(results(quickstart))["health"]
+  assert kept == {name.removeprefix("health/"): value
+                  for name, value in measured[0].items()
+                  if name.startswith("health/")}
+  assert {"edit_ratio", "latent_r2", "pattern_share", "bank_distance",
+          "cycle_error", "probe_eliminated", "cycle_requantised"} <= set(kept)
+  # Two steps teach nothing, and the run says so each time.
+  assert main(command("quickstart", quickstart)) == 0
+  assert "WARNING: " in capsys.readouterr().out
+
+
+def test_stage_1_is_taken_over_from_another_run(quickstart, tmp_path, capsys):
+  args = command("quickstart", tmp_path / "second",
+                 f"--config.pretrain.run={quickstart}",
+                 "--config.generator.latent_weight=0.0",
+                 "--config.retrain.arms=random,prior")
+  assert main(args) == 0
+  assert "pretrain: finished before (2 steps)" in capsys.readouterr().out
+  first, second = (json.loads(results(path))
+                   for path in (quickstart, tmp_path / "second"))
+  baseline = [[row for row in found["rows"] if row["method"] == "MoCo v2"]
+              for found in (first, second)]
+  assert baseline[0] == baseline[1]
+  assert {row["method"] for row in second["rows"]} == {
+      "MoCo v2", "MoCo v2 + random G_A", "MoCo v2 + G_A (prior)"}
+  stage = lambda found, name: found["provenance"]["stages"][name]
+  assert stage(first, "pretrain") == stage(second, "pretrain")
+  assert stage(first, "generator") != stage(second, "generator")
+
+
+@pytest.mark.parametrize("change, words", [
+    ("--config.seed=1", "was pre-trained with config.seed=0, and this run has 1"),
+    ("--config.moco.queue=64", "config.moco.queue=32, and this run has 64"),
+    ("--config.pretrain.with_finetune=True", "config.pretrain.with_finetune=")])
+def test_another_stage_1_is_not_taken_over(
+    change, words, quickstart, tmp_path, capsys):
+  assert main(command("quickstart", tmp_path / "run", change,
+                      f"--config.pretrain.run={quickstart}")) == 2
+  assert words in capsys.readouterr().err
+  assert not (tmp_path / "run").exists()
+
+
+def test_a_folder_that_holds_no_run_is_not_taken_over(tmp_path, capsys):
+  assert main(command("quickstart", tmp_path / "run",
+                      f"--config.pretrain.run={tmp_path}")) == 2
+  assert "is no run folder" in capsys.readouterr().err
 
 
 def test_the_same_command_again_repeats_nothing(quickstart, capsys, monkeypatch):

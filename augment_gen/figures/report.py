@@ -1,11 +1,14 @@
 """The figures of a run: what is drawn, from which state, under which name."""
 
+from collections.abc import Callable
+
 import jax
 import jax.numpy as jnp
 import numpy as np
 
 from augment_gen.config import Config, LogConfig
 from augment_gen.data.task import Task
+from augment_gen.evaluate.features import extract
 from augment_gen.figures import curves as curves_lib
 from augment_gen.figures import grid
 from augment_gen.metrics import MetricWriter
@@ -16,6 +19,7 @@ from augment_gen.steps.generator import GeneratorState
 
 _LATENTS = 8  # columns of Fig. 5
 _ROWS = 6
+_BANK = 2000  # images that the line of latents is fitted to
 
 
 def examples(task: Task, folder: RunFolder, writer: MetricWriter,
@@ -35,7 +39,7 @@ def examples(task: Task, folder: RunFolder, writer: MetricWriter,
 
 def generator(config: Config, task: Task, state: GeneratorState,
               folder: RunFolder, writer: MetricWriter) -> None:
-  """latents.png (Fig. 5) and round_trips.png."""
+  """latents.png, latent_line.png (Fig. 5) and round_trips.png."""
   augmenter, eliminator = build_generator(config.generator, config.data)
   g_a = jax.jit(lambda x, z: augmenter.apply(
       {"params": state.augmenter.params}, x, z))
@@ -56,6 +60,16 @@ def generator(config: Config, task: Task, state: GeneratorState,
       title="G_A(x, z): one row an image, one column a latent of the prior")
   writer.image("figures/latents", step, image)
 
+  line = _latent_line(eliminator, state, task, lambda z: float(jnp.mean(
+      jnp.abs(g_a(x_p, jnp.broadcast_to(z, (_ROWS, *z.shape))) - x_p))))
+  views = g_a(repeated, jnp.tile(line, (_ROWS, 1))).reshape(
+      _ROWS, _LATENTS, *x_p.shape[1:])
+  image = grid.latent_sheet(
+      np.asarray(x_p), np.asarray(views), folder.figures / "latent_line.png",
+      title="G_A(x, z): z along the line on which the bank of G_L(x̃) varies "
+            "most")
+  writer.image("figures/latent_line", step, image)
+
   z_rows = jax.random.uniform(
       stream(key, "rows"), (_ROWS, config.generator.latent.dim))
   x_a = g_a(x_p, z_rows)
@@ -74,6 +88,30 @@ def generator(config: Config, task: Task, state: GeneratorState,
       # What G_A adds, and what G_E takes away.
       differences=[(names[0], names[1]), (names[3], names[4])])
   writer.image("figures/round_trips", step, image)
+
+
+def _latent_line(eliminator, state: GeneratorState, task: Task,
+                 strength: Callable[[jax.Array], float]) -> jax.Array:
+  """Latents along the first principal axis of the bank, weak to strong.
+
+  Args:
+    eliminator: G_E with G_L.
+    state: of stage 2.
+    task: the images.
+    strength: z [Z] -> how much G_A changes images with it.
+
+  Returns:
+    [_LATENTS, Z], to two standard deviations either side of the bank's mean.
+  """
+  bank = extract(lambda variables, x: eliminator.apply(variables, x)[1],
+                 {"params": state.eliminator.params},
+                 task.finetune.images[_spread(len(task.finetune), _BANK)], 256)
+  mean = bank.mean(axis=0)
+  _, lengths, axes = np.linalg.svd(bank - mean[None], full_matrices=False)
+  reach = 2 * lengths[0] / np.sqrt(len(bank)) * axes[0]
+  line = jnp.asarray(np.clip(
+      mean[None] + np.linspace(-1, 1, _LATENTS)[:, None] * reach[None], 0, 1))
+  return line if strength(line[0]) <= strength(line[-1]) else line[::-1]
 
 
 def curves(folder: RunFolder, writer: MetricWriter) -> None:

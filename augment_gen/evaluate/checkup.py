@@ -1,0 +1,79 @@
+"""The health of a run's generator: `health.measure` on the run's images."""
+
+import functools
+from typing import Any
+
+import jax
+from jax.tree_util import Partial
+import numpy as np
+
+from augment_gen.config import Config, DataConfig, GeneratorConfig
+from augment_gen.data.base import ImageSet
+from augment_gen.data.task import Task
+from augment_gen.evaluate import health, knn
+from augment_gen.evaluate.features import Encode, extract
+from augment_gen.models.build import build_generator
+from augment_gen.random import stream
+from augment_gen.steps.generator import GeneratorState
+
+_IMAGES = 1000  # of each set
+
+
+def measure(config: Config, task: Task, encode: Encode, variables: Any,
+            state: GeneratorState) -> dict[str, float]:
+  """`health.measure` on images spread evenly over the sets.
+
+  Args:
+    config: of the run.
+    task: its images. Where the clean X_f is known, edits are compared with the
+      true ones, and a nearest-neighbour probe on F(X_f) reads the test images
+      before and after G_E.
+    encode: F.
+    variables: of F.
+    state: of stage 2, at any step.
+  """
+  g_a, g_el = _networks(config.generator, config.data)
+  clean = task.finetune_clean
+  return health.measure(
+      Partial(g_a, state.augmenter.params),
+      Partial(g_el, state.eliminator.params),
+      Partial(encode, variables),
+      _some(task.pretrain).images, _some(task.finetune).images,
+      key=stream(jax.random.key(config.seed), "health"),
+      latent_dim=config.generator.latent.dim,
+      x_f_clean=None if clean is None else _some(clean).images,
+      probe=_probe(config, task, encode, variables))
+
+
+@functools.cache
+def _networks(generator: GeneratorConfig, data: DataConfig):
+  """`(params, x, z) -> image` and `(params, x) -> (image, z)`.
+
+  The same functions each time, so that they are compiled once a run.
+  """
+  augmenter, eliminator = build_generator(generator, data)
+  return (lambda params, x, z: augmenter.apply({"params": params}, x, z),
+          lambda params, x: eliminator.apply({"params": params}, x))
+
+
+def _probe(config: Config, task: Task, encode: Encode,
+           variables: Any) -> health.Probe | None:
+  """Nearest neighbours in F(X_f), and the test sets that they judge."""
+  known = task.finetune_clean
+  names = config.data.clean_name, config.data.finetune_name
+  if known is None or not all(name in task.tests for name in names):
+    return None
+  features = extract(
+      encode, variables, known.images, config.evaluate.batch_size)
+  clean, augmented = (_some(task.tests[name]) for name in names)
+  return health.Probe(
+      predict=lambda queries: knn.knn_predict(
+          features, known.labels, queries, task.num_classes,
+          config.evaluate.knn_k, config.evaluate.knn_temperature),
+      labels=clean.labels, clean=clean.images, augmented=augmented.images)
+
+
+def _some(images: ImageSet) -> ImageSet:
+  """Sets often lie sorted by class, hence evenly."""
+  count = min(len(images), _IMAGES)
+  return images.select(np.linspace(0, len(images) - 1, count).astype(int))

@@ -1,0 +1,51 @@
+"""Networks over more images than should be on the device at once."""
+
+from collections.abc import Callable
+
+import jax
+import numpy as np
+
+
+def floats(images: np.ndarray) -> np.ndarray:
+  """uint8 -> float32 in [0, 1]; floats as they are."""
+  if images.dtype == np.uint8:
+    return images.astype(np.float32) / 255.0
+  return images
+
+
+@jax.jit
+def _call(function: jax.tree_util.Partial, *arrays):
+  return function(*arrays)
+
+
+def chunked(function: Callable, size: int) -> Callable:
+  """`function` over any number of examples, from and to host memory.
+
+  Compiled once; a `jax.tree_util.Partial(f, variables)` once a process, for all
+  variables, if `f` is the same object every time.
+
+  Args:
+    function: (arrays [size, ...]) -> a tree of arrays [size, ...]; must treat
+      examples independently of each other.
+    size: examples at a time.
+
+  Returns:
+    The same of NumPy arrays [n, ...], n >= 1; uint8 ones reach `function` as
+    `floats`.
+  """
+  if isinstance(function, jax.tree_util.Partial):
+    compiled = lambda *arrays: _call(function, *arrays)
+  else:
+    compiled = jax.jit(function)
+
+  def apply(*arrays):
+    n = len(arrays[0])
+    outs = []
+    for start in range(0, n, size):
+      parts = [floats(a[start:start + size]) for a in arrays]
+      # The last chunk is filled up: another shape would be compiled again.
+      full = [np.resize(a, (size, *a.shape[1:])) for a in parts]
+      outs.append(jax.tree.map(np.asarray, compiled(*full)))
+    return jax.tree.map(lambda *chunks: np.concatenate(chunks)[:n], *outs)
+
+  return apply

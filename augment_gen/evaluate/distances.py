@@ -1,0 +1,49 @@
+"""Distances of small samples. NumPy, float64 sums."""
+
+import numpy as np
+
+
+def mean_l1(a: np.ndarray, b: np.ndarray) -> float:
+  """Mean |a − b| over all entries of two arrays of one shape."""
+  return float(np.mean(np.abs(a - b), dtype=np.float64))
+
+
+def squared_mean(e: np.ndarray) -> tuple[float, float]:
+  """Unbiased estimates of ‖E e‖² and E‖e‖².
+
+  The square of the sample's mean alone would be too large by
+  (E‖e‖² − ‖E e‖²) / n; without this part the estimate may be negative.
+
+  Args:
+    e: [n, ...], n >= 2 independent examples.
+  """
+  e = e.reshape(len(e), -1)
+  n = len(e)
+  biased = np.sum(np.mean(e, axis=0, dtype=np.float64)**2)
+  whole = np.mean(np.sum(e**2, axis=1, dtype=np.float64))
+  return float((n * biased - whole) / (n - 1)), float(whole)
+
+
+def paired_frechet(a: np.ndarray, b: np.ndarray) -> float:
+  """Fréchet distance, squared, of Gaussians with diagonal covariances.
+
+  ‖μ_a − μ_b‖² + ‖σ_a − σ_b‖² (Dowson & Landau 1982). The FID of Heusel et al.
+  2017 has full covariances, which take far more samples than dimensions.
+
+  Args:
+    a, b: [n, d], n >= 2. Row i of both comes of the same image: what images
+      differ in cancels in μ_a − μ_b and σ_a − σ_b, and what is left of the
+      sampling error is taken off their squares (see `squared_mean`), not below
+      0.
+  """
+  return max(0.0, squared_mean(_moments(a) - _moments(b))[0])
+
+
+def _moments(y: np.ndarray) -> np.ndarray:
+  """[n, d] -> [n, 2 d], of mean (μ, σ).
+
+  Example i's part in σ is its influence function, ((y_i − μ)² / σ + σ) / 2.
+  """
+  std = np.maximum(y.std(axis=0, keepdims=True), 1e-12)
+  squares = np.square(y - y.mean(axis=0, keepdims=True))
+  return np.concatenate([y, (squares / std + std) / 2], axis=1)

@@ -1,0 +1,252 @@
+"""Is the augmentation generator of Algorithm 1 healthy?
+
+An adversarial game can end where its losses look well and nothing was learned:
+a G_A that copies or draws one pattern, latents that are ignored, a bank G_L(x̃)
+far from the prior, a cycle that hides x in invisible detail. A run that fails
+one of these numbers has not learned the augmentation, whatever its accuracy.
+"""
+
+from collections.abc import Callable, Mapping
+import dataclasses
+import math
+from typing import NamedTuple
+
+import jax
+import numpy as np
+from scipy import ndimage
+
+from augment_gen.augment.learned import draw_latents
+from augment_gen.evaluate import distances
+from augment_gen.evaluate.chunks import chunked, floats
+from augment_gen.losses.latent import random_directions, sliced_wasserstein
+from augment_gen.random import example_keys, stream
+
+CHUNK = 256  # images that a network sees at once
+_NOTHING = 1e-6  # a ratio to less than this has no meaning
+
+
+class Bound(NamedTuple):
+  """Where a number is healthy: low < number < high."""
+  low: float
+  high: float
+  letter: str  # of the failure it tells of, as in `measure`
+  words: str  # what a number outside means and what helps; {} is the number
+
+
+_BANK_HELP = ("; raise config.generator.bank_weight, or re-train with latents "
+              "of the prior (prior in config.retrain.arms)")
+_CYCLE_HELP = ("the cycle hides x in G_A(x, z) and so does not bind it; raise "
+               "config.generator.cycle_noise")
+
+BOUNDS = {
+    "edit": Bound(
+        0.002, math.inf, "a",
+        "G_A is nearly the identity ({}): its views are copies; lower "
+        "config.generator.cycle_weight or raise config.generator.steps"),
+    "edit_ratio": Bound(
+        0.5, 2.0, "a",
+        "G_A changes images by another amount than the implicit augmentation "
+        "({}); if too little, lower config.generator.cycle_weight or train "
+        "longer (config.generator.steps), if too much, raise the weight"),
+    "latent_effect": Bound(
+        0.1, math.inf, "b",
+        "other latents hardly change what G_A draws ({}): all views of an "
+        "image look alike, whatever G_L may read off them; raise "
+        "config.generator.latent.scale or config.generator.cycle_noise"),
+    "latent_r2": Bound(
+        0.5, math.inf, "b",
+        "G_A ignores its latents ({}): G_L cannot read them off G_A(x, z), the "
+        "augmentation does not vary with them; raise "
+        "config.generator.latent_weight or config.generator.latent.scale"),
+    "pattern_share": Bound(
+        -math.inf, 0.8, "c",
+        "G_A draws one fixed pattern on every image ({}), which an encoder "
+        "soon overlooks; raise config.generator.latent_weight or "
+        "config.generator.latent.scale"),
+    "bank_distance": Bound(
+        -math.inf, 0.5, "d",
+        "the bank G_L(x̃) lies in another part of the latents than the prior "
+        "that G_A was trained on ({})" + _BANK_HELP),
+    "bank_edit_ratio": Bound(
+        0.5, 2.0, "d",
+        "latents of the bank G_L(x̃) make far weaker or stronger edits than "
+        "those of the prior ({})" + _BANK_HELP),
+    "bank_embedding_distance": Bound(
+        -math.inf, 0.25, "d",
+        "F embeds views with latents of the bank G_L(x̃) elsewhere than those "
+        "with latents of the prior, which D_f judged ({})" + _BANK_HELP),
+    "cycle_error": Bound(
+        -math.inf, 0.5, "e",
+        "G_E does not undo G_A ({}; 1 if it did nothing): views may lose what "
+        "their image shows; raise config.generator.cycle_p_weight"),
+    "probe_gain": Bound(
+        0.0, math.inf, "e",
+        "G_E makes augmented images no easier for a classifier of clean ones "
+        "({}): it leaves the augmentation in, or takes the content out; lower "
+        "config.generator.cycle_f_weight or config.generator.fool_p_weight"),
+    "cycle_requantised": Bound(
+        -math.inf, 1.5, "f",
+        "G_E reads grey levels too fine to see ({}): " + _CYCLE_HELP),
+    "cycle_blurred": Bound(
+        -math.inf, 2.0, "f",
+        "G_E reads detail that a slight blur wipes out ({}): " + _CYCLE_HELP),
+}
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Probe:
+  """A classifier of clean images, and held-out images to try it on.
+
+  Attributes:
+    predict: features F(x) [n, d] float32 -> classes [n]; fitted by the caller.
+    labels: [n] integers.
+    clean: [n, H, W, C] uint8.
+    augmented: the same images, implicitly augmented.
+  """
+  predict: Callable[[np.ndarray], np.ndarray]
+  labels: np.ndarray
+  clean: np.ndarray
+  augmented: np.ndarray
+
+
+def measure(
+    g_a: Callable, g_el: Callable, encode: Callable, x_p: np.ndarray,
+    x_f: np.ndarray, *, key: jax.Array, latent_dim: int,
+    x_f_clean: np.ndarray | None = None, probe: Probe | None = None,
+) -> dict[str, float]:
+  """Measures the failures (a) to (f) of Algorithm 1; `BOUNDS` judges them.
+
+  The networks see float32 images and latents in [0, 1], CHUNK at a time, and
+  must treat examples independently of each other. Each is compiled once a call,
+  as a `jax.tree_util.Partial` once a process (see `chunks.chunked`).
+  |·| is the mean over pixels and images. e = G_A(x, z) − x is an edit, with x
+  from `x_p`, and z from the prior unless said otherwise.
+
+  Args:
+    g_a: G_A, (x [b, H, W, C], z [b, Z]) -> image.
+    g_el: (G_E, G_L), x -> (image, z).
+    encode: F, x -> embeddings [b, d].
+    x_p: uint8 [n, H, W, C], n >= 2, of X_p; a few hundred do.
+    x_f: uint8 [m, H, W, C], m >= 2, of X̃_f.
+    key: of all that is drawn here.
+    latent_dim: Z.
+    x_f_clean: uint8, `x_f` without the implicit augmentation, where known.
+    probe: for (e), where known.
+
+  Returns:
+    In brackets what is healthy. What needs clean images is left out where there
+    are none, and so are ratios to nothing, as of an edit that is exactly 0.
+    (a) Identity. "edit" |e|, in [0, 1]; "true_edit" |x̃_f − x_f|; "edit_ratio",
+      the one over the other, >= 0 [0.5 to 2].
+    (b) z ignored. "latent_effect" |G_A(x, z) − G_A(x, z')| / |e|, >= 0 [above
+      0.1]; "latent_r2" R² of G_L(G_A(x, z)) for z, <= 1, 0 for the error of
+      guessing 1/2 [above 0.5].
+    (c) One pattern. "pattern_share" ‖E e‖² / E‖e‖², 1 if all edits are equal, 0
+      if they share nothing; unbiased over the n pairs (x, z), so at times a
+      little negative [below 0.8]; "true_pattern_share" the same of x̃_f − x_f.
+    (d) Bank Z̃ = G_L(x̃_f) unlike the prior. "bank_distance" sliced
+      Wasserstein distance of Z̃ from m draws of the prior, over that of 1/2: 0
+      the same, 1 a point, more at a corner [below 0.5; draws of the prior have
+      about 2 / sqrt(m)]; "bank_edit_ratio" |e| with z of Z̃ over |e|, >= 0
+      [0.5 to 2]; "bank_embedding_distance" `distances.paired_frechet` of
+      F(G_A(x, Z̃)) from F(G_A(x, z)), over that of F(x), >= 0 [below 0.25].
+    (e) G_E does not remove. "cycle_error" |G_E(G_A(x, z)) − x| / |e|, >= 0, 1
+      if G_E does nothing [below 0.5]; "elimination_error" the same of X̃_f,
+      |G_E(x̃_f) − x_f| / |x̃_f − x_f|; "probe_clean", "probe_augmented",
+      "probe_eliminated" accuracy in percent on clean images, augmented ones and
+      G_E of these; "probe_gain" the last minus the one before [above 0].
+    (f) Steganography (Chu et al. 2017). "cycle_requantised": |error of the
+      cycle| with G_A(x, z) rounded to 16 grey levels, over |error without| +
+      |what rounding changed|; >= 0, up to 1 if G_E amplifies nothing [below
+      1.5]. Without the last summand, the better a G_E is the more it would be
+      blamed for handing on what was rounded. "cycle_blurred": the same with a
+      Gaussian blur of 0.5 pixels, 3x3 [below 2].
+
+  Raises:
+    ValueError: fewer than two images, or shapes that do not fit.
+  """
+  if min(len(x_p), len(x_f)) < 2:
+    raise ValueError(f"{len(x_p)} and {len(x_f)} images: each needs two")
+  if x_f_clean is not None and x_f_clean.shape != x_f.shape:
+    raise ValueError(f"x_f is {x_f.shape}, but x_f_clean {x_f_clean.shape}")
+  g_a, g_el, encode = (chunked(f, CHUNK) for f in (g_a, g_el, encode))
+  l1 = distances.mean_l1
+  x = floats(x_p)
+
+  def latents(name, bank=None):
+    keys = example_keys(key, name, len(x))
+    return np.asarray(draw_latents(keys, bank, latent_dim))
+
+  z = latents("latent")
+  x_a = g_a(x, z)
+  x_cycle, z_cycle = g_el(x_a)
+  x_e, bank = g_el(x_f)
+  x_bank = g_a(x, latents("bank", bank))
+  y, y_a, y_bank = encode(x), encode(x_a), encode(x_bank)
+  edit, cycle = l1(x_a, x), l1(x_cycle, x)
+  health = {"edit": edit, "latent_r2":
+            1.0 - np.sum((z_cycle - z)**2) / np.sum((z - 0.5)**2)}
+  ratios = {
+      "latent_effect": (l1(x_a, g_a(x, latents("other"))), edit),
+      "pattern_share": distances.squared_mean(x_a - x),
+      "bank_distance": _bank_distances(bank, key),
+      "bank_edit_ratio": (l1(x_bank, x), edit),
+      "bank_embedding_distance": (distances.paired_frechet(y_bank, y_a),
+                                  distances.paired_frechet(y, y_a)),
+      "cycle_error": (cycle, edit)}
+  for name, changed in (
+      ("cycle_requantised", np.round(15 * x_a) / 15),
+      ("cycle_blurred", ndimage.gaussian_filter(
+          x_a, 0.5, axes=(1, 2), radius=1, mode="nearest"))):
+    ratios[name] = l1(g_el(changed)[0], x), cycle + l1(changed, x_a)
+
+  if x_f_clean is not None:
+    x_f, clean = floats(x_f), floats(x_f_clean)
+    true_edit = health["true_edit"] = l1(x_f, clean)
+    ratios |= {"edit_ratio": (edit, true_edit),
+               "true_pattern_share": distances.squared_mean(x_f - clean),
+               "elimination_error": (l1(x_e, clean), true_edit)}
+  if probe is not None:
+    health |= _try(probe, encode, g_el)
+  # Not `>=`: a NaN must come out as one.
+  health |= {name: part / whole for name, (part, whole) in ratios.items()
+             if not whole < _NOTHING}
+  return {name: float(value) for name, value in health.items()}
+
+
+def warnings(health: Mapping[str, float]) -> list[str]:
+  """One sentence per number outside its `BOUNDS`: what failed, what helps.
+
+  Missing numbers are passed over; so are "edit" beside "edit_ratio", and
+  "pattern_share" where the implicit augmentation itself is one pattern
+  ("true_pattern_share" out of bounds too). NaN is out of all bounds.
+
+  Args:
+    health: from `measure`.
+  """
+  said = []
+  for name, (low, high, _, words) in BOUNDS.items():
+    moot = {"edit": "edit_ratio" in health,
+            "pattern_share": health.get("true_pattern_share", 0) >= high}
+    if name not in health or moot.get(name) or low < health[name] < high:
+      continue
+    span = (f"below {high:g}" if low == -math.inf else
+            f"above {low:g}" if high == math.inf else f"{low:g} to {high:g}")
+    said.append(words.format(f"{name} {health[name]:.3g}, healthy {span}"))
+  return said
+
+
+def _bank_distances(bank: np.ndarray, key: jax.Array) -> tuple[float, float]:
+  """Of the bank [m, Z], and of the point 1/2, from m draws of the prior."""
+  prior = jax.random.uniform(stream(key, "prior"), bank.shape)
+  lines = random_directions(stream(key, "directions"), bank.shape[1])
+  return tuple(float(sliced_wasserstein(z, prior, lines))
+               for z in (bank, np.full_like(bank, 0.5)))
+
+
+def _try(probe: Probe, encode: Callable, g_el: Callable) -> dict[str, float]:
+  clean, augmented, eliminated = (
+      100.0 * np.mean(probe.predict(encode(images)) == probe.labels)
+      for images in (probe.clean, probe.augmented, g_el(probe.augmented)[0]))
+  return {"probe_clean": clean, "probe_augmented": augmented,
+          "probe_eliminated": eliminated, "probe_gain": eliminated - augmented}
