@@ -1,5 +1,6 @@
 """Weighted kNN against a loop."""
 
+import jax.numpy as jnp
 import numpy as np
 import pytest
 
@@ -38,3 +39,20 @@ def test_tiny_temperature_is_nearest_neighbour():
   guess = knn.knn_predict(train, np.array([1, 0, 0]), np.array([[1.0, 0.0]]),
                           2, 3, 1e-4)
   np.testing.assert_array_equal(guess, [1])
+
+
+@pytest.mark.parametrize("k, winner", [(3, 2), (5, 1)])
+def test_of_equally_similar_neighbours_the_first_count(k, winner):
+  train = np.tile([1.0, 0.0], (9, 1))
+  train[8] = [0.0, 1.0]
+  labels = np.array([2, 2, 1, 1, 1, 0, 0, 0, 0])
+  guess = knn.knn_predict(train, labels, np.array([[2.0, 0.0]]), 3, k, 0.1)
+  np.testing.assert_array_equal(guess, [winner])
+
+
+def test_the_neighbours_are_selected_not_sorted():
+  """XLA falls back to a sort of all when it does not know the top-k pattern."""
+  compiled = knn._vote.lower(
+      jnp.ones((600, 4)), jnp.zeros(600, jnp.int32),
+      jnp.ones((2, knn.CHUNK, 4)), 0.1, num_classes=3, k=20).compile()
+  assert "TopK" in compiled.as_text() and " sort(" not in compiled.as_text()

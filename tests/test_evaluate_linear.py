@@ -1,6 +1,7 @@
 """Linear probes against slow references."""
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
 from scipy import optimize
@@ -66,6 +67,60 @@ def test_l2_chunks_add_up(monkeypatch):
   whole = fit()
   monkeypatch.setattr(logistic, "CHUNK", 7)  # 60 examples: the last is padded
   np.testing.assert_allclose(fit().weights, whole.weights, atol=2e-3)
+
+
+def test_cross_entropy_and_its_gradient(monkeypatch):
+  monkeypatch.setattr(logistic, "CHUNK", 7)  # 60 examples: the last is padded
+  features, labels = _data()
+  weights = np.random.default_rng(0).normal(size=(6, 5)).astype(np.float32)
+
+  def plain(weights):
+    log_p = jax.nn.log_softmax(features @ weights + 300.0)
+    return -jnp.mean(log_p[jnp.arange(len(labels)), labels])
+
+  value, grad = jax.value_and_grad(logistic._cross_entropy)(
+      weights, logistic.to_chunks(features, labels))
+  np.testing.assert_allclose(value, plain(weights), rtol=1e-5)
+  np.testing.assert_allclose(grad, jax.grad(plain)(weights), atol=1e-5)
+
+
+def test_the_preconditioner_inverts_the_curvature_of_each_class():
+  """Exactly so where the features are uncorrelated: at two values each."""
+  corners = np.stack(np.meshgrid([1, 3], [-2, 2], [5, 6]), -1).reshape(-1, 3)
+  x = np.concatenate([corners, np.ones((8, 1))], axis=1).astype(np.float32)
+  labels = np.arange(8, dtype=np.int32) % 3
+  bias = np.zeros((4, 3), np.float32)
+  bias[3] = [0.0, 1.0, -2.0]  # the same p for all examples
+  penalty = np.array([0.1, 0.1, 0.1, 0.0], np.float32)[:, None]
+  to_weights = logistic._preconditioner(
+      jnp.asarray(bias), logistic.to_chunks(x, labels), jnp.asarray(penalty))
+  p = special.softmax(bias[3])
+  for c in range(3):
+    unit = np.zeros((4, 4, 3), np.float32)
+    unit[:, :, c] = np.eye(4)
+    root = np.stack([to_weights(v)[:, c] for v in unit], axis=1)
+    block = p[c] * (1 - p[c]) * x.T @ x / 8 + np.diag(penalty[:, 0])
+    # No feature varies less than by a thousandth of its mean square.
+    block[3, 3] += 1e-3 * p[c] * (1 - p[c])
+    np.testing.assert_allclose(root.T @ block @ root, np.eye(4), atol=1e-3)
+
+
+def test_minimise_ends_by_its_tolerance():
+  features, labels = _data()
+  x = np.concatenate([features, np.ones((60, 1), np.float32)], axis=1)
+  start, chunks = jnp.zeros((7, 5)), logistic.to_chunks(x, labels)
+  losses, steps = [], []
+  for tolerance in (1e-1, 1e-3, 1e-5):
+    weights, step, converged = logistic.minimise(
+        start, chunks, 1e-3, 300, tolerance)
+    assert converged and step > logistic.WINDOW
+    weights = np.asarray(weights)
+    losses.append(
+        _objective(features, labels, weights[:-1], weights[-1], 1e-3))
+    steps.append(int(step))
+  assert steps[0] < steps[1] < steps[2]
+  best = _scipy_optimum(features.astype(np.float64), labels, 5, 1e-3)
+  assert np.all(np.array(losses) - best < [1e-1, 1e-3, 1e-5])
 
 
 def test_l2_takes_the_best_strength_and_of_equals_the_strongest():

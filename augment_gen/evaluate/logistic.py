@@ -8,10 +8,10 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 
-# Stop L-BFGS once the (preconditioned) gradient is this small a part of what
-# it is at zero weights. A tolerance of 1e-4 moved the test accuracy on a set of
-# 200 classes by less than half a point.
-GRADIENT_TOLERANCE = 3e-4
+# Nats; a fit ends once WINDOW iterations gained no more. On 24,345 features of
+# 1,623 classes, going on moved test accuracies by less than 0.1 points.
+TOLERANCE = 2e-4
+WINDOW = 10
 CHUNK = 512  # examples whose logits exist at once
 
 # On GPU and TPU, float32 products are rounded to TF32 or bfloat16 by default:
@@ -21,60 +21,98 @@ matmul = functools.partial(jnp.matmul, precision=lax.Precision.HIGHEST)
 
 @jax.jit
 def minimise(
-    start: jax.Array, chunks: tuple[jax.Array, ...], spectrum: jax.Array,
-    strength: jax.Array, iterations: jax.Array,
+    start: jax.Array, chunks: tuple[jax.Array, ...], strength: jax.Array,
+    iterations: jax.Array, tolerance: jax.Array,
 ) -> tuple[jax.Array, jax.Array, jax.Array]:
-  """L-BFGS, preconditioned with the Hessian at zero weights.
+  """L-BFGS, preconditioned with the curvature of each class at the start.
 
-  There all classes are equally likely, and along principal axis i the Hessian
-  is `spectrum[i] / c + strength`. Dividing by it makes the number of
-  iterations nearly independent of how unequal the axes are.
+  Minimises `mean cross entropy + strength / 2 * ||W||²`, where W is all rows of
+  the weights but the last, the bias.
+
+  The progress of several iterations decides when to stop, as the length of the
+  gradient tells little of the distance to the minimum where the objective is
+  flat: with weak penalties.
 
   Args:
     start: [d + 1, c] weights to start from.
-    chunks: from `to_chunks`; the columns of x are uncorrelated, the last one
-      is all ones.
-    spectrum: [d + 1] mean squares of the columns of x.
-    strength: of the penalty on all rows but the last (the bias).
+    chunks: from `to_chunks`; the last column of x is all ones. The less
+      correlated the others are, the fewer iterations are needed.
+    strength: of the penalty, positive.
     iterations: at most so many.
+    tolerance: the least that WINDOW iterations must gain, in nats.
 
   Returns:
-    [d + 1, c] weights, iterations made, whether the gradient is small.
+    [d + 1, c] weights, iterations made, whether the tolerance was reached.
   """
-  num_classes = start.shape[1]
-  penalty = strength * jnp.ones_like(spectrum).at[-1].set(0.0)
-  curvature = jnp.maximum(spectrum, 1e-6) / num_classes + penalty
-  scale = lax.rsqrt(curvature)[:, None]
+  penalty = strength * jnp.ones((len(start), 1)).at[-1].set(0.0)
+  to_weights = _preconditioner(start, chunks, penalty)
 
   def objective(v):
-    weights = scale * v
-    squares = penalty[:, None] * jnp.square(weights)
+    weights = start + to_weights(v)
+    squares = penalty * jnp.square(weights)
     return _cross_entropy(weights, chunks) + jnp.sum(squares) / 2.0
 
-  solver = optax.lbfgs()
+  # A longer memory saves fewer iterations than its own time is worth.
+  solver = optax.lbfgs(memory_size=5)
   value_and_grad = optax.value_and_grad_from_state(objective)
-  target = GRADIENT_TOLERANCE * jnp.linalg.norm(
-      jax.grad(objective)(jnp.zeros_like(start)))
 
-  def gradient_norm(state):
-    return jnp.linalg.norm(optax.tree.get(state, "grad"))
+  def progress(values):
+    return values[0] - values[-1]
 
   def keep_going(carry):
-    _, state, step = carry
-    unsolved = (step == 0) | (gradient_norm(state) > target)
-    return unsolved & (step < iterations)
+    _, _, values, step = carry
+    return (progress(values) > tolerance) & (step < iterations)
 
   def iterate(carry):
-    v, state, step = carry
+    v, state, values, step = carry
     value, grad = value_and_grad(v, state=state)
     update, state = solver.update(
         grad, state, v, value=value, grad=grad, value_fn=objective)
-    return optax.apply_updates(v, update), state, step + 1
+    values = jnp.append(values[1:], optax.tree.get(state, "value"))
+    return optax.apply_updates(v, update), state, values, step + 1
 
-  v = start / scale
-  v, state, steps = lax.while_loop(
-      keep_going, iterate, (v, solver.init(v), jnp.zeros((), jnp.int32)))
-  return scale * v, steps, gradient_norm(state) <= target
+  v = jnp.zeros_like(start)
+  # Until the window is full, these make the progress infinite (or nearly so).
+  values = jnp.full(WINDOW + 1, jnp.inf).at[-1].set(jnp.finfo(v.dtype).max)
+  v, _, values, steps = lax.while_loop(
+      keep_going, iterate,
+      (v, solver.init(v), values, jnp.zeros((), jnp.int32)))
+  return start + to_weights(v), steps, progress(values) <= tolerance
+
+
+def _preconditioner(weights, chunks, penalty):
+  """A linear map L with L Lᵀ close to the inverse Hessian.
+
+  The block of the Hessian that belongs to class c is the second moment of x,
+  each example weighted with p_c (1 - p_c). It is taken as that of features
+  which are uncorrelated there: `diagonal + mass * mean meanᵀ`. What couples the
+  classes is left out.
+  """
+
+  def add_chunk(total, chunk):
+    x, _, weight = chunk
+    p = jax.nn.softmax(matmul(x, weights))
+    p = weight[:, None] * p * (1.0 - p)
+    return (total[0] + matmul(x.T, p), total[1] + matmul(x.T ** 2, p)), None
+
+  zero = jnp.zeros_like(weights)
+  (first, second), _ = lax.scan(add_chunk, (zero, zero), chunks)
+  # first[-1]: the column of ones. A class without examples has nearly no mass.
+  mass = jnp.maximum(first[-1:], 1e-3 / weights.shape[1])
+  mean, square = first / mass, second / mass
+  variance = jnp.maximum(square - jnp.square(mean), 1e-3 * square)
+
+  # With scale = diagonal^-½ and u = scale * mean, the block is
+  # scale⁻¹ (I + mass * u uᵀ) scale⁻¹; (I + mass * u uᵀ)^-½ = I - shrink * u uᵀ.
+  scale = lax.rsqrt(mass * variance + penalty + 1e-12)
+  u = scale * mean
+  root = jnp.sqrt(1.0 + mass * jnp.sum(u ** 2, axis=0, keepdims=True))
+  shrink = mass / (root * (root + 1.0))
+
+  def to_weights(v):
+    return scale * (v - shrink * jnp.sum(u * v, axis=0, keepdims=True) * u)
+
+  return to_weights
 
 
 def to_chunks(x: np.ndarray, labels: np.ndarray) -> tuple[jax.Array, ...]:
@@ -103,11 +141,16 @@ def _cross_entropy(weights: jax.Array, chunks) -> jax.Array:
 def _cross_entropy_forward(weights, chunks):
   def add_chunk(total, chunk):
     x, labels, weight = chunk
+    rows = jnp.arange(len(labels))
     logits = matmul(x, weights)
-    log_p = jax.nn.log_softmax(logits)
-    targets = jax.nn.one_hot(labels, weights.shape[1])
-    loss = -jnp.sum(weight[:, None] * targets * log_p)
-    error = weight[:, None] * (jnp.exp(log_p) - targets)
+    logits = logits - jnp.max(logits, axis=-1, keepdims=True)
+    likelihoods = jnp.exp(logits)
+    norm = jnp.sum(likelihoods, axis=-1)
+    loss = jnp.sum(weight * (jnp.log(norm) - logits[rows, labels]))
+    # Subtracted at the labels alone: a one-hot matrix would cost as much time
+    # as all the rest of the softmax.
+    error = ((weight / norm)[:, None] * likelihoods).at[rows, labels].add(
+        -weight)
     return (total[0] + loss, total[1] + matmul(x.T, error)), None
 
   zero = (jnp.zeros(()), jnp.zeros_like(weights))

@@ -37,7 +37,7 @@ def protocol_fingerprint(config: EvaluateConfig) -> str:
   # How features are batched does not change them; which protocols were asked
   # for does not change the others.
   del values["batch_size"], values["protocols"]
-  values["l2_tolerance"] = logistic.GRADIENT_TOLERANCE
+  values["l2_tolerance"] = logistic.TOLERANCE
   return config_lib.fingerprint(values)
 
 
