@@ -56,7 +56,7 @@ def setting(lr=0.1, standardise=True, n=8):
                 for name, x in images.items()}
   frozen = {"encoder": generator.freeze_encoder(
       variables, embeddings, standardise), "images": images}
-  state = generator.init(nets, txs, CONFIG, SHAPE, 5, jax.random.key(0))
+  state = generator.init(nets, txs, CONFIG, SHAPE, jax.random.key(0))
   return nets, txs, frozen, state
 
 
@@ -199,3 +199,28 @@ def test_standardise_brings_embeddings_to_mean_0_and_variance_1():
   _, _, frozen, _ = setting(standardise=False)
   np.testing.assert_array_equal(frozen["encoder"].scale, 1.0)
   np.testing.assert_array_equal(frozen["encoder"].shift, 0.0)
+
+
+def test_discriminators_may_see_statistics_of_all_stages():
+  class TwoStages(nn.Module):
+    @nn.compact
+    def __call__(self, x, *, train):
+      h = nn.Conv(2, (1, 1))(x)
+      return jnp.max(h, axis=(1, 2)), {"stem": x, "stage1": x, "stage2": h}
+
+  encoder = TwoStages()
+  x = np.random.default_rng(1).random((4, *SHAPE)).astype(np.float32)
+  variables = encoder.init(jax.random.key(0), x, train=False)
+  y, maps = encoder.apply(variables, x, train=False)
+  plain = generator.make_embed(encoder, "embedding")(variables, x)
+  np.testing.assert_array_equal(plain, y)
+  seen = np.asarray(generator.make_embed(encoder, "stages")(variables, x))
+  expected = np.concatenate(
+      [y] + [part for name in ("stage1", "stage2") for part in (
+          np.mean(maps[name], axis=(1, 2)), np.std(maps[name], axis=(1, 2)))],
+      axis=1)
+  np.testing.assert_allclose(seen, expected, rtol=1e-4, atol=1e-5)
+  # A silent channel must not have an infinite slope.
+  slope = jax.grad(lambda x: jnp.sum(
+      generator.make_embed(encoder, "stages")(variables, x)))
+  assert np.all(np.isfinite(slope(np.zeros_like(x))))
