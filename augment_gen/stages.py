@@ -145,13 +145,13 @@ def generator(config: Config, task: Task,
             "generator/latent_error"))
 
 
-def latent_bank(config: Config, task: Task,
+def latent_bank(config: Config, images: np.ndarray,
                 trained: generator_step.GeneratorState) -> np.ndarray:
-  """Z̃ = {G_L(x̃) : x̃ ∈ X̃_f} of (15), [M, Z] float32."""
+  """Z̃ = {G_L(x̃) : x̃ ∈ X̃_f} of (15): uint8 [M, H, W, C] -> float32 [M, Z]."""
   eliminator = build_generator(config.generator, config.data)[1]
   return extract(
       lambda variables, x: eliminator.apply(variables, x)[1],
-      {"params": trained.eliminator.params}, task.finetune.images,
+      {"params": trained.eliminator.params}, images,
       config.evaluate.batch_size)
 
 
@@ -182,7 +182,8 @@ def second_view(config: Config, task: Task, arm: str,
             else trained.augmenter.params)
   frozen = {"augmenter": {"params": params}}
   if arm == "generator":
-    frozen["bank"] = jnp.asarray(latent_bank(config, task, trained))
+    frozen["bank"] = jnp.asarray(latent_bank(
+        config, task.finetune.images, trained))
   return views.learned_second(
       build_generator(config.generator, config.data)[0],
       config.generator.latent.dim, from_bank=arm == "generator"), frozen

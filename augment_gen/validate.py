@@ -17,7 +17,7 @@ ARMS = ("generator", "prior", "control", "random", "oracle")
 def problems(config: Config, devices: int) -> list[str]:
   """Every problem of a config, one readable line each; empty if it is sound."""
   return [*_choices(config), *_durations(config), *_batches(config, devices),
-          *_ranges(config), *_optimizers(config), *check_data(config.data)]
+          *_arms(config), *_ranges(config), *_optimizers(config), *check_data(config.data)]
 
 
 def size_problems(config: Config, task: Task) -> list[str]:
@@ -103,6 +103,13 @@ def _batches(config: Config, devices: int) -> Iterator[str]:
   if groups < 1 or groups % devices:
     yield (f"config.moco.bn_groups={groups} must be a multiple of the {devices} "
            "devices: each device normalises whole groups")
+
+
+def _arms(config: Config) -> Iterator[str]:
+  if ("random" in names(config.retrain.arms)
+      and config.generator.output != "edit"):
+    yield ("config.retrain.arms=random needs config.generator.output=edit: an "
+           "untrained network that puts out images has no strength to match")
 
 
 def _ranges(config: Config) -> Iterator[str]:

@@ -98,6 +98,8 @@ def _replace(node, sections, field, value):
     ({"encoder__blocks": (2, 0)}, "must be positive numbers"),
     ({"encoder__stem": "tiny"}, "imagenet, small"),
     ({"generator__augmenter": "gan"}, "perceptron, unet"),
+    ({"retrain__arms": "random", "generator__output": "image"},
+     "needs config.generator.output=edit"),
     ({"pretrain__recipe": "spicy"}, "moco_v2"),
     ({"stages": "pretrain,evalute"}, "'evalute'"),
     ({"stages": ""}, "config.stages is empty"),

@@ -8,13 +8,13 @@ import numpy as np
 
 from augment_gen.config import Config, LogConfig
 from augment_gen.data.task import Task
-from augment_gen.evaluate.features import extract
 from augment_gen.figures import curves as curves_lib
 from augment_gen.figures import grid
 from augment_gen.metrics import MetricWriter
 from augment_gen.models.build import build_generator
 from augment_gen.random import stream
 from augment_gen.run_folder import RunFolder
+from augment_gen.stages import latent_bank
 from augment_gen.steps.generator import GeneratorState
 
 _LATENTS = 8  # columns of Fig. 5
@@ -60,7 +60,7 @@ def generator(config: Config, task: Task, state: GeneratorState,
       title="G_A(x, z): one row an image, one column a latent of the prior")
   writer.image("figures/latents", step, image)
 
-  line = _latent_line(eliminator, state, task, lambda z: float(jnp.mean(
+  line = _latent_line(config, state, task, lambda z: float(jnp.mean(
       jnp.abs(g_a(x_p, jnp.broadcast_to(z, (_ROWS, *z.shape))) - x_p))))
   views = g_a(repeated, jnp.tile(line, (_ROWS, 1))).reshape(
       _ROWS, _LATENTS, *x_p.shape[1:])
@@ -90,12 +90,12 @@ def generator(config: Config, task: Task, state: GeneratorState,
   writer.image("figures/round_trips", step, image)
 
 
-def _latent_line(eliminator, state: GeneratorState, task: Task,
+def _latent_line(config: Config, state: GeneratorState, task: Task,
                  strength: Callable[[jax.Array], float]) -> jax.Array:
   """Latents along the first principal axis of the bank, weak to strong.
 
   Args:
-    eliminator: G_E with G_L.
+    config: of the run.
     state: of stage 2.
     task: the images.
     strength: z [Z] -> how much G_A changes images with it.
@@ -103,9 +103,8 @@ def _latent_line(eliminator, state: GeneratorState, task: Task,
   Returns:
     [_LATENTS, Z], to two standard deviations either side of the bank's mean.
   """
-  bank = extract(lambda variables, x: eliminator.apply(variables, x)[1],
-                 {"params": state.eliminator.params},
-                 task.finetune.images[_spread(len(task.finetune), _BANK)], 256)
+  some = task.finetune.images[_spread(len(task.finetune), _BANK)]
+  bank = latent_bank(config, some, state)
   mean = bank.mean(axis=0)
   _, lengths, axes = np.linalg.svd(bank - mean[None], full_matrices=False)
   reach = 2 * lengths[0] / np.sqrt(len(bank)) * axes[0]

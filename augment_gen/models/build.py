@@ -46,16 +46,6 @@ def build_encoder(
       mean=data.mean, std=data.std)
 
 
-def encoder_dim(config: config_lib.EncoderConfig) -> int:
-  """d, the dimension of the embedding Y.
-
-  Raises:
-    UserError: an unknown name.
-  """
-  errors.raise_if_any(_unknown("encoder.name", config.name, ENCODERS))
-  return _resnet(config)().feature_dim
-
-
 def _resnet(config: config_lib.EncoderConfig) -> Callable[..., resnet.ResNet]:
   """The ResNet of this name, width and depth."""
   depth = {"stage_sizes": config.blocks} if config.blocks else {}
