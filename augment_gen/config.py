@@ -97,9 +97,12 @@ class PretrainConfig:
 @section
 class LatentConfig:
   """Z, the latents of G_A."""
-  dim: int = 128  # for U-Nets: side² of the map that is the added channel
+  dim: int = 128
   # z is uniform on [0, 1]^dim; G_A reads `scale * (z - 1/2)`.
   scale: float = 2.0
+  # How a U-Net takes z in, as a channel of the size of the image: "square", z
+  # itself as a map of side², or "learned", linear maps of z.
+  layout: str = "square"
 
 
 @section
@@ -107,9 +110,12 @@ class DiscriminatorConfig:
   """D_f and D_p: Y -> logit."""
   hidden: int = 512
   layers: int = 3  # dense layers, the last one included
-  # What of F they see: "embedding", or "stages": also mean and standard
-  # deviation over the image of every channel of every stage of F.
+  # What of F they see: "embedding"; "stages", also mean and standard deviation
+  # over the image of every channel of every stage of F; "maps", also the map of
+  # the stem, place by place.
   features: str = "embedding"
+  # Of the R1 penalty on their slope at real embeddings; the paper has none.
+  r1_weight: float = 0.0
   # Bring embeddings to mean 0 and variance 1 (over X_p and X̃_f) first.
   standardise: bool = False
 
@@ -128,12 +134,17 @@ class GeneratorConfig:
   unet_depth: int = 4  # halvings
   # "image": G_A and G_E put out an image; "edit": a change of their input.
   output: str = "image"
+  # What D_f tells from x̃_f: "x_p", G_A(x_p, z) as in (8); "x_e", G_A(G_E(x̃_f),
+  # z) with z from the prior, which shows the same content; or "both".
+  fool_f_content: str = "x_p"
   fool_p_weight: float = 1.0  # of (12), G_E against D_p; 0: as if without D_p
   cycle_weight: float = 10.0  # λ of (10)
   # Of the three terms of (13), all 1 in the paper.
   cycle_f_weight: float = 1.0  # x̃ → G_E, G_L → G_A
   cycle_p_weight: float = 1.0  # x, z → G_A → G_E
   latent_weight: float = 1.0  # x, z → G_A → G_L
+  # Mean error |z − ẑ| of a latent, 0 to 1, that costs nothing in the third term.
+  latent_slack: float = 0.0
   l1_reduction: str = "mean"  # "mean" or "sum" over pixels / latents in (13)
   # Standard deviation of noise on the image between the halves of a cycle.
   cycle_noise: float = 0.0

@@ -187,16 +187,23 @@ def _differences(cells: Cells, lines, columns):
       continue
     reference = cells[baseline, column]
     for line in present[1:]:
-      ours = cells[line, column]
-      common = sorted(ours.keys() & reference.keys())
-      if len(common) < 2:
-        continue
-      values = np.array([ours[seed] - reference[seed] for seed in common])
-      # The t statistic needs a spread; rounding alone is none.
-      spread = np.std(values) > 1e-9 * max(1.0, np.max(np.abs(values)))
-      p = float(stats.ttest_1samp(values, 0.0).pvalue) if spread else np.nan
-      result[line, column] = Difference(values, p)
+      difference = paired_difference(cells[line, column], reference)
+      if difference:
+        result[line, column] = difference
   return result
+
+
+def paired_difference(ours: dict[int, float], reference: dict[int, float]
+                      ) -> Difference | None:
+  """Of accuracies by seed, over the seeds that both have; None below two."""
+  common = sorted(ours.keys() & reference.keys())
+  if len(common) < 2:
+    return None
+  values = np.array([ours[seed] - reference[seed] for seed in common])
+  # The t statistic needs a spread; rounding alone is none.
+  spread = np.std(values) > 1e-9 * max(1.0, np.max(np.abs(values)))
+  p = float(stats.ttest_1samp(values, 0.0).pvalue) if spread else np.nan
+  return Difference(values, p)
 
 
 def _cell(seeds: dict[int, float] | None, difference: Difference | None) -> str:

@@ -52,6 +52,8 @@ def _choices(config: Config) -> Iterator[str]:
       "generator.augmenter": build.NETWORKS,
       "generator.eliminator": build.NETWORKS,
       "generator.output": outputs.OUTPUTS,
+      "generator.latent.layout": outputs.LAYOUTS,
+      "generator.fool_f_content": generator.CONTENTS,
       "generator.l1_reduction": ("sum", "mean"),
       "generator.discriminator.features": generator.FEATURES,
       "pretrain.recipe": recipes.NAMES,

@@ -39,7 +39,13 @@ CONTROLS = {
 }
 # λ and the weights of sums are brought to the scale of means.
 ABLATIONS = {
+    "perceptron G_A": {"generator.augmenter": "perceptron"},
     "perceptron G_E": {"generator.eliminator": "perceptron"},
+    "latents as a square": {"generator.latent.layout": "square"},
+    "D sees the embedding": {"generator.discriminator.features": "embedding"},
+    "D_f judges G_A(x_p)": {"generator.fool_f_content": "x_p"},
+    "no R1": {"generator.discriminator.r1_weight": 0.0},
+    "no slack": {"generator.latent_slack": 0.0},
     "image output": {"generator.output": "image"},
     "mean L1": {"generator.l1_reduction": "mean", "generator.cycle_weight": 10.0},
     "latents in ±1": {"generator.latent.scale": 2.0},
@@ -54,11 +60,13 @@ ABLATIONS = {
         "generator.optimizer.momentum": 0.9},
 }
 CONTROL_SEEDS = 3
+PARTS = ("main", "controls", "others", "ablations")
 
 
 @dataclasses.dataclass(frozen=True)
 class Run:
   """One command, and how its row of G_A is called in the table."""
+  part: str
   name: str  # of its folder
   seed: int
   settings: dict
@@ -74,26 +82,26 @@ def runs(parts: list[str], seeds: list[int], out: pathlib.Path) -> Iterator[Run]
 
   if "main" in parts:
     for seed in seeds:
-      yield Run(f"main-{seed}", seed,
+      yield Run("main", f"main-{seed}", seed,
                 {"retrain.arms": "generator,oracle,control,prior,random"})
   if "controls" in parts:
     for seed in seeds[:CONTROL_SEEDS]:
       for label, settings in CONTROLS.items():
-        yield Run(f"{label.replace(' ', '-')}-{seed}", seed,
+        yield Run("controls", f"{label.replace(' ', '-')}-{seed}", seed,
                   {**varied(seed), "retrain.arms": "generator", **settings},
                   method=f"MoCo v2 + G_A {label}")
-      yield Run(f"union-{seed}", seed, {
+      yield Run("controls", f"union-{seed}", seed, {
           "pretrain.with_finetune": True, "retrain.arms": "",
           "stages": "pretrain,evaluate"})
   if "others" in parts:
     for name in OTHERS:
-      yield Run(f"{name}-{seeds[0]}", seeds[0], {
+      yield Run("others", f"{name}-{seeds[0]}", seeds[0], {
           **varied(seeds[0]), "data.implicit": name,
           "retrain.arms": "generator,oracle"},
           experiment=f"MNIST-Omniglot, {name}")
   if "ablations" in parts:
     for label, settings in ABLATIONS.items():
-      yield Run(f"ablation-{label.replace(' ', '-')}-{seeds[0]}", seeds[0],
+      yield Run("ablations", f"ablation-{label.replace(' ', '-')}-{seeds[0]}", seeds[0],
                 {**varied(seeds[0]), "retrain.arms": "generator", **settings},
                 method=f"MoCo v2 + G_A, {label}")
 
@@ -180,6 +188,48 @@ def check_effect(results: list[dict], claims: Claims) -> None:
                  f"({mean(prior):.2f}) reaches the oracle")
 
 
+def check_noise(results: list[dict], claims: Claims) -> None:
+  """Whether the differences to the baseline are beyond the noise of seeds."""
+  for method in ("MoCo v2 + G_A", "MoCo v2 + G_A (prior)"):
+    for test in ("C", "D"):
+      base, ours = (accuracies(results, name, test)
+                    for name in ("MoCo v2", method))
+      difference = tables.paired_difference(ours, base)
+      claims.check(bool(difference and difference.significant),
+                   f"D→{test}: {method} less MoCo v2, paired over seeds: "
+                   f"{difference or 'needs two seeds'}")
+
+
+def check_controls(results: list[dict], controls: list[dict], claims: Claims
+                   ) -> None:
+  """G_A against every control, over the seeds that both have."""
+  methods = {row["method"] for result in results + controls
+             for row in result["rows"]} - {
+                 "MoCo v2", "MoCo v2 + G_A", "MoCo v2 + G_A (prior)",
+                 "MoCo v2 + oracle"}
+  for method in sorted(methods):
+    for test in ("C", "D"):
+      ours = accuracies(results, "MoCo v2 + G_A", test)
+      theirs = accuracies(results + controls, method, test)
+      seeds = set(ours) & set(theirs)
+      if seeds:
+        gain = sum(ours[s] - theirs[s] for s in seeds) / len(seeds)
+        claims.check(gain > 0, f"D→{test}: G_A is {gain:+.2f} points from "
+                     f"{method}, {len(seeds)} seed(s)")
+
+
+def check_others(results: list[dict], claims: Claims) -> None:
+  """Other implicit augmentations, with the same config."""
+  improved = []
+  for result in results:
+    base, ours = (next(iter(accuracies([result], name, "C").values()))
+                  for name in ("MoCo v2", "MoCo v2 + G_A"))
+    if ours > base:
+      improved.append(result["experiment"].split(", ")[-1])
+  claims.check(len(improved) >= 4, "clean accuracy rises for other implicit "
+               f"augmentations, at least four: {', '.join(improved) or 'none'}")
+
+
 def check_health(results: list[dict], claims: Claims) -> None:
   for result in results:
     seed = result["rows"][0]["seed"]
@@ -193,7 +243,7 @@ def main() -> int:
       description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
   parser.add_argument("--data", required=True)
   parser.add_argument("--out", type=pathlib.Path, required=True)
-  parser.add_argument("--parts", default="main,controls,others,ablations")
+  parser.add_argument("--parts", default=",".join(PARTS))
   parser.add_argument("--seeds", default="0,1,2,3,4")
   parser.add_argument("--minutes", type=float, default=float("inf"))
   parser.add_argument("--config", default=CONFIG)
@@ -215,11 +265,15 @@ def main() -> int:
     return 0
   print(tables.format_table([read(run, options.out) for run in finished]))
   claims = Claims()
-  whole = [read(run, options.out) for run in finished
-           if run.name.startswith("main-")]
-  if whole:
-    check_effect(whole, claims)
-    check_health(whole, claims)
+  part = {name: [read(run, options.out) for run in finished if run.part == name]
+          for name in PARTS}
+  if part["main"]:
+    check_effect(part["main"], claims)
+    check_noise(part["main"], claims)
+    check_controls(part["main"], part["controls"], claims)
+    check_health(part["main"], claims)
+  if part["others"]:
+    check_others(part["others"], claims)
   return int(claims.failed)
 
 

@@ -1,5 +1,7 @@
 """Algorithm 1: who is moved by what, and by how much."""
 
+import dataclasses
+
 from flax import linen as nn
 import jax
 import jax.numpy as jnp
@@ -9,7 +11,8 @@ import pytest
 
 from augment_gen import parallel
 from augment_gen.augment.learned import draw_latents
-from augment_gen.config import GeneratorConfig, LatentConfig
+from augment_gen.config import (
+    DiscriminatorConfig, GeneratorConfig, LatentConfig)
 from augment_gen.models.heads import Discriminator
 from augment_gen.models.perceptron import (
     PerceptronAugmenter, PerceptronEliminator)
@@ -22,6 +25,12 @@ CONFIG = GeneratorConfig(
     cycle_weight=0.3, latent_weight=2.0, cycle_f_weight=0.4, cycle_p_weight=1.5,
     fool_p_weight=0.6, cycle_noise=0.1, bank_weight=0.7, l1_reduction="sum",
     latent=LatentConfig(dim=4))
+OURS = {content: dataclasses.replace(
+    CONFIG, fool_f_content=content, latent_slack=0.05,
+    discriminator=DiscriminatorConfig(r1_weight=0.8))
+        for content in ("x_e", "both")}
+CONFIGS = pytest.mark.parametrize(
+    "config", [CONFIG, *OURS.values()], ids=["paper", *OURS])
 PLAYERS = ("augmenter", "eliminator", "disc_f", "disc_p")
 
 
@@ -65,10 +74,10 @@ def fetch(frozen, place):
           } | {"index": place}
 
 
-def run_step(nets, txs, frozen, state, devices=1, n=8, steps=1):
+def run_step(nets, txs, frozen, state, devices=1, n=8, steps=1, config=CONFIG):
   mesh = parallel.make_mesh(jax.devices()[:devices])
   step = parallel.map_step(
-      generator.make_step(nets, txs, CONFIG), mesh, fetch)
+      generator.make_step(nets, txs, config), mesh, fetch)
   order = np.arange(n, dtype=np.int32)
   place = parallel.shard({"x_p": order, "x_f": order[::-1].copy()}, mesh)
   state, frozen = parallel.replicate((state, frozen), mesh)
@@ -77,8 +86,11 @@ def run_step(nets, txs, frozen, state, devices=1, n=8, steps=1):
   return jax.device_get((state, metrics))
 
 
-def written_out_losses(nets, frozen, params, n=8):
-  """(7) and (10) straight from the paper, all players' parameters free."""
+def written_out_losses(nets, frozen, params, n=8, config=CONFIG):
+  """(7) and (10) straight from the paper, all players' parameters free.
+
+  And what `config` adds to them.
+  """
   enc = frozen["encoder"]
   x_p = jnp.asarray(frozen["images"]["x_p"])
   x_f = jnp.asarray(frozen["images"]["x_f"][::-1].copy())
@@ -101,32 +113,52 @@ def written_out_losses(nets, frozen, params, n=8):
   noise = lambda name: CONFIG.cycle_noise * jnp.stack([
       jax.random.normal(k, SHAPE) for k in example_keys(key, name, n)])
 
+  x_e = jax.lax.stop_gradient(g_e(x_f))
+  z_e = draw_latents(example_keys(key, "latent_e", n), None, 4)
+  fakes = {"x_p": [g_a(x_p, z)], "x_e": [g_a(x_e, z_e)],
+           "both": [g_a(x_p, z), g_a(x_e, z_e)]}[config.fool_f_content]
+  of_fakes = lambda loss: sum(mean(loss(d("disc_f", big_f(x))))
+                              for x in fakes) / len(fakes)
+  def steepness(who, x):
+    total = 0.0
+    for y in big_f(x):
+      slope = jax.grad(lambda y: nets.discriminator.apply(
+          {"params": params[who]}, y[None])[0])(y)
+      total += jnp.sum(slope**2)
+    return total / n / 2
+
   loss_d = (mean(-log(d("disc_f", big_f(x_f))))
-            + mean(-log(1 - d("disc_f", big_f(g_a(x_p, z)))))
+            + of_fakes(lambda d: -log(1 - d))
             + mean(-log(d("disc_p", big_f(x_p))))
             + mean(-log(1 - d("disc_p", big_f(g_e(x_f))))))
+  if config.discriminator.r1_weight:
+    loss_d += config.discriminator.r1_weight * (
+        steepness("disc_f", x_f) + steepness("disc_p", x_p))
   seen = g_a(x_p, z) + noise("noise_a")
   loss_r = (
       CONFIG.cycle_f_weight * l1(
           g_a(g_e(x_f) + noise("noise_e"), g_l(x_f)) - x_f)
       + CONFIG.cycle_p_weight * l1(g_e(seen) - x_p)
-      + CONFIG.latent_weight * l1(g_l(seen) - z))
+      + CONFIG.latent_weight * jnp.maximum(
+          l1(g_l(seen) - z) - 4 * config.latent_slack, 0))
   prior = jax.random.uniform(stream(key, "bank_prior"), (n, 4))
   lines = random_directions(stream(key, "bank_directions"), 4)
-  loss_g = (mean(-log(d("disc_f", big_f(g_a(x_p, z)))))
+  loss_g = (of_fakes(lambda d: -log(d))
             + CONFIG.fool_p_weight * mean(-log(d("disc_p", big_f(g_e(x_f)))))
             + CONFIG.cycle_weight * loss_r
             + CONFIG.bank_weight * sliced_wasserstein(g_l(x_f), prior, lines))
   return loss_d, loss_g
 
 
-def test_each_player_receives_the_gradient_of_its_own_loss_and_no_other():
+@CONFIGS
+def test_each_player_receives_the_gradient_of_its_own_loss_and_no_other(config):
   """With SGD, (before − after) / lr is the gradient that was used."""
   lr = 0.1
   nets, txs, frozen, state = setting(lr)
   before = {name: jax.device_get(getattr(state, name).params)
             for name in PLAYERS}
-  losses = lambda params: written_out_losses(nets, frozen, params)
+  losses = lambda params: written_out_losses(
+      nets, frozen, params, config=config)
   of_d = jax.jit(jax.grad(lambda p: losses(p)[0]))(before)
   of_g = jax.jit(jax.grad(lambda p: losses(p)[1]))(before)
   # The test means something only if the other loss would move the player too.
@@ -135,7 +167,7 @@ def test_each_player_receives_the_gradient_of_its_own_loss_and_no_other():
     for name in names:
       assert max(np.abs(g).max() for g in jax.tree.leaves(other[name])) > 1e-4
 
-  after, metrics = run_step(nets, txs, frozen, state)
+  after, metrics = run_step(nets, txs, frozen, state, config=config)
   for name in PLAYERS:
     own = of_d[name] if name.startswith("disc") else of_g[name]
     used = jax.tree.map(lambda a, b: (a - b) / lr, before[name],
@@ -146,8 +178,8 @@ def test_each_player_receives_the_gradient_of_its_own_loss_and_no_other():
   loss_d, loss_g = losses(before)
   np.testing.assert_allclose(metrics["generator/loss"], loss_g, rtol=1e-5)
   np.testing.assert_allclose(
-      metrics["discriminator/loss_f"] + metrics["discriminator/loss_p"],
-      loss_d, rtol=1e-5)
+      metrics["discriminator/loss_f"] + metrics["discriminator/loss_p"]
+      + metrics["discriminator/penalty"], loss_d, rtol=1e-5)
 
 
 def test_updates_are_simultaneous():
@@ -182,9 +214,11 @@ def test_what_g_a_puts_out_depends_on_the_latent():
   assert np.abs(apply(jnp.zeros((8, 4))) - apply(jnp.ones((8, 4)))).max() > 1e-4
 
 
-@pytest.mark.parametrize("devices", [8])
-def test_devices_agree_with_one(devices):
-  results = [run_step(*setting(), devices=n, steps=3) for n in (1, devices)]
+@pytest.mark.parametrize("config", [CONFIG, OURS["both"]],
+                         ids=["paper", "both"])
+def test_devices_agree_with_one(config):
+  results = [run_step(*setting(), devices=n, steps=3, config=config)
+             for n in (1, 8)]
   for a, b in zip(*(jax.tree.leaves(r) for r in results)):
     np.testing.assert_allclose(a, b, rtol=5e-4, atol=2e-5)
 
@@ -201,7 +235,7 @@ def test_standardise_brings_embeddings_to_mean_0_and_variance_1():
   np.testing.assert_array_equal(frozen["encoder"].shift, 0.0)
 
 
-def test_discriminators_may_see_statistics_of_all_stages():
+def test_discriminators_may_see_more_than_the_embedding():
   class TwoStages(nn.Module):
     @nn.compact
     def __call__(self, x, *, train):
@@ -220,6 +254,9 @@ def test_discriminators_may_see_statistics_of_all_stages():
           np.mean(maps[name], axis=(1, 2)), np.std(maps[name], axis=(1, 2)))],
       axis=1)
   np.testing.assert_allclose(seen, expected, rtol=1e-4, atol=1e-5)
+  seen = generator.make_embed(encoder, "maps")(variables, x)
+  np.testing.assert_array_equal(
+      seen, np.concatenate([y, x.reshape(4, -1)], axis=1))
   # A silent channel must not have an infinite slope.
   slope = jax.grad(lambda x: jnp.sum(
       generator.make_embed(encoder, "stages")(variables, x)))

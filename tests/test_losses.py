@@ -109,6 +109,35 @@ def test_cycle_loss_is_equation_13(reduction):
       rtol=1e-5)
 
 
+def test_latents_may_err_within_the_slack():
+  zero = jnp.zeros((2, 3, 3, 1))
+  z, z_cycle = jnp.zeros((2, 4)), jnp.full((2, 4), 0.3)
+
+  def loss(slack, reduction):
+    return cycle.cycle_loss(
+        x_f=zero, x_f_cycle=zero, x_p=zero, x_p_cycle=zero, z=z,
+        z_cycle=z_cycle, reduction=reduction, weights=(1.0, 1.0, 2.0),
+        latent_slack=slack)[0]
+
+  for reduction, entries in (("mean", 1), ("sum", 4)):
+    np.testing.assert_allclose(loss(0.1, reduction), 2 * 0.2 * entries, rtol=1e-5)
+    assert loss(0.31, reduction) == 0.0
+
+
+def test_r1_penalty_is_the_squared_slope_halved():
+  rng = np.random.default_rng(6)
+  w, real = rng.standard_normal((2, 3)), rng.standard_normal((4, 3))
+  discriminate = lambda y: np.tanh(y @ w[0]) + (y @ w[1]) ** 2
+  step, total = 1e-5, 0.0
+  for y in real:
+    total += sum(
+        ((discriminate(y + step * e) - discriminate(y - step * e)) / (2 * step))
+        ** 2 for e in np.eye(3))
+  result = adversarial.r1_penalty(
+      lambda y: jnp.tanh(y @ w[0]) + (y @ w[1]) ** 2, jnp.asarray(real))
+  np.testing.assert_allclose(result, total / len(real) / 2, rtol=1e-4)
+
+
 def test_sliced_wasserstein_is_the_best_matching_along_each_line():
   rng = np.random.default_rng(4)
   a, b = rng.random((2, 5, 3)).astype(np.float32)

@@ -26,6 +26,9 @@ def pairs(output, depth=1):
           perceptron.PerceptronEliminator(SHAPE, 9, 16, 3, output=output)),
       "unet": (unet.UNetAugmenter(4, depth, output=output),
                unet.UNetEliminator(9, 4, depth, output=output)),
+      "unet-learned": (
+          unet.UNetAugmenter(4, depth, layout="learned", output=output),
+          unet.UNetEliminator(9, 4, depth, layout="learned", output=output)),
   }
 
 
@@ -45,7 +48,7 @@ def some_params(module, *args):
 
 
 @pytest.mark.parametrize("output", outputs.OUTPUTS)
-@pytest.mark.parametrize("kind", ["perceptron", "unet"])
+@pytest.mark.parametrize("kind", ["perceptron", "unet", "unet-learned"])
 def test_generators(kind, output):
   augmenter, eliminator = pairs(output, depth=2)[kind]
   x, z = batch()
@@ -76,7 +79,7 @@ def test_generators(kind, output):
   assert np.all(np.abs(other - image).max(axis=(1, 2, 3)) > 1e-3)
 
 
-@pytest.mark.parametrize("kind", ["perceptron", "unet"])
+@pytest.mark.parametrize("kind", ["perceptron", "unet", "unet-learned"])
 def test_images_of_a_batch_do_not_meet(kind):
   augmenter, eliminator = pairs("image")[kind]
   x, z = batch()
@@ -93,7 +96,7 @@ def test_images_of_a_batch_do_not_meet(kind):
     assert np.any(before[1:] != after[1:])
 
 
-@pytest.mark.parametrize("kind", ["perceptron", "unet"])
+@pytest.mark.parametrize("kind", ["perceptron", "unet", "unet-learned"])
 def test_eliminator_shares_all_but_the_last_layer(kind):
   _, eliminator = pairs("image")[kind]
   x, _ = batch()
@@ -184,6 +187,18 @@ def test_unet_takes_full_size_images_in_bfloat16():
       jax.random.key(0), x)
   assert (image.shape, z_hat.shape) == (x.shape, z.shape)
   assert z_hat.dtype == jnp.float32
+
+
+def test_learned_maps_bring_latents_to_every_place():
+  x, z = jnp.full((200, *SHAPE), 0.01), jax.random.uniform(
+      jax.random.key(0), (200, 10))
+  augmenter = unet.UNetAugmenter(
+      4, 0, layout="learned", latent_scale=8.0, output="edit")
+  image, _ = jax.jit(augmenter.init_with_output)(jax.random.key(1), x, z)
+  often = np.mean(np.asarray(image) > 0.5, axis=0)  # of each place, over z
+  assert 0.005 < often.mean() < 0.3
+  assert np.mean(often > 0) > 0.8  # no place is left out
+  assert often.max() < 0.5  # and none always taken
 
 
 def test_unet_refuses_latents_that_are_no_square():

@@ -67,19 +67,22 @@ def build_generator(
     `(x) -> (image, latents)`.
 
   Raises:
-    UserError: an unknown kind of network or output, or latents that a U-Net
-      cannot lay out as a square.
+    UserError: an unknown kind of network, output or layout, or latents that are
+      to be laid out as a square and are none.
   """
   errors.raise_if_any(
       _unknown("generator.augmenter", config.augmenter, NETWORKS)
       + _unknown("generator.eliminator", config.eliminator, NETWORKS)
-      + _unknown("generator.output", config.output, outputs.OUTPUTS))
+      + _unknown("generator.output", config.output, outputs.OUTPUTS)
+      + _unknown("generator.latent.layout", config.latent.layout,
+                 outputs.LAYOUTS))
   latent = config.latent
-  if "unet" in (config.augmenter, config.eliminator):
+  if ("unet" in (config.augmenter, config.eliminator)
+      and latent.layout == "square"):
     unet.latent_side(latent.dim)
   sizes = {
       "unet": dict(width=config.unet_width, depth=config.unet_depth,
-                   output=config.output),
+                   layout=latent.layout, output=config.output),
       "perceptron": dict(
           image_shape=(data.image_size, data.image_size, data.channels),
           hidden=config.hidden, layers=config.layers, output=config.output)}

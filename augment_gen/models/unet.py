@@ -20,24 +20,32 @@ from augment_gen.models import conv
 from augment_gen.models import outputs
 
 _CHANNELS_PER_GROUP = 16
+# Of the learned maps in the logits, at first. With latents scaled to ±4 their
+# standard deviation is then 3, and a twentieth of an image is turned over.
+_LATENT_GAIN = 1.3
 
 
 class UNetAugmenter(nn.Module):
-  """G_A: X x Z -> X, for images of any size.
+  """G_A: X x Z -> X; with "square" latents for images of any size.
 
   NOTE(paper): "an input channel that corresponded to z": the side² latents are
-  a map, brought to the size of the image.
+  a map, brought to the size of the image. With few latents all that is drawn so
+  keeps to a coarse grid; "learned" maps are ours.
 
   Attributes:
     width: channels at full resolution.
     depth: how often the resolution is halved.
     latent_scale: the network reads `latent_scale * (z - 1/2)`.
+    layout: of the latents in space. "square": as above. "learned": maps that
+      are linear in z, the first of which also reach the last layer, so that an
+      untrained network draws something else at each z, anywhere.
     output: "image" or "edit", see `outputs.to_image`.
     dtype: of the convolutions; parameters and the output are float32.
   """
   width: int = 64
   depth: int = 4
   latent_scale: float = 2.0
+  layout: str = "square"
   output: str = "image"
   dtype: Any = jnp.float32
 
@@ -47,40 +55,61 @@ class UNetAugmenter(nn.Module):
 
     Args:
       x: float32 [B, H, W, C] in [0, 1].
-      z: float32 [B, side²] in [0, 1].
+      z: float32 [B, Z] in [0, 1]; Z = side² where the layout is "square".
 
     Returns:
       float32 [B, H, W, C] in (0, 1).
 
     Raises:
-      UserError: the number of latents is no square.
+      UserError: the layout is "square" and the number of latents is not.
     """
-    batch, height, width, channels = x.shape
-    side = latent_side(z.shape[-1])
-    latent_map = outputs.centred(z, self.latent_scale).reshape(
-        batch, side, side, 1)
-    latent_map = area_resize(latent_map, height, width)
+    channels = x.shape[-1]
+    z = outputs.centred(z, self.latent_scale)
+    maps = (self._square(z, x.shape) if self.layout == "square"
+            else self._learned(z, x.shape))
     h = _UNet(self.width, self.depth, self.dtype, name="unet")(
-        jnp.concatenate([x, latent_map], axis=-1))
-    return outputs.to_image(_last(channels, "image")(h), x, self.output)
+        jnp.concatenate([x, maps], axis=-1))
+    logits = _last(channels, "image")(h)
+    if self.layout == "learned":
+      gain = self.param(
+          "gain", nn.initializers.constant(_LATENT_GAIN), (channels,))
+      logits += gain[None, None, None] * maps[..., :channels]
+    return outputs.to_image(logits, x, self.output)
+
+  def _square(self, z, image_shape):
+    batch, height, width, _ = image_shape
+    side = latent_side(z.shape[-1])
+    return area_resize(z.reshape(batch, side, side, 1), height, width)
+
+  def _learned(self, z, image_shape):
+    batch, height, width, channels = image_shape
+    features = channels + 1
+    maps = nn.Dense(
+        height * width * features, name="latent_map",
+        kernel_init=nn.initializers.variance_scaling(1.0, "fan_in", "normal"))(
+            z)
+    return maps.reshape(batch, height, width, features)
 
 
 class UNetEliminator(nn.Module):
   """G_E: X -> X and G_L: X -> Z, which share all layers but the last.
 
   NOTE(paper): the last layer of G_L is not given: a 1x1 convolution to one map,
-  averaged over the squares that G_A spread the latents over.
+  averaged over the squares that G_A spread the latents over; where G_A has
+  learned maps of them, a dense layer.
 
   Attributes:
-    latent_dim: Z, the square of a side.
+    latent_dim: Z; the square of a side where the layout is "square".
     width: channels at full resolution.
     depth: how often the resolution is halved.
+    layout: of the latents, as G_A's.
     output: "image" or "edit", see `outputs.to_image`; of G_E alone.
     dtype: of the convolutions; parameters and the outputs are float32.
   """
   latent_dim: int
   width: int = 64
   depth: int = 4
+  layout: str = "square"
   output: str = "image"
   dtype: Any = jnp.float32
 
@@ -92,16 +121,20 @@ class UNetEliminator(nn.Module):
       x: float32 [B, H, W, C] in [0, 1].
 
     Returns:
-      float32 [B, H, W, C] and [B, side²], both in (0, 1).
+      float32 [B, H, W, C] and [B, Z], both in (0, 1).
 
     Raises:
-      UserError: `latent_dim` is no square.
+      UserError: the layout is "square" and `latent_dim` is not.
     """
-    side = latent_side(self.latent_dim)
     h = _UNet(self.width, self.depth, self.dtype, name="unet")(x)
     image = outputs.to_image(_last(x.shape[-1], "image")(h), x, self.output)
-    latent_map = area_resize(_last(1, "latent")(h), side, side)
-    return image, nn.sigmoid(latent_map.reshape(x.shape[0], self.latent_dim))
+    if self.layout == "square":
+      side = latent_side(self.latent_dim)
+      z = area_resize(_last(1, "latent")(h), side, side)
+    else:
+      z = nn.Dense(self.latent_dim, name="latent")(
+          h.astype(jnp.float32).reshape(x.shape[0], -1))
+    return image, nn.sigmoid(z.reshape(x.shape[0], self.latent_dim))
 
 
 def latent_side(latent_dim: int) -> int:

@@ -5,6 +5,7 @@ and so are one Flax module; D_f and D_p, which see embeddings only. F is frozen.
 """
 
 from collections.abc import Callable
+import functools
 from typing import Any
 
 from flax import linen as nn
@@ -17,7 +18,8 @@ import optax
 from augment_gen import parallel
 from augment_gen.config import GeneratorConfig
 from augment_gen.augment.learned import draw_latents
-from augment_gen.losses.adversarial import discriminator_loss, generator_loss
+from augment_gen.losses.adversarial import (
+    discriminator_loss, generator_loss, r1_penalty)
 from augment_gen.losses.cycle import cycle_loss
 from augment_gen.losses.latent import random_directions, sliced_wasserstein
 from augment_gen.random import example_keys, stream
@@ -54,7 +56,8 @@ class FrozenEncoder:
   scale: jax.Array  # [D] float32
 
 
-FEATURES = ("embedding", "stages")
+FEATURES = ("embedding", "stages", "maps")
+CONTENTS = ("x_p", "x_e", "both")
 
 
 def make_embed(encoder: nn.Module, features: str) -> Callable:
@@ -64,16 +67,21 @@ def make_embed(encoder: nn.Module, features: str) -> Callable:
   an image is to F, but little of what it looks like: grey dots in dense
   patterns pass for white ones at random places. Statistics of the earlier
   stages, where such things are visible, are added by "stages", as projected
-  GANs do (Sauer et al. 2021).
+  GANs do (Sauer et al. 2021). Of places neither tells anything; the stem's map,
+  added by "maps", does. The h·w·c numbers of an image that it has are kept for
+  all of X_p and X̃_f: 6 kB at 28x28 and width 32, too many for large images.
 
   Args:
     encoder: F, which returns its embedding, and all maps by name.
-    features: "embedding" or "stages".
+    features: one of `FEATURES`.
   """
   def embed(variables, x):
     y, maps = encoder.apply(variables, x, train=False)
     if features == "embedding":
       return y
+    if features == "maps":
+      stem = maps["stem"].astype(jnp.float32)
+      return jnp.concatenate([y, stem.reshape(len(y), -1)], axis=-1)
     parts = [y]
     for name in sorted(n for n in maps if n.startswith("stage")):
       h = maps[name].astype(jnp.float32)
@@ -176,6 +184,19 @@ def make_step(nets: Networks, txs: dict[str, optax.GradientTransformation],
     return sliced_wasserstein(z_f, z, random_directions(
         stream(key, "bank_directions"), z.shape[1]))
 
+  def judged_by_d_f(g_a, x_a, x_e, key):
+    """NOTE(paper): (8) has G_A(x_p, z) alone. X_p and X_f differ in more than
+    the implicit augmentation, and D_f asks G_A to bridge that too: to thin
+    digits to the strokes of other characters. G_A(G_E(x̃_f), z) shows what x̃_f
+    shows. No gradient reaches G_E, which would learn to leave x̃_f as it is.
+    """
+    if config.fool_f_content == "x_p":
+      return [x_a]
+    z = draw_latents(
+        example_keys(key, "latent_e", len(x_e)), None, config.latent.dim)
+    x_ea = g_a(lax.stop_gradient(x_e), z)
+    return [x_ea] if config.fool_f_content == "x_e" else [x_a, x_ea]
+
   def generators_loss(params, disc_f, disc_p, encoder, batch, key):
     """(10); also returns what (7) needs of the generated images."""
     g_a = lambda x, z: nets.augmenter.apply({"params": params["augmenter"]}, x, z)
@@ -185,13 +206,15 @@ def make_step(nets: Networks, txs: dict[str, optax.GradientTransformation],
                      config.latent.dim)
     x_a = g_a(batch["x_p"], z)  # G_A(x_p, z)
     x_e, z_f = g_el(batch["x_f"])  # G_E(x̃_f), G_L(x̃_f)
-    y_a, y_e = jnp.split(embed(encoder, jnp.concatenate([x_a, x_e])), 2)
+    judged = judged_by_d_f(g_a, x_a, x_e, key)
+    y = embed(encoder, jnp.concatenate([*judged, x_e]))
+    y_a, y_e = y[:-len(x_e)], y[-len(x_e):]
 
     x_p_cycle, z_cycle = g_el(noisy(x_a, key, "noise_a"))
     cycle, terms = cycle_loss(
         x_f=batch["x_f"], x_f_cycle=g_a(noisy(x_e, key, "noise_e"), z_f),
         x_p=batch["x_p"], x_p_cycle=x_p_cycle, z=z, z_cycle=z_cycle,
-        reduction=config.l1_reduction,
+        reduction=config.l1_reduction, latent_slack=config.latent_slack,
         weights=(config.cycle_f_weight, config.cycle_p_weight,
                  config.latent_weight))
     # NOTE(paper): (11) prints D_f∘G_A∘F; only D_f∘F∘G_A has types that fit.
@@ -211,7 +234,7 @@ def make_step(nets: Networks, txs: dict[str, optax.GradientTransformation],
     return loss, (y_a, y_e, metrics)
 
   def discriminators_loss(params, encoder, batch, y_a, y_e):
-    """(7) = (8) + (9)."""
+    """(7) = (8) + (9), and the penalty."""
     real_f = discriminate(
         params["disc_f"], real_embedding(encoder, batch, "x_f"))
     fake_f = discriminate(params["disc_f"], y_a)
@@ -220,9 +243,15 @@ def make_step(nets: Networks, txs: dict[str, optax.GradientTransformation],
     fake_p = discriminate(params["disc_p"], y_e)
     loss_f = discriminator_loss(real_f, fake_f)
     loss_p = discriminator_loss(real_p, fake_p)
+    penalty = jnp.zeros(())
+    if config.discriminator.r1_weight:
+      penalty = config.discriminator.r1_weight * sum(
+          r1_penalty(functools.partial(discriminate, params[disc]),
+                     real_embedding(encoder, batch, name))
+          for disc, name in (("disc_f", "x_f"), ("disc_p", "x_p")))
     share = lambda real, fake: (jnp.mean(real > 0) + jnp.mean(fake < 0)) / 2
-    return loss_f + loss_p, {
-        "loss_f": loss_f, "loss_p": loss_p,
+    return loss_f + loss_p + penalty, {
+        "loss_f": loss_f, "loss_p": loss_p, "penalty": penalty,
         "accuracy_f": share(real_f, fake_f), "accuracy_p": share(real_p, fake_p)}
 
   def step(state: GeneratorState, frozen, batch, key):
