@@ -15,12 +15,11 @@ def working_generator(config: ml_collections.ConfigDict) -> None:
   generator.optimizer.name = "adam"
   generator.optimizer.lr = 1e-3
   generator.optimizer.momentum = 0.5  # β1
-  generator.optimizer.schedule = "cosine"  # the amount of ink swings otherwise
   generator.output = "edit"
   # A pooled embedding does not show where things are, nor how large.
   generator.discriminator.features = "maps"
   generator.discriminator.standardise = True
-  generator.discriminator.r1_weight = 0.5
+  generator.discriminator.r1_weight = 2.0
   # Perceptrons draw at preferred places and, trained on X_p, do not carry over
   # to other characters; convolutions draw alike everywhere.
   generator.augmenter = "unet"
