@@ -235,24 +235,19 @@ def make_step(nets: Networks, txs: dict[str, optax.GradientTransformation],
 
   def discriminators_loss(params, encoder, batch, y_a, y_e):
     """(7) = (8) + (9), and the penalty."""
-    real_f = discriminate(
-        params["disc_f"], real_embedding(encoder, batch, "x_f"))
-    fake_f = discriminate(params["disc_f"], y_a)
-    real_p = discriminate(
-        params["disc_p"], real_embedding(encoder, batch, "x_p"))
-    fake_p = discriminate(params["disc_p"], y_e)
-    loss_f = discriminator_loss(real_f, fake_f)
-    loss_p = discriminator_loss(real_p, fake_p)
-    penalty = jnp.zeros(())
-    if config.discriminator.r1_weight:
-      penalty = config.discriminator.r1_weight * sum(
-          r1_penalty(functools.partial(discriminate, params[disc]),
-                     real_embedding(encoder, batch, name))
-          for disc, name in (("disc_f", "x_f"), ("disc_p", "x_p")))
-    share = lambda real, fake: (jnp.mean(real > 0) + jnp.mean(fake < 0)) / 2
-    return loss_f + loss_p + penalty, {
-        "loss_f": loss_f, "loss_p": loss_p, "penalty": penalty,
-        "accuracy_f": share(real_f, fake_f), "accuracy_p": share(real_p, fake_p)}
+    metrics, total, penalty = {}, 0.0, jnp.zeros(())
+    for who, name, y in (("f", "x_f", y_a), ("p", "x_p", y_e)):
+      judge = functools.partial(discriminate, params[f"disc_{who}"])
+      y_real = real_embedding(encoder, batch, name)
+      real, fake = judge(y_real), judge(y)
+      loss = discriminator_loss(real, fake)
+      if config.discriminator.r1_weight:
+        penalty += config.discriminator.r1_weight * r1_penalty(judge, y_real)
+      total += loss
+      metrics |= {
+          f"loss_{who}": loss,
+          f"accuracy_{who}": (jnp.mean(real > 0) + jnp.mean(fake < 0)) / 2}
+    return total + penalty, metrics | {"penalty": penalty}
 
   def step(state: GeneratorState, frozen, batch, key):
     encoder = frozen["encoder"]
