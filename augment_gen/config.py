@@ -146,6 +146,9 @@ class GeneratorConfig:
   # Mean error |z − ẑ| of a latent, 0 to 1, that costs nothing in the third term.
   latent_slack: float = 0.0
   l1_reduction: str = "mean"  # "mean" or "sum" over pixels / latents in (13)
+  # Decay of an average of G_A's and G_E's parameters over steps, which all that
+  # comes after training reads; 0: none is kept, as in the paper.
+  average: float = 0.0
   # Standard deviation of noise on the image between the halves of a cycle.
   cycle_noise: float = 0.0
   # Of a further term of (10), the distance of G_L(x̃) from the prior of z.

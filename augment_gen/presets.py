@@ -15,11 +15,13 @@ def working_generator(config: ml_collections.ConfigDict) -> None:
   generator.optimizer.name = "adam"
   generator.optimizer.lr = 1e-3
   generator.optimizer.momentum = 0.5  # β1
+  # The players swing about each other: one step's draw is no good sample.
+  generator.average = 0.995
   generator.output = "edit"
   # A pooled embedding does not show where things are, nor how large.
   generator.discriminator.features = "maps"
   generator.discriminator.standardise = True
-  generator.discriminator.r1_weight = 2.0
+  generator.discriminator.r1_weight = 1.0
   # Perceptrons draw at preferred places and, trained on X_p, do not carry over
   # to other characters; convolutions draw alike everywhere.
   generator.augmenter = "unet"

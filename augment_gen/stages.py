@@ -33,6 +33,7 @@ from augment_gen.training import Stage
 # Arms of stage 3 that need stage 2.
 GENERATOR_ARMS = ("generator", "prior", "random")
 _STRENGTH_IMAGES = 512  # that an untrained G_A is matched on
+_STANDARD_IMAGES = 1024  # of each set, for the scale of detail
 
 
 def total_steps(epochs: float, steps: int, per_epoch: int) -> int:
@@ -93,6 +94,11 @@ def pretrain(config: Config, task: Task, devices: int) -> Stage:
       show=("loss", "accuracy"))
 
 
+def _some(images: np.ndarray, number: int) -> np.ndarray:
+  """`number` images, evenly spread over the set."""
+  return images[np.linspace(0, len(images) - 1, number).astype(int)]
+
+
 def generator_networks(config: Config) -> generator_step.Networks:
   augmenter, eliminator = build_generator(config.generator, config.data)
   return generator_step.Networks(
@@ -125,13 +131,17 @@ def generator(config: Config, task: Task,
   frozen = {"images": images}
   if pretrained is not None:
     variables = encoder_variables(pretrained)
-    embed = generator_step.make_embed(
-        nets.encoder, stage.discriminator.features)
+    see = generator_step.make_see(nets.encoder, stage.discriminator.features)
+    y = lambda variables, x: see(variables, x)[0]
+    detail = lambda variables, x: see(variables, x)[1]
+    batch = config.evaluate.batch_size
     frozen["encoder"] = generator_step.freeze_encoder(
         variables,
-        {name: jnp.asarray(extract(embed, variables, array,
-                                   config.evaluate.batch_size))
+        {name: jnp.asarray(extract(y, variables, array, batch))
          for name, array in images.items()},
+        jnp.asarray(extract(detail, variables, np.concatenate(
+            [_some(array, _STANDARD_IMAGES) for array in images.values()]),
+                            batch)),
         stage.discriminator.standardise)
   return Stage(
       name="generator",
@@ -151,7 +161,7 @@ def latent_bank(config: Config, images: np.ndarray,
   eliminator = build_generator(config.generator, config.data)[1]
   return extract(
       lambda variables, x: eliminator.apply(variables, x)[1],
-      {"params": trained.eliminator.params}, images,
+      {"params": trained.eliminator.smooth}, images,
       config.evaluate.batch_size)
 
 
@@ -160,11 +170,11 @@ def random_augmenter(config: Config, task: Task,
   """Parameters of an untrained G_A whose edits are as large as the trained's."""
   augmenter, _ = build_generator(config.generator, config.data)
   key = stream(jax.random.key(config.seed), "random_augmenter")
-  some = np.linspace(0, len(task.pretrain) - 1, _STRENGTH_IMAGES).astype(int)
-  x = jnp.asarray(task.pretrain.images[some], jnp.float32) / 255
+  x = _some(task.pretrain.images, _STRENGTH_IMAGES)
+  x = jnp.asarray(x, jnp.float32) / 255
   z = jax.random.uniform(
       stream(key, "latents"), (len(x), config.generator.latent.dim))
-  x_a = jax.jit(augmenter.apply)({"params": trained.augmenter.params}, x, z)
+  x_a = jax.jit(augmenter.apply)({"params": trained.augmenter.smooth}, x, z)
   fresh = jax.jit(augmenter.init)(stream(key, "init"), x, z)["params"]
   return match_strength(
       augmenter, fresh, x, z, float(jnp.mean(jnp.abs(x_a - x))))
@@ -179,7 +189,7 @@ def second_view(config: Config, task: Task, arm: str,
   if arm == "oracle":
     return views.true_second(implicit(config.data.implicit)), {}
   params = (random_augmenter(config, task, trained) if arm == "random"
-            else trained.augmenter.params)
+            else trained.augmenter.smooth)
   frozen = {"augmenter": {"params": params}}
   if arm == "generator":
     frozen["bank"] = jnp.asarray(latent_bank(

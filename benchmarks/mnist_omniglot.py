@@ -44,6 +44,7 @@ ABLATIONS = {
     "latents as a square": {"generator.latent.layout": "square"},
     "D sees the embedding": {"generator.discriminator.features": "embedding"},
     "D_f judges G_A(x_p)": {"generator.fool_f_content": "x_p"},
+    "no average": {"generator.average": 0.0},
     "no R1": {"generator.discriminator.r1_weight": 0.0},
     "no slack": {"generator.latent_slack": 0.0},
     "image output": {"generator.output": "image"},

@@ -9,6 +9,7 @@ import scipy.ndimage
 from augment_gen import errors
 from augment_gen.augment import geometric, implicit, learned, recipes
 from augment_gen.models.perceptron import PerceptronAugmenter
+from augment_gen.models.unet import UNetAugmenter
 from augment_gen.random import stream
 
 SIZE = 14
@@ -228,15 +229,21 @@ def test_latents_from_the_prior_and_the_bank():
 
 
 @pytest.mark.parametrize("strength", [0.02, 0.1])
-def test_match_strength_scales_the_last_layer_alone(strength):
-  network = PerceptronAugmenter((6, 6, 1), hidden=8, layers=3, output="edit")
+@pytest.mark.parametrize("kind", ["perceptron", "unet"])
+def test_match_strength_scales_what_makes_the_logits(kind, strength):
+  network = {
+      "perceptron": PerceptronAugmenter(
+          (6, 6, 1), hidden=8, layers=3, output="edit"),
+      "unet": UNetAugmenter(
+          4, 1, layout="learned", latent_scale=8.0, output="edit")}[kind]
   x = jax.random.uniform(jax.random.key(0), (16, 6, 6, 1))
   z = jax.random.uniform(jax.random.key(1), (16, 3))
-  params = network.init(jax.random.key(2), x, z)["params"]
+  params = jax.jit(network.init)(jax.random.key(2), x, z)["params"]
   scaled = learned.match_strength(network, params, x, z, strength)
   x_a = network.apply({"params": scaled}, x, z)
   assert np.mean(np.abs(x_a - x)) == pytest.approx(strength, rel=1e-3)
-  np.testing.assert_array_equal(
-      scaled["trunk"]["dense1"]["kernel"], params["trunk"]["dense1"]["kernel"])
   ratio = scaled["image"]["kernel"] / params["image"]["kernel"]
   np.testing.assert_allclose(ratio, ratio.mean(), rtol=1e-4)
+  for name in params:
+    if name not in ("image", "marks"):
+      jax.tree.map(np.testing.assert_array_equal, scaled[name], params[name])

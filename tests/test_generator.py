@@ -64,7 +64,8 @@ def setting(lr=0.1, standardise=True, n=8):
   embeddings = {name: nets.encoder.apply(variables, x, train=False)[0]
                 for name, x in images.items()}
   frozen = {"encoder": generator.freeze_encoder(
-      variables, embeddings, standardise), "images": images}
+      variables, embeddings, np.zeros((2, 0), np.float32), standardise),
+      "images": images}
   state = generator.init(nets, txs, CONFIG, SHAPE, jax.random.key(0))
   return nets, txs, frozen, state
 
@@ -182,6 +183,32 @@ def test_each_player_receives_the_gradient_of_its_own_loss_and_no_other(config):
       + metrics["discriminator/penalty"], loss_d, rtol=1e-5)
 
 
+def test_average_follows_the_generators_and_moves_nobody():
+  config = dataclasses.replace(CONFIG, average=0.9)
+  nets, txs, frozen, _ = setting()
+  start = generator.init(nets, txs, config, SHAPE, jax.random.key(0))
+  states = [jax.device_get(start)]
+  for steps in (1, 2, 3):
+    state = generator.init(nets, txs, config, SHAPE, jax.random.key(0))
+    states.append(run_step(nets, txs, frozen, state, steps=steps,
+                           config=config)[0])
+  for name in ("augmenter", "eliminator"):
+    expected = getattr(states[0], name).params
+    for step, state in enumerate(states[1:]):
+      keep = min(0.9, (1 + step) / (10 + step))
+      expected = jax.tree.map(lambda old, new: keep * old + (1 - keep) * new,
+                              expected, getattr(state, name).params)
+    jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-5),
+                 getattr(states[3], name).smooth, expected)
+  assert not states[3].disc_f.average and not states[3].disc_p.average
+  _, _, _, state = setting()
+  plain, _ = run_step(nets, txs, frozen, state, steps=3)
+  assert plain.augmenter.smooth is plain.augmenter.params
+  for name in PLAYERS:
+    jax.tree.map(np.testing.assert_array_equal, getattr(plain, name).params,
+                 getattr(states[3], name).params)
+
+
 def test_updates_are_simultaneous():
   """With D moved first, G's gradient would be another one."""
   nets, txs, frozen, state = setting(lr=0.5)
@@ -240,24 +267,25 @@ def test_discriminators_may_see_more_than_the_embedding():
     @nn.compact
     def __call__(self, x, *, train):
       h = nn.Conv(2, (1, 1))(x)
-      return jnp.max(h, axis=(1, 2)), {"stem": x, "stage1": x, "stage2": h}
+      return jnp.max(h, axis=(1, 2)), {"stem_conv": x, "stage1": x, "stage2": h}
 
   encoder = TwoStages()
   x = np.random.default_rng(1).random((4, *SHAPE)).astype(np.float32)
   variables = encoder.init(jax.random.key(0), x, train=False)
   y, maps = encoder.apply(variables, x, train=False)
-  plain = generator.make_embed(encoder, "embedding")(variables, x)
-  np.testing.assert_array_equal(plain, y)
-  seen = np.asarray(generator.make_embed(encoder, "stages")(variables, x))
+  see = lambda features: generator.make_see(encoder, features)(variables, x)
+  for features in ("embedding", "maps"):
+    np.testing.assert_array_equal(see(features)[0], y)
+  for features in ("embedding", "stages"):
+    assert see(features)[1].shape == (4, 0)
   expected = np.concatenate(
       [y] + [part for name in ("stage1", "stage2") for part in (
           np.mean(maps[name], axis=(1, 2)), np.std(maps[name], axis=(1, 2)))],
       axis=1)
-  np.testing.assert_allclose(seen, expected, rtol=1e-4, atol=1e-5)
-  seen = generator.make_embed(encoder, "maps")(variables, x)
-  np.testing.assert_array_equal(
-      seen, np.concatenate([y, x.reshape(4, -1)], axis=1))
+  np.testing.assert_allclose(
+      np.asarray(see("stages")[0]), expected, rtol=1e-4, atol=1e-5)
+  np.testing.assert_array_equal(see("maps")[1], x.reshape(4, -1))
   # A silent channel must not have an infinite slope.
   slope = jax.grad(lambda x: jnp.sum(
-      generator.make_embed(encoder, "stages")(variables, x)))
+      generator.make_see(encoder, "stages")(variables, x)[0]))
   assert np.all(np.isfinite(slope(np.zeros_like(x))))

@@ -33,8 +33,8 @@ def test_parameters_and_maps_of_torchvision(build, count, dim):
   assert y.shape == out["pooled"].shape == (2, dim)
   assert y.dtype == jnp.float32
   assert [out[k].shape[1:] for k in (
-      "stem", "stage1", "stage2", "stage3", "stage4")] == [
-          (56, 56, 64), (56, 56, dim // 8), (28, 28, dim // 4),
+      "stem_conv", "stem", "stage1", "stage2", "stage3", "stage4")] == [
+          (112, 112, 64), (56, 56, 64), (56, 56, dim // 8), (28, 28, dim // 4),
           (14, 14, dim // 2), (7, 7, dim)]
   assert out["stage4"].dtype == jnp.bfloat16
 
@@ -57,7 +57,8 @@ def test_bottlenecks_stride_in_the_3x3():
 def test_small_stem_keeps_the_resolution():
   (_, out), variables = shapes(
       resnet.ResNet18(stem="small", width=16), 2, 32, channels=1)
-  assert out["stem"].shape == out["stage1"].shape == (2, 32, 32, 16)
+  for name in ("stem_conv", "stem", "stage1"):
+    assert out[name].shape == (2, 32, 32, 16)
   assert out["stage4"].shape == (2, 4, 4, 128)
   assert variables["params"]["stem_conv"]["kernel"].shape == (3, 3, 1, 16)
 

@@ -35,6 +35,10 @@ def draw_latents(keys: jax.Array, bank: jax.Array | None,
   return jnp.take(bank, rows, axis=0)
 
 
+# Parameters that the logits of both kinds of G_A are linear in.
+_OF_LOGITS = ("image", "marks")
+
+
 def match_strength(augmenter: nn.Module, params: PyTree, x: jax.Array,
                    z: jax.Array, strength: float) -> PyTree:
   """Scales an untrained G_A until its edits are as large as wanted.
@@ -43,19 +47,19 @@ def match_strength(augmenter: nn.Module, params: PyTree, x: jax.Array,
   latents, same strength, nothing learned.
 
   Args:
-    augmenter: G_A whose last layer is called "image" and whose output is an
-      edit, so that a larger last layer means a larger edit.
+    augmenter: G_A whose output is an edit, so that larger logits mean a larger
+      edit.
     params: of the untrained network.
     x: float32 [B, H, W, C] in [0, 1].
     z: float32 [B, Z].
     strength: mean |G_A(x, z) − x| to be met.
 
   Returns:
-    The parameters, with the last layer scaled.
+    The parameters, with those of the logits scaled.
   """
   def scaled(factor):
-    last = jax.tree.map(lambda a: factor * a, params["image"])
-    return {**params, "image": last}
+    return {name: jax.tree.map(lambda a: factor * a, part)
+            if name in _OF_LOGITS else part for name, part in params.items()}
 
   @jax.jit
   def edit(factor):

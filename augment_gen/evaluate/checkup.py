@@ -35,8 +35,8 @@ def measure(config: Config, task: Task, encode: Encode, variables: Any,
   g_a, g_el = _networks(config.generator, config.data)
   clean = task.finetune_clean
   return health.measure(
-      Partial(g_a, state.augmenter.params),
-      Partial(g_el, state.eliminator.params),
+      Partial(g_a, state.augmenter.smooth),
+      Partial(g_el, state.eliminator.smooth),
       Partial(encode, variables),
       _some(task.pretrain).images, _some(task.finetune).images,
       key=stream(jax.random.key(config.seed), "health"),

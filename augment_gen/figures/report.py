@@ -14,12 +14,12 @@ from augment_gen.metrics import MetricWriter
 from augment_gen.models.build import build_generator
 from augment_gen.random import stream
 from augment_gen.run_folder import RunFolder
-from augment_gen.stages import latent_bank
 from augment_gen.steps.generator import GeneratorState
 
 _LATENTS = 8  # columns of Fig. 5
 _ROWS = 6
-_BANK = 2000  # images that the line of latents is fitted to
+_DRAWS_PER_LATENT = 4  # batches of them, that the line of latents is fitted to
+_REACH = 2.5
 
 
 def examples(task: Task, folder: RunFolder, writer: MetricWriter,
@@ -42,9 +42,9 @@ def generator(config: Config, task: Task, state: GeneratorState,
   """latents.png, latent_line.png (Fig. 5) and round_trips.png."""
   augmenter, eliminator = build_generator(config.generator, config.data)
   g_a = jax.jit(lambda x, z: augmenter.apply(
-      {"params": state.augmenter.params}, x, z))
+      {"params": state.augmenter.smooth}, x, z))
   g_el = jax.jit(lambda x: eliminator.apply(
-      {"params": state.eliminator.params}, x))
+      {"params": state.eliminator.smooth}, x))
   x_p = _some(task.pretrain.images, _ROWS)
   x_f = _some(task.finetune.images, _ROWS)
   key = stream(jax.random.key(config.seed), "figures")
@@ -60,13 +60,12 @@ def generator(config: Config, task: Task, state: GeneratorState,
       title="G_A(x, z): one row an image, one column a latent of the prior")
   writer.image("figures/latents", step, image)
 
-  line = _latent_line(config, state, task, lambda z: float(jnp.mean(
-      jnp.abs(g_a(x_p, jnp.broadcast_to(z, (_ROWS, *z.shape))) - x_p))))
+  line = _latent_line(z[0], _changes(g_a, x_p[:1], stream(key, "line"), z))
   views = g_a(repeated, jnp.tile(line, (_ROWS, 1))).reshape(
       _ROWS, _LATENTS, *x_p.shape[1:])
   image = grid.latent_sheet(
       np.asarray(x_p), np.asarray(views), folder.figures / "latent_line.png",
-      title="G_A(x, z): z along the line on which the bank of G_L(x̃) varies "
+      title="G_A(x, z): z along the line on which the amount of change varies "
             "most")
   writer.image("figures/latent_line", step, image)
 
@@ -90,27 +89,42 @@ def generator(config: Config, task: Task, state: GeneratorState,
   writer.image("figures/round_trips", step, image)
 
 
-def _latent_line(config: Config, state: GeneratorState, task: Task,
-                 strength: Callable[[jax.Array], float]) -> jax.Array:
-  """Latents along the first principal axis of the bank, weak to strong.
+def _changes(g_a: Callable, x: jax.Array, key: jax.Array,
+             like: jax.Array) -> tuple[np.ndarray, np.ndarray]:
+  """Latents of the prior [n, Z] and mean |G_A(x, z) − x| [n] of one image.
 
   Args:
-    config: of the run.
-    state: of stage 2.
-    task: the images.
-    strength: z [Z] -> how much G_A changes images with it.
+    g_a: (x, z) -> image.
+    x: [1, H, W, C].
+    key: of the latents.
+    like: [b, Z], for their dimension and how many are computed at a time.
+  """
+  batch, dim = like.shape
+  z = jax.random.uniform(key, (_DRAWS_PER_LATENT * dim, batch, dim))
+  x = jnp.repeat(x, batch, axis=0)
+  amount = [jnp.mean(jnp.abs(g_a(x, part) - x), axis=(1, 2, 3)) for part in z]
+  return np.asarray(z).reshape(-1, dim), np.asarray(amount).reshape(-1)
+
+
+def _latent_line(start: jax.Array,
+                 changes: tuple[np.ndarray, np.ndarray]) -> jax.Array:
+  """Latents that differ only in how much G_A changes images with them.
+
+  A line through `start` [Z] along the covariance of z with the amount of
+  change, which for the uniform prior is the direction of least squares.
 
   Returns:
-    [_LATENTS, Z], to two standard deviations either side of the bank's mean.
+    [_LATENTS, Z], weak to strong, to `_REACH` standard deviations of the prior
+    either side.
   """
-  some = task.finetune.images[_spread(len(task.finetune), _BANK)]
-  bank = latent_bank(config, some, state)
-  mean = bank.mean(axis=0)
-  _, lengths, axes = np.linalg.svd(bank - mean[None], full_matrices=False)
-  reach = 2 * lengths[0] / np.sqrt(len(bank)) * axes[0]
-  line = jnp.asarray(np.clip(
-      mean[None] + np.linspace(-1, 1, _LATENTS)[:, None] * reach[None], 0, 1))
-  return line if strength(line[0]) <= strength(line[-1]) else line[::-1]
+  z, amount = changes
+  axis = np.mean((z - 0.5) * (amount - amount.mean())[:, None], axis=0)
+  axis /= max(np.linalg.norm(axis), 1e-12)
+  middle = np.asarray(start) - np.dot(np.asarray(start) - 0.5, axis) * axis
+  reach = _REACH / np.sqrt(12)
+  return jnp.asarray(np.clip(
+      middle[None] + np.linspace(-reach, reach, _LATENTS)[:, None] * axis[None],
+      0, 1), jnp.float32)
 
 
 def curves(folder: RunFolder, writer: MetricWriter) -> None:

@@ -9,6 +9,7 @@ import jax.numpy as jnp
 from augment_gen import config as config_lib
 from augment_gen import errors
 from augment_gen.models import heads
+from augment_gen.models import latent_maps
 from augment_gen.models import outputs
 from augment_gen.models import perceptron
 from augment_gen.models import resnet
@@ -79,7 +80,7 @@ def build_generator(
   latent = config.latent
   if ("unet" in (config.augmenter, config.eliminator)
       and latent.layout == "square"):
-    unet.latent_side(latent.dim)
+    latent_maps.latent_side(latent.dim)
   sizes = {
       "unet": dict(width=config.unet_width, depth=config.unet_depth,
                    layout=latent.layout, output=config.output),

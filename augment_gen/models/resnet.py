@@ -128,15 +128,19 @@ class ResNet(nn.Module):
         running averages.
 
     Returns:
-      float32 [B, feature_dim], and by name the maps "stem", "stage1", ... and
-      "pooled", the embedding again.
+      float32 [B, feature_dim], and by name the maps "stem_conv" (before
+      the pooling of an ImageNet stem), "stem", "stage1", ... and "pooled", the
+      embedding again.
 
     Raises:
       UserError: mean or std fit the channels of `x` in neither way.
     """
     out = {}
     x = self._normalised(x).astype(self.dtype)
-    x = self._stem(x, train)
+    x = self._stem_conv(x, train)
+    out["stem_conv"] = x
+    if self.stem == "imagenet":
+      x = nn.max_pool(x, (3, 3), strides=(2, 2), padding=((1, 1), (1, 1)))
     out["stem"] = x
     for stage, blocks in enumerate(self.stage_sizes, start=1):
       for index in range(blocks):
@@ -160,22 +164,18 @@ class ResNet(nn.Module):
                  for values in (self.mean, self.std))
     return (x - mean) / std
 
-  def _stem(self, x, train):
+  def _stem_conv(self, x, train):
     if self.stem not in STEMS:
       raise errors.UserError(
           f"encoder.stem '{self.stem}' is unknown; choose from "
           f"{', '.join(STEMS)}")
-    imagenet = self.stem == "imagenet"
-    size, stride = (7, 2) if imagenet else (3, 1)
+    size, stride = (7, 2) if self.stem == "imagenet" else (3, 1)
     x = _convolution(
         self.width, size, stride, self.dtype, name="stem_conv")(x)
     x = norm.BatchNorm(
         groups=self.bn_groups, dtype=self.dtype, name="stem_norm")(
             x, train=train)
-    x = nn.relu(x)
-    if imagenet:
-      x = nn.max_pool(x, (3, 3), strides=(2, 2), padding=((1, 1), (1, 1)))
-    return x
+    return nn.relu(x)
 
 
 ResNet18 = functools.partial(

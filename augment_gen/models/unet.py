@@ -7,22 +7,17 @@ normalisation, and nearest-neighbour upsampling followed by a 3x3 convolution,
 which leaves no checkerboard.
 """
 
-import math
 from typing import Any
 
 from flax import linen as nn
 import jax
 import jax.numpy as jnp
-import numpy as np
 
-from augment_gen import errors
 from augment_gen.models import conv
+from augment_gen.models import latent_maps
 from augment_gen.models import outputs
 
 _CHANNELS_PER_GROUP = 16
-# Of the learned maps in the logits, at first. With latents scaled to ±4 their
-# standard deviation is then 3, and a twentieth of an image is turned over.
-_LATENT_GAIN = 1.3
 
 
 class UNetAugmenter(nn.Module):
@@ -36,9 +31,8 @@ class UNetAugmenter(nn.Module):
     width: channels at full resolution.
     depth: how often the resolution is halved.
     latent_scale: the network reads `latent_scale * (z - 1/2)`.
-    layout: of the latents in space. "square": as above. "learned": maps that
-      are linear in z, the first of which also reach the last layer, so that an
-      untrained network draws something else at each z, anywhere.
+    layout: of the latents in space. "square": as above. "learned":
+      `latent_maps.Pyramid`, of which `latent_maps.Marks` reach the last layer.
     output: "image" or "edit", see `outputs.to_image`.
     dtype: of the convolutions; parameters and the output are float32.
   """
@@ -63,32 +57,18 @@ class UNetAugmenter(nn.Module):
     Raises:
       UserError: the layout is "square" and the number of latents is not.
     """
-    channels = x.shape[-1]
+    height, width, channels = x.shape[1:]
     z = outputs.centred(z, self.latent_scale)
-    maps = (self._square(z, x.shape) if self.layout == "square"
-            else self._learned(z, x.shape))
+    learned = self.layout == "learned"
+    maps = (latent_maps.Pyramid(height, width, name="pyramid")(z) if learned
+            else latent_maps.square(z, height, width))
     h = _UNet(self.width, self.depth, self.dtype, name="unet")(
         jnp.concatenate([x, maps], axis=-1))
     logits = _last(channels, "image")(h)
-    if self.layout == "learned":
-      gain = self.param(
-          "gain", nn.initializers.constant(_LATENT_GAIN), (channels,))
-      logits += gain[None, None, None] * maps[..., :channels]
+    if learned:
+      spread = self.latent_scale * latent_maps.PRIOR_STD
+      logits += latent_maps.Marks(channels, name="marks")(maps / spread, h)
     return outputs.to_image(logits, x, self.output)
-
-  def _square(self, z, image_shape):
-    batch, height, width, _ = image_shape
-    side = latent_side(z.shape[-1])
-    return area_resize(z.reshape(batch, side, side, 1), height, width)
-
-  def _learned(self, z, image_shape):
-    batch, height, width, channels = image_shape
-    features = channels + 1
-    maps = nn.Dense(
-        height * width * features, name="latent_map",
-        kernel_init=nn.initializers.variance_scaling(1.0, "fan_in", "normal"))(
-            z)
-    return maps.reshape(batch, height, width, features)
 
 
 class UNetEliminator(nn.Module):
@@ -129,55 +109,12 @@ class UNetEliminator(nn.Module):
     h = _UNet(self.width, self.depth, self.dtype, name="unet")(x)
     image = outputs.to_image(_last(x.shape[-1], "image")(h), x, self.output)
     if self.layout == "square":
-      side = latent_side(self.latent_dim)
-      z = area_resize(_last(1, "latent")(h), side, side)
+      side = latent_maps.latent_side(self.latent_dim)
+      z = latent_maps.area_resize(_last(1, "latent")(h), side, side)
     else:
       z = nn.Dense(self.latent_dim, name="latent")(
           h.astype(jnp.float32).reshape(x.shape[0], -1))
     return image, nn.sigmoid(z.reshape(x.shape[0], self.latent_dim))
-
-
-def latent_side(latent_dim: int) -> int:
-  """The side of the square map that `latent_dim` latents make.
-
-  Raises:
-    UserError: `latent_dim` is no square.
-  """
-  side = math.isqrt(latent_dim)
-  if side**2 != latent_dim:
-    raise errors.UserError(
-        f"generator.latent.dim={latent_dim} is no square, but U-Nets lay the "
-        f"latents out as a square map: take {side**2} or {(side + 1) ** 2}")
-  return side
-
-
-def area_resize(x: jax.Array, height: int, width: int) -> jax.Array:
-  """Resizes by the mean over the area that each new pixel covers.
-
-  Where one size divides the other this is nearest-neighbour upsampling and
-  average pooling, so that going up and down again is the identity.
-
-  Args:
-    x: [B, H, W, C].
-    height: H' of the result.
-    width: W' of the result.
-
-  Returns:
-    [B, H', W', C].
-  """
-  rows = jnp.asarray(_area_weights(x.shape[1], height), x.dtype)
-  columns = jnp.asarray(_area_weights(x.shape[2], width), x.dtype)
-  return jnp.einsum("bhwc,Hh,Ww->bHWc", x, rows, columns,
-                    precision=jax.lax.Precision.HIGHEST)
-
-
-def _area_weights(old: int, new: int) -> np.ndarray:
-  """[new, old]: the part of each new pixel that lies in each old one."""
-  old_edges = np.arange(old + 1) / old
-  new_edges = np.arange(new + 1) / new
-  first = np.maximum(new_edges[:-1, None], old_edges[None, :-1])
-  last = np.minimum(new_edges[1:, None], old_edges[None, 1:])
-  return np.maximum(last - first, 0) * new
 
 
 def _last(channels: int, name: str) -> nn.Conv:

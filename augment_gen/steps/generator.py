@@ -23,7 +23,7 @@ from augment_gen.losses.adversarial import (
 from augment_gen.losses.cycle import cycle_loss
 from augment_gen.losses.latent import random_directions, sliced_wasserstein
 from augment_gen.random import example_keys, stream
-from augment_gen.steps.state import NetState, apply_gradients, named
+from augment_gen.steps.state import NetState, apply_gradients, follow, named
 
 PyTree = Any
 
@@ -52,57 +52,64 @@ class FrozenEncoder:
   """F as Algorithm 1 sees it: never updated, real images embedded once."""
   variables: PyTree
   embeddings: dict[str, jax.Array]  # F(x_p) [N, D] and F(x̃_f) [M, D]
-  shift: jax.Array  # [D] float32; D_f and D_p see (y − shift) · scale
-  scale: jax.Array  # [D] float32
+  shift: jax.Array  # [D + K] float32; D_f and D_p see (y − shift) · scale
+  scale: jax.Array  # [D + K] float32
 
 
+GENERATORS = ("augmenter", "eliminator")
 FEATURES = ("embedding", "stages", "maps")
 CONTENTS = ("x_p", "x_e", "both")
 
 
-def make_embed(encoder: nn.Module, features: str) -> Callable:
-  """`(variables, x [b, H, W, C]) -> what the discriminators see of x [b, D]`.
+def make_see(encoder: nn.Module, features: str) -> Callable:
+  """What D_f and D_p see: `(variables, x [b, H, W, C]) -> (y, detail)`.
 
-  NOTE(paper): D_f and D_p see F(x) there. A pooled embedding tells how strange
-  an image is to F, but little of what it looks like: grey dots in dense
+  NOTE(paper): there they see y = F(x) alone. A pooled embedding tells how
+  strange an image is to F, but little of what it looks like: grey dots in dense
   patterns pass for white ones at random places. Statistics of the earlier
-  stages, where such things are visible, are added by "stages", as projected
-  GANs do (Sauer et al. 2021). Of places neither tells anything; the stem's map,
-  added by "maps", does. The h·w·c numbers of an image that it has are kept for
-  all of X_p and X̃_f: 6 kB at 28x28 and width 32, too many for large images.
+  stages, where such things are visible, are added to y by "stages", as projected
+  GANs do (Sauer et al. 2021). Of places neither tells anything; what F's first
+  convolution makes of each place, added by "maps", does.
 
-  Args:
-    encoder: F, which returns its embedding, and all maps by name.
-    features: one of `FEATURES`.
+  Returns:
+    A function; y [b, D] is worth keeping, as it takes all of F; detail [b, K]
+    is large but cheap (K is 0 but for "maps").
   """
-  def embed(variables, x):
+  def see(variables, x):
     y, maps = encoder.apply(variables, x, train=False)
-    if features == "embedding":
-      return y
+    detail = jnp.zeros((len(x), 0), jnp.float32)
     if features == "maps":
-      stem = maps["stem"].astype(jnp.float32)
-      return jnp.concatenate([y, stem.reshape(len(y), -1)], axis=-1)
-    parts = [y]
-    for name in sorted(n for n in maps if n.startswith("stage")):
-      h = maps[name].astype(jnp.float32)
-      mean = jnp.mean(h, axis=(1, 2))
-      variance = jnp.mean(jnp.square(h - mean[:, None, None]), axis=(1, 2))
-      # The root's slope is infinite at 0, where a channel is silent.
-      parts += [mean, jnp.sqrt(variance + 1e-6)]
-    return jnp.concatenate(parts, axis=-1)
-  return embed
+      detail = maps["stem_conv"].astype(jnp.float32).reshape(len(x), -1)
+    if features == "stages":
+      parts = [y]
+      for name in sorted(n for n in maps if n.startswith("stage")):
+        h = maps[name].astype(jnp.float32)
+        mean = jnp.mean(h, axis=(1, 2))
+        variance = jnp.mean(jnp.square(h - mean[:, None, None]), axis=(1, 2))
+        # The root's slope is infinite at 0, where a channel is silent.
+        parts += [mean, jnp.sqrt(variance + 1e-6)]
+      y = jnp.concatenate(parts, axis=-1)
+    return y, detail
+  return see
 
 
 def freeze_encoder(variables: PyTree, embeddings: dict[str, jax.Array],
-                   standardise: bool) -> FrozenEncoder:
+                   detail: jax.Array, standardise: bool) -> FrozenEncoder:
   """Packs F and the embeddings of X_p and X̃_f.
 
   NOTE(paper): what scale D_f and D_p see embeddings at is not given;
   `standardise` brings each dimension to mean 0 and variance 1 over both sets.
+
+  Args:
+    variables: of F.
+    embeddings: float32 [N, D] by set.
+    detail: float32 [n, K] of some images of both sets.
+    standardise: or leave as it is.
   """
   together = jnp.concatenate(list(embeddings.values()))
-  shift = jnp.mean(together, axis=0)
-  scale = 1.0 / (jnp.std(together, axis=0) + 1e-6)
+  shift, scale = (jnp.concatenate(parts) for parts in zip(
+      *((jnp.mean(v, axis=0), 1.0 / (jnp.std(v, axis=0) + 1e-6))
+        for v in (together, detail))))
   if not standardise:
     shift, scale = jnp.zeros_like(shift), jnp.ones_like(scale)
   return FrozenEncoder(variables, embeddings, shift, scale)
@@ -110,9 +117,9 @@ def freeze_encoder(variables: PyTree, embeddings: dict[str, jax.Array],
 
 def _seen_of_fresh(nets: Networks, config: GeneratorConfig) -> Callable:
   """x -> what the discriminators see under an F with fresh variables."""
-  embed = make_embed(nets.encoder, config.discriminator.features)
-  return lambda x: embed(
-      nets.encoder.init(jax.random.key(0), x, train=False), x)
+  see = make_see(nets.encoder, config.discriminator.features)
+  return lambda x: jnp.concatenate(see(
+      nets.encoder.init(jax.random.key(0), x, train=False), x), axis=-1)
 
 
 def init(nets: Networks, txs: dict[str, optax.GradientTransformation],
@@ -129,7 +136,8 @@ def init(nets: Networks, txs: dict[str, optax.GradientTransformation],
             "disc_p": (nets.discriminator, (y,))}
   players = {
       name: NetState.create(
-          jax.jit(net.init)(stream(key, f"{name}_init"), *args), txs[name])
+          jax.jit(net.init)(stream(key, f"{name}_init"), *args), txs[name],
+          averaged=bool(config.average) and name in GENERATORS)
       for name, (net, args) in inputs.items()}
   return GeneratorState(step=jnp.zeros((), jnp.int32), **players)
 
@@ -149,15 +157,20 @@ def make_step(nets: Networks, txs: dict[str, optax.GradientTransformation],
     "index" with their places in the embeddings.
   """
 
-  seen = make_embed(nets.encoder, config.discriminator.features)
+  see = make_see(nets.encoder, config.discriminator.features)
+
+  def to_scale(encoder: FrozenEncoder, y, detail):
+    y = jnp.concatenate([y, detail], axis=-1)
+    return (y - encoder.shift[None]) * encoder.scale[None]
 
   def embed(encoder: FrozenEncoder, x):
-    y = seen(encoder.variables, x)
-    return (y - encoder.shift[None]) * encoder.scale[None]
+    return to_scale(encoder, *see(encoder.variables, x))
 
   def real_embedding(encoder: FrozenEncoder, batch, name):
-    y = encoder.embeddings[name][batch["index"][name]]
-    return (y - encoder.shift[None]) * encoder.scale[None]
+    # Of this pass through F only what `detail` takes is compiled.
+    detail = see(encoder.variables, batch[name])[1]
+    return to_scale(
+        encoder, encoder.embeddings[name][batch["index"][name]], detail)
 
   def discriminate(params, y):
     return nets.discriminator.apply({"params": params}, y)
@@ -266,8 +279,8 @@ def make_step(nets: Networks, txs: dict[str, optax.GradientTransformation],
     players, metrics = {}, parallel.mean(
         named("generator", g_metrics) | named("discriminator", d_metrics))
     for name, grad in grads.items():
-      players[name], norms = apply_gradients(
-          getattr(state, name), grad, txs[name])
+      player, norms = apply_gradients(getattr(state, name), grad, txs[name])
+      players[name] = follow(player, config.average, state.step)
       metrics |= named(name, norms)
     return state.replace(step=state.step + 1, **players), metrics
 

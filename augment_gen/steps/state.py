@@ -18,13 +18,33 @@ class NetState:
   params: PyTree
   opt_state: PyTree
   batch_stats: PyTree = struct.field(default_factory=dict)
+  average: PyTree = struct.field(default_factory=dict)  # of params over steps
 
   @classmethod
-  def create(cls, variables: PyTree,
-             tx: optax.GradientTransformation) -> "NetState":
+  def create(cls, variables: PyTree, tx: optax.GradientTransformation,
+             averaged: bool = False) -> "NetState":
     params = variables["params"]
     return cls(params=params, opt_state=tx.init(params),
-               batch_stats=variables.get("batch_stats", {}))
+               batch_stats=variables.get("batch_stats", {}),
+               average=jax.tree.map(jnp.copy, params) if averaged else {})
+
+  @property
+  def smooth(self) -> PyTree:
+    """The average where one is kept, else the parameters as they are."""
+    return self.average or self.params
+
+
+def follow(net: NetState, decay: float, step: jax.Array) -> NetState:
+  """Moves the average, where one is kept, towards the parameters.
+
+  The first steps weigh more, that the initial parameters are soon forgotten:
+  the decay is min(decay, (1 + step) / (10 + step)).
+  """
+  if not net.average:
+    return net
+  keep = jnp.minimum(decay, (1.0 + step) / (10.0 + step))
+  return net.replace(average=optax.incremental_update(
+      net.params, net.average, 1.0 - keep))
 
 
 def make_schedule(config: OptimizerConfig, total_steps: int,
@@ -75,7 +95,7 @@ def apply_gradients(
       "param_norm": optax.tree.norm(net.params),
       "update_norm": optax.tree.norm(updates),
   }
-  new = NetState(
+  new = net.replace(
       params=optax.apply_updates(net.params, updates), opt_state=opt_state,
       batch_stats=net.batch_stats if batch_stats is None else batch_stats)
   return new, norms

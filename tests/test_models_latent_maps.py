@@ -1,0 +1,86 @@
+"""Latents laid out in space, and what they draw."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from augment_gen.models import latent_maps
+from augment_gen.models import unet
+
+
+def test_area_resize():
+  x = np.random.default_rng(0).uniform(size=(2, 3, 2, 2)).astype(np.float32)
+  up = latent_maps.area_resize(x, 6, 8)
+  np.testing.assert_allclose(up, x.repeat(2, 1).repeat(4, 2), rtol=1e-5)
+  np.testing.assert_allclose(latent_maps.area_resize(up, 3, 2), x, rtol=1e-5)
+  np.testing.assert_allclose(
+      latent_maps.area_resize(x, 2, 1)[:, 0, 0],
+      (x[:, 0].mean(1) * 2 + x[:, 1].mean(1)) / 3, rtol=1e-5)
+
+
+def test_pyramid_has_maps_from_the_image_to_a_single_number():
+  z = jax.random.normal(jax.random.key(0), (500, 30))
+  maps, variables = latent_maps.Pyramid(6, 5).init_with_output(
+      jax.random.key(1), z)
+  assert maps.shape == (500, 6, 5, 4)  # 6 x 5, 3 x 3, 2 x 2, 1 x 1
+  np.testing.assert_allclose(
+      maps[..., 0].reshape(500, -1),
+      z @ variables["params"]["level0"]["kernel"], rtol=1e-4, atol=1e-5)
+  assert np.ptp(np.asarray(maps[..., 3]), axis=(1, 2)).max() < 1e-6
+  # A 3 x 3 map over 6 rows: each of its rows twice.
+  np.testing.assert_allclose(maps[:, ::2, :, 1], maps[:, 1::2, :, 1], atol=1e-6)
+  np.testing.assert_allclose(maps[..., 3].std(), 1, atol=0.35)
+  np.testing.assert_allclose(maps[..., 0].std(), 1, atol=0.15)
+
+
+def test_marks_against_each_pixel_written_out():
+  rng = np.random.default_rng(0)
+  maps = rng.normal(size=(2, 4, 3, 3)).astype(np.float32)
+  h = rng.normal(size=(2, 4, 3, 5)).astype(np.float32)
+  network = latent_maps.Marks(2)
+  params = jax.tree.map(
+      lambda a: np.asarray(a + 0.2 * rng.normal(size=a.shape), np.float32),
+      network.init(jax.random.key(0), maps, h)["params"])
+  drawn = np.asarray(network.apply({"params": params}, maps, h))
+  gain, kernel, bias = (params["gain"], params["threshold"]["kernel"][0, 0],
+                        params["threshold"]["bias"])
+  seen = set()
+  for b, r, c, k in np.ndindex(2, 4, 3, 2):
+    light = 1.2 + 3 * (h[b, r, c] @ kernel[:, k] + bias[k])
+    dark = 1.2 + 3 * (h[b, r, c] @ kernel[:, 2 + k] + bias[2 + k])
+    expected = 0.0
+    for level in range(2):
+      mark = (maps[b, r, c, level] * gain[level, k]
+              + maps[b, r, c, 2] * gain[2, k])
+      expected += 10 * (max(mark - light, 0) - max(-mark - dark, 0))
+    seen.add(np.sign(expected))
+    np.testing.assert_allclose(drawn[b, r, c, k], expected, rtol=1e-3, atol=1e-3)
+  assert seen == {-1.0, 0.0, 1.0}
+
+
+def test_learned_maps_bring_latents_to_every_place():
+  x, z = jnp.full((200, 12, 10, 1), 0.01), jax.random.uniform(
+      jax.random.key(0), (200, 10))
+  augmenter = unet.UNetAugmenter(
+      4, 0, layout="learned", latent_scale=8.0, output="edit")
+  image, _ = jax.jit(augmenter.init_with_output)(jax.random.key(1), x, z)
+  often = np.mean(np.asarray(image) > 0.5, axis=0)  # of each place, over z
+  assert 0.005 < often.mean() < 0.3
+  assert np.mean(often > 0) > 0.8  # no place is left out
+  assert often.max() < 0.5  # and none always taken
+
+
+def test_learned_maps_differ_in_amount_and_size_of_what_they_draw():
+  x, z = jnp.full((400, 28, 28, 1), 0.01), jax.random.uniform(
+      jax.random.key(0), (400, 49))
+  augmenter = unet.UNetAugmenter(
+      4, 0, layout="learned", latent_scale=8.0, output="edit")
+  image, _ = jax.jit(augmenter.init_with_output)(jax.random.key(1), x, z)
+  drawn = np.asarray(image)[..., 0] > 0.5
+  amount = drawn.mean((1, 2))
+  # Of independent pixels the amount of an image would hardly vary.
+  independent = np.sqrt(amount.mean() * (1 - amount.mean()) / 784)
+  assert amount.std() > 2 * independent
+  # And the right-hand neighbour of a drawn pixel would be no likelier drawn.
+  pairs = (drawn[:, :, ::2] & drawn[:, :, 1::2]).mean()
+  assert pairs > 2 * amount.mean() ** 2
