@@ -64,7 +64,7 @@ def setting(lr=0.1, standardise=True, n=8):
   embeddings = {name: nets.encoder.apply(variables, x, train=False)[0]
                 for name, x in images.items()}
   frozen = {"encoder": generator.freeze_encoder(
-      variables, embeddings, np.zeros((2, 0), np.float32), standardise),
+      variables, embeddings, np.zeros((2, 0, 1), np.float32), standardise),
       "images": images}
   state = generator.init(nets, txs, CONFIG, SHAPE, jax.random.key(0))
   return nets, txs, frozen, state
@@ -262,6 +262,21 @@ def test_standardise_brings_embeddings_to_mean_0_and_variance_1():
   np.testing.assert_array_equal(frozen["encoder"].shift, 0.0)
 
 
+def test_detail_is_standardised_by_channel_not_by_place():
+  rng = np.random.default_rng(0)
+  detail = rng.normal((1.0, 5.0), (2.0, 0.3), (50, 9, 2)).astype(np.float32)
+  detail[:, 0] = 1.0  # a place where all images are the same
+  embeddings = {"x_p": rng.normal(3, 4, (60, 5)).astype(np.float32)}
+  frozen = generator.freeze_encoder({}, embeddings, detail, standardise=True)
+  assert frozen.shift.shape == frozen.scale.shape == (5 + 9 * 2,)
+  flat = (detail.reshape(50, -1) - frozen.shift[5:]) * frozen.scale[5:]
+  channels = np.asarray(flat).reshape(-1, 2)
+  np.testing.assert_allclose(channels.mean(0), 0, atol=1e-4)
+  np.testing.assert_allclose(channels.std(0), 1, atol=1e-3)
+  y = (embeddings["x_p"] - frozen.shift[:5]) * frozen.scale[:5]
+  np.testing.assert_allclose(np.std(y, axis=0), 1, atol=1e-3)
+
+
 def test_discriminators_may_see_more_than_the_embedding():
   class TwoStages(nn.Module):
     @nn.compact
@@ -277,14 +292,14 @@ def test_discriminators_may_see_more_than_the_embedding():
   for features in ("embedding", "maps"):
     np.testing.assert_array_equal(see(features)[0], y)
   for features in ("embedding", "stages"):
-    assert see(features)[1].shape == (4, 0)
+    assert see(features)[1].shape == (4, 0, 1)
   expected = np.concatenate(
       [y] + [part for name in ("stage1", "stage2") for part in (
           np.mean(maps[name], axis=(1, 2)), np.std(maps[name], axis=(1, 2)))],
       axis=1)
   np.testing.assert_allclose(
       np.asarray(see("stages")[0]), expected, rtol=1e-4, atol=1e-5)
-  np.testing.assert_array_equal(see("maps")[1], x.reshape(4, -1))
+  np.testing.assert_array_equal(see("maps")[1], x.reshape(4, 9, 1))
   # A silent channel must not have an infinite slope.
   slope = jax.grad(lambda x: jnp.sum(
       generator.make_see(encoder, "stages")(variables, x)[0]))

@@ -72,14 +72,15 @@ def make_see(encoder: nn.Module, features: str) -> Callable:
   convolution makes of each place, added by "maps", does.
 
   Returns:
-    A function; y [b, D] is worth keeping, as it takes all of F; detail [b, K]
-    is large but cheap (K is 0 but for "maps").
+    A function; y [b, D] is worth keeping, as it takes all of F; detail
+    [b, places, channels] is large but cheap (no places but for "maps").
   """
   def see(variables, x):
     y, maps = encoder.apply(variables, x, train=False)
-    detail = jnp.zeros((len(x), 0), jnp.float32)
+    detail = jnp.zeros((len(x), 0, 1), jnp.float32)
     if features == "maps":
-      detail = maps["stem_conv"].astype(jnp.float32).reshape(len(x), -1)
+      h = maps["stem_conv"].astype(jnp.float32)
+      detail = h.reshape(len(h), -1, h.shape[-1])
     if features == "stages":
       parts = [y]
       for name in sorted(n for n in maps if n.startswith("stage")):
@@ -98,28 +99,42 @@ def freeze_encoder(variables: PyTree, embeddings: dict[str, jax.Array],
   """Packs F and the embeddings of X_p and X̃_f.
 
   NOTE(paper): what scale D_f and D_p see embeddings at is not given;
-  `standardise` brings each dimension to mean 0 and variance 1 over both sets.
+  `standardise` brings each dimension to mean 0 and variance 1 over both sets,
+  of `detail` each channel. Not each place of it: where all images are black, the
+  faintest mark would be a thousand standard deviations.
 
   Args:
     variables: of F.
     embeddings: float32 [N, D] by set.
-    detail: float32 [n, K] of some images of both sets.
+    detail: float32 [n, places, channels] of some images of both sets.
     standardise: or leave as it is.
   """
   together = jnp.concatenate(list(embeddings.values()))
-  shift, scale = (jnp.concatenate(parts) for parts in zip(
-      *((jnp.mean(v, axis=0), 1.0 / (jnp.std(v, axis=0) + 1e-6))
-        for v in (together, detail))))
+  places = detail.shape[1]
+  shift, scale = (
+      jnp.concatenate([of_y, jnp.tile(of_detail, places)])
+      for of_y, of_detail in zip(
+          _standard(together), _standard(detail.reshape(-1, detail.shape[2]))))
   if not standardise:
     shift, scale = jnp.zeros_like(shift), jnp.ones_like(scale)
   return FrozenEncoder(variables, embeddings, shift, scale)
 
 
+def _standard(v: jax.Array) -> tuple[jax.Array, jax.Array]:
+  """Shift and scale of each column of [N, D]."""
+  return jnp.mean(v, axis=0), 1.0 / (jnp.std(v, axis=0) + 1e-6)
+
+
+def _joined(y: jax.Array, detail: jax.Array) -> jax.Array:
+  """[b, D] and [b, places, channels] -> [b, D + places · channels]."""
+  return jnp.concatenate([y, detail.reshape(len(y), -1)], axis=-1)
+
+
 def _seen_of_fresh(nets: Networks, config: GeneratorConfig) -> Callable:
   """x -> what the discriminators see under an F with fresh variables."""
   see = make_see(nets.encoder, config.discriminator.features)
-  return lambda x: jnp.concatenate(see(
-      nets.encoder.init(jax.random.key(0), x, train=False), x), axis=-1)
+  return lambda x: _joined(*see(
+      nets.encoder.init(jax.random.key(0), x, train=False), x))
 
 
 def init(nets: Networks, txs: dict[str, optax.GradientTransformation],
@@ -160,7 +175,7 @@ def make_step(nets: Networks, txs: dict[str, optax.GradientTransformation],
   see = make_see(nets.encoder, config.discriminator.features)
 
   def to_scale(encoder: FrozenEncoder, y, detail):
-    y = jnp.concatenate([y, detail], axis=-1)
+    y = _joined(y, detail)
     return (y - encoder.shift[None]) * encoder.scale[None]
 
   def embed(encoder: FrozenEncoder, x):
