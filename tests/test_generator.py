@@ -268,12 +268,12 @@ def test_detail_is_standardised_by_channel_not_by_place():
   detail[:, 0] = 1.0  # a place where all images are the same
   embeddings = {"x_p": rng.normal(3, 4, (60, 5)).astype(np.float32)}
   frozen = generator.freeze_encoder({}, embeddings, detail, standardise=True)
-  assert frozen.shift.shape == frozen.scale.shape == (5 + 9 * 2,)
-  flat = (detail.reshape(50, -1) - frozen.shift[5:]) * frozen.scale[5:]
-  channels = np.asarray(flat).reshape(-1, 2)
+  shift, scale = np.asarray(frozen.shift), np.asarray(frozen.scale)
+  assert shift.shape == scale.shape == (5 + 9 * 2,)
+  channels = ((detail.reshape(50, -1) - shift[5:]) * scale[5:]).reshape(-1, 2)
   np.testing.assert_allclose(channels.mean(0), 0, atol=1e-4)
   np.testing.assert_allclose(channels.std(0), 1, atol=1e-3)
-  y = (embeddings["x_p"] - frozen.shift[:5]) * frozen.scale[:5]
+  y = (embeddings["x_p"] - shift[:5]) * scale[:5]
   np.testing.assert_allclose(np.std(y, axis=0), 1, atol=1e-3)
 
 
