@@ -111,8 +111,8 @@ class DiscriminatorConfig:
   hidden: int = 512
   layers: int = 3  # dense layers, the last one included
   # What of F they see: "embedding"; "stages", also mean and standard deviation
-  # over the image of every channel of every stage of F; "maps", also the map of
-  # the stem, place by place.
+  # over the image of every channel of every stage of F; "maps", also what F's
+  # first convolution makes of each place.
   features: str = "embedding"
   # Of the R1 penalty on their slope at real embeddings; the paper has none.
   r1_weight: float = 0.0

@@ -8,7 +8,7 @@ def working_generator(config: ml_collections.ConfigDict) -> None:
 
   NOTE(paper): the paper has momentum SGD 3e-4 and perceptrons alone, and gives
   neither λ, Z nor the output's form. Its own settings are those of
-  configs/omniglot.py; what each change gains is in docs/experiments/003 and 004.
+  configs/omniglot.py; what each change gains is in docs/experiments/003 to 005.
   """
   generator = config.generator
   generator.batch_size = 64
