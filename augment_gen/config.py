@@ -112,7 +112,8 @@ class DiscriminatorConfig:
   layers: int = 3  # dense layers, the last one included
   # What of F they see: "embedding"; "stages", also mean and standard deviation
   # over the image of every channel of every stage of F; "maps", also what F's
-  # first convolution makes of each place.
+  # first convolution makes of each place (of small images: D's first layer
+  # grows with their area).
   features: str = "embedding"
   # Of the R1 penalty on their slope at real embeddings; the paper has none.
   r1_weight: float = 0.0
