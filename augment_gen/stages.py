@@ -24,6 +24,7 @@ from augment_gen.models.build import (
     build_discriminator, build_encoder, build_generator)
 from augment_gen.models.heads import ProjectionHead
 from augment_gen.random import stream
+from augment_gen.steps import frozen_encoder
 from augment_gen.steps import generator as generator_step
 from augment_gen.steps import moco as moco_step
 from augment_gen.steps import views
@@ -131,11 +132,11 @@ def generator(config: Config, task: Task,
   frozen = {"images": images}
   if pretrained is not None:
     variables = encoder_variables(pretrained)
-    see = generator_step.make_see(nets.encoder, stage.discriminator.features)
+    see = frozen_encoder.make_see(nets.encoder, stage.discriminator.features)
     y = lambda variables, x: see(variables, x)[0]
     detail = lambda variables, x: see(variables, x)[1]
     batch = config.evaluate.batch_size
-    frozen["encoder"] = generator_step.freeze_encoder(
+    frozen["encoder"] = frozen_encoder.freeze(
         variables,
         {name: jnp.asarray(extract(y, variables, array, batch))
          for name, array in images.items()},

@@ -8,6 +8,7 @@ from augment_gen.config import Config, OptimizerConfig, names
 from augment_gen.data.task import Task, check_data
 from augment_gen.evaluate import protocol
 from augment_gen.models import build, outputs, resnet
+from augment_gen.steps import frozen_encoder
 from augment_gen.steps import generator
 
 STAGES = ("pretrain", "generator", "retrain", "evaluate")
@@ -55,7 +56,7 @@ def _choices(config: Config) -> Iterator[str]:
       "generator.latent.layout": outputs.LAYOUTS,
       "generator.fool_f_content": generator.CONTENTS,
       "generator.l1_reduction": ("sum", "mean"),
-      "generator.discriminator.features": generator.FEATURES,
+      "generator.discriminator.features": frozen_encoder.FEATURES,
       "pretrain.recipe": recipes.NAMES,
       "retrain.recipe": recipes.NAMES,
       "retrain.order": ("first", "last"),

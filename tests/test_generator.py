@@ -18,6 +18,7 @@ from augment_gen.models.perceptron import (
     PerceptronAugmenter, PerceptronEliminator)
 from augment_gen.losses.latent import random_directions, sliced_wasserstein
 from augment_gen.random import example_keys, stream
+from augment_gen.steps import frozen_encoder
 from augment_gen.steps import generator
 
 SHAPE = (3, 3, 1)
@@ -63,7 +64,7 @@ def setting(lr=0.1, standardise=True, n=8):
   variables = nets.encoder.init(jax.random.key(5), images["x_p"], train=False)
   embeddings = {name: nets.encoder.apply(variables, x, train=False)[0]
                 for name, x in images.items()}
-  frozen = {"encoder": generator.freeze_encoder(
+  frozen = {"encoder": frozen_encoder.freeze(
       variables, embeddings, np.zeros((2, 0, 1), np.float32), standardise),
       "images": images}
   state = generator.init(nets, txs, CONFIG, SHAPE, jax.random.key(0))
@@ -267,7 +268,7 @@ def test_detail_is_standardised_by_channel_not_by_place():
   detail = rng.normal((1.0, 5.0), (2.0, 0.3), (50, 9, 2)).astype(np.float32)
   detail[:, 0] = 1.0  # a place where all images are the same
   embeddings = {"x_p": rng.normal(3, 4, (60, 5)).astype(np.float32)}
-  frozen = generator.freeze_encoder({}, embeddings, detail, standardise=True)
+  frozen = frozen_encoder.freeze({}, embeddings, detail, standardise=True)
   shift, scale = np.asarray(frozen.shift), np.asarray(frozen.scale)
   assert shift.shape == scale.shape == (5 + 9 * 2,)
   channels = ((detail.reshape(50, -1) - shift[5:]) * scale[5:]).reshape(-1, 2)
@@ -288,7 +289,7 @@ def test_discriminators_may_see_more_than_the_embedding():
   x = np.random.default_rng(1).random((4, *SHAPE)).astype(np.float32)
   variables = encoder.init(jax.random.key(0), x, train=False)
   y, maps = encoder.apply(variables, x, train=False)
-  see = lambda features: generator.make_see(encoder, features)(variables, x)
+  see = lambda features: frozen_encoder.make_see(encoder, features)(variables, x)
   for features in ("embedding", "maps"):
     np.testing.assert_array_equal(see(features)[0], y)
   for features in ("embedding", "stages"):
@@ -302,5 +303,5 @@ def test_discriminators_may_see_more_than_the_embedding():
   np.testing.assert_array_equal(see("maps")[1], x.reshape(4, 9, 1))
   # A silent channel must not have an infinite slope.
   slope = jax.grad(lambda x: jnp.sum(
-      generator.make_see(encoder, "stages")(variables, x)[0]))
+      frozen_encoder.make_see(encoder, "stages")(variables, x)[0]))
   assert np.all(np.isfinite(slope(np.zeros_like(x))))

@@ -23,6 +23,7 @@ from augment_gen.losses.adversarial import (
 from augment_gen.losses.cycle import cycle_loss
 from augment_gen.losses.latent import random_directions, sliced_wasserstein
 from augment_gen.random import example_keys, stream
+from augment_gen.steps import frozen_encoder
 from augment_gen.steps.state import NetState, apply_gradients, follow, named
 
 PyTree = Any
@@ -47,94 +48,8 @@ class GeneratorState:
   disc_p: NetState  # D_p
 
 
-@struct.dataclass
-class FrozenEncoder:
-  """F as Algorithm 1 sees it: never updated, real images embedded once."""
-  variables: PyTree
-  embeddings: dict[str, jax.Array]  # F(x_p) [N, D] and F(x̃_f) [M, D]
-  shift: jax.Array  # [D + K] float32; D_f and D_p see (y − shift) · scale
-  scale: jax.Array  # [D + K] float32
-
-
 GENERATORS = ("augmenter", "eliminator")
-FEATURES = ("embedding", "stages", "maps")
 CONTENTS = ("x_p", "x_e", "both")
-
-
-def make_see(encoder: nn.Module, features: str) -> Callable:
-  """What D_f and D_p see: `(variables, x [b, H, W, C]) -> (y, detail)`.
-
-  NOTE(paper): there they see y = F(x) alone. A pooled embedding tells how
-  strange an image is to F, but little of what it looks like: grey dots in dense
-  patterns pass for white ones at random places. Statistics of the earlier
-  stages, where such things are visible, are added to y by "stages", as projected
-  GANs do (Sauer et al. 2021). Of places neither tells anything; what F's first
-  convolution makes of each place, added by "maps", does.
-
-  Returns:
-    A function; y [b, D] is worth keeping, as it takes all of F; detail
-    [b, places, channels] is large but cheap (no places but for "maps").
-  """
-  def see(variables, x):
-    y, maps = encoder.apply(variables, x, train=False)
-    detail = jnp.zeros((len(x), 0, 1), jnp.float32)
-    if features == "maps":
-      h = maps["stem_conv"].astype(jnp.float32)
-      detail = h.reshape(len(h), -1, h.shape[-1])
-    if features == "stages":
-      parts = [y]
-      for name in sorted(n for n in maps if n.startswith("stage")):
-        h = maps[name].astype(jnp.float32)
-        mean = jnp.mean(h, axis=(1, 2))
-        variance = jnp.mean(jnp.square(h - mean[:, None, None]), axis=(1, 2))
-        # The root's slope is infinite at 0, where a channel is silent.
-        parts += [mean, jnp.sqrt(variance + 1e-6)]
-      y = jnp.concatenate(parts, axis=-1)
-    return y, detail
-  return see
-
-
-def freeze_encoder(variables: PyTree, embeddings: dict[str, jax.Array],
-                   detail: jax.Array, standardise: bool) -> FrozenEncoder:
-  """Packs F and the embeddings of X_p and X̃_f.
-
-  NOTE(paper): what scale D_f and D_p see embeddings at is not given;
-  `standardise` brings each dimension to mean 0 and variance 1 over both sets,
-  of `detail` each channel. Not each place of it: where all images are black, the
-  faintest mark would be a thousand standard deviations.
-
-  Args:
-    variables: of F.
-    embeddings: float32 [N, D] by set.
-    detail: float32 [n, places, channels] of some images of both sets.
-    standardise: or leave as it is.
-  """
-  together = jnp.concatenate(list(embeddings.values()))
-  places = detail.shape[1]
-  shift, scale = (
-      jnp.concatenate([of_y, jnp.tile(of_detail, places)])
-      for of_y, of_detail in zip(
-          _standard(together), _standard(detail.reshape(-1, detail.shape[2]))))
-  if not standardise:
-    shift, scale = jnp.zeros_like(shift), jnp.ones_like(scale)
-  return FrozenEncoder(variables, embeddings, shift, scale)
-
-
-def _standard(v: jax.Array) -> tuple[jax.Array, jax.Array]:
-  """Shift and scale of each column of [N, D]."""
-  return jnp.mean(v, axis=0), 1.0 / (jnp.std(v, axis=0) + 1e-6)
-
-
-def _joined(y: jax.Array, detail: jax.Array) -> jax.Array:
-  """[b, D] and [b, places, channels] -> [b, D + places · channels]."""
-  return jnp.concatenate([y, detail.reshape(len(y), -1)], axis=-1)
-
-
-def _seen_of_fresh(nets: Networks, config: GeneratorConfig) -> Callable:
-  """x -> what the discriminators see under an F with fresh variables."""
-  see = make_see(nets.encoder, config.discriminator.features)
-  return lambda x: _joined(*see(
-      nets.encoder.init(jax.random.key(0), x, train=False), x))
 
 
 def init(nets: Networks, txs: dict[str, optax.GradientTransformation],
@@ -143,8 +58,8 @@ def init(nets: Networks, txs: dict[str, optax.GradientTransformation],
   """Fresh players; `txs` has one optimiser a player, by field name."""
   x = jnp.zeros((2, *image_shape), jnp.float32)
   z = jnp.zeros((2, config.latent.dim), jnp.float32)
-  y = jax.eval_shape(_seen_of_fresh(nets, config), x)
-  y = jnp.zeros(y.shape, y.dtype)
+  y = frozen_encoder.nothing_seen(
+      nets.encoder, config.discriminator.features, x)
   inputs = {"augmenter": (nets.augmenter, (x, z)),
             "eliminator": (nets.eliminator, (x,)),
             "disc_f": (nets.discriminator, (y,)),
@@ -172,20 +87,8 @@ def make_step(nets: Networks, txs: dict[str, optax.GradientTransformation],
     "index" with their places in the embeddings.
   """
 
-  see = make_see(nets.encoder, config.discriminator.features)
-
-  def to_scale(encoder: FrozenEncoder, y, detail):
-    y = _joined(y, detail)
-    return (y - encoder.shift[None]) * encoder.scale[None]
-
-  def embed(encoder: FrozenEncoder, x):
-    return to_scale(encoder, *see(encoder.variables, x))
-
-  def real_embedding(encoder: FrozenEncoder, batch, name):
-    # Of this pass through F only what `detail` takes is compiled.
-    detail = see(encoder.variables, batch[name])[1]
-    return to_scale(
-        encoder, encoder.embeddings[name][batch["index"][name]], detail)
+  see = frozen_encoder.make_see(
+      nets.encoder, config.discriminator.features)
 
   def discriminate(params, y):
     return nets.discriminator.apply({"params": params}, y)
@@ -235,7 +138,8 @@ def make_step(nets: Networks, txs: dict[str, optax.GradientTransformation],
     x_a = g_a(batch["x_p"], z)  # G_A(x_p, z)
     x_e, z_f = g_el(batch["x_f"])  # G_E(x̃_f), G_L(x̃_f)
     judged = judged_by_d_f(g_a, x_a, x_e, key)
-    y = embed(encoder, jnp.concatenate([*judged, x_e]))
+    y = frozen_encoder.of_images(
+        see, encoder, jnp.concatenate([*judged, x_e]))
     y_a, y_e = y[:-len(x_e)], y[-len(x_e):]
 
     x_p_cycle, z_cycle = g_el(noisy(x_a, key, "noise_a"))
@@ -266,7 +170,8 @@ def make_step(nets: Networks, txs: dict[str, optax.GradientTransformation],
     metrics, total, penalty = {}, 0.0, jnp.zeros(())
     for who, name, y in (("f", "x_f", y_a), ("p", "x_p", y_e)):
       judge = functools.partial(discriminate, params[f"disc_{who}"])
-      y_real = real_embedding(encoder, batch, name)
+      y_real = frozen_encoder.of_real(
+          see, encoder, name, batch[name], batch["index"][name])
       real, fake = judge(y_real), judge(y)
       loss = discriminator_loss(real, fake)
       if config.discriminator.r1_weight:
