@@ -134,7 +134,8 @@ def _ranges(config: Config) -> Iterator[str]:
   for field in ("generator.cycle_weight", "generator.cycle_f_weight",
                 "generator.cycle_p_weight", "generator.latent_weight",
                 "generator.fool_p_weight", "generator.bank_weight",
-                "generator.cycle_noise", "log.online_every_epochs",
+                "generator.cycle_noise", "generator.latent_slack",
+                "generator.discriminator.r1_weight", "log.online_every_epochs",
                 "log.health_every_steps"):
     if _get(config, field) < 0:
       yield f"config.{field}={_get(config, field)} must not be negative"
@@ -143,6 +144,9 @@ def _ranges(config: Config) -> Iterator[str]:
            "numbers, one a stage")
   if not 0.0 <= config.moco.momentum <= 1.0:
     yield f"config.moco.momentum={config.moco.momentum} must lie in [0, 1]"
+  if not 0.0 <= config.generator.average < 1.0:
+    yield (f"config.generator.average={config.generator.average} must lie in "
+           "[0, 1)")
   if not 0.0 < config.evaluate.l2_holdout < 1.0:
     yield (f"config.evaluate.l2_holdout={config.evaluate.l2_holdout} must lie "
            "between 0 and 1")
@@ -158,9 +162,11 @@ def _ranges(config: Config) -> Iterator[str]:
     yield "config.data.std must be positive"
   dim = config.generator.latent.dim
   networks = config.generator.augmenter, config.generator.eliminator
-  if "unet" in networks and math.isqrt(max(dim, 0)) ** 2 != dim:
+  if ("unet" in networks and config.generator.latent.layout == "square"
+      and math.isqrt(max(dim, 0)) ** 2 != dim):
     yield (f"config.generator.latent.dim={dim} must be a square number for "
-           "U-Nets, where z is a map: 1, 4, 16, 49, …")
+           "U-Nets, where z is a map (generator.latent.layout=square): 1, 4, "
+           "16, 49, …")
 
 
 def _optimizers(config: Config) -> Iterator[str]:

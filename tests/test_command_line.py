@@ -111,8 +111,10 @@ def _replace(node, sections, field, value):
     ({"data__channels": 4}, "must be 1 or 3"),
     ({"data__mean": (0.1, 0.2)}, "config.data.mean must hold one number"),
     ({"data__std": (0.0,)}, "must be positive"),
-    ({"generator__eliminator": "unet", "generator__latent__dim": 10},
-     "must be a square number"),
+    ({"generator__eliminator": "unet", "generator__latent__dim": 10,
+      "generator__latent__layout": "square"}, "must be a square number"),
+    ({"generator__average": 1.0}, "must lie in [0, 1)"),
+    ({"generator__latent_slack": -0.1}, "must not be negative"),
     ({"generator__layers": 1}, "must be at least 2"),
     ({"evaluate__l2_holdout": 1.0}, "must lie between 0 and 1"),
     ({"evaluate__l2_strengths": ()}, "one or more positive numbers"),
@@ -130,6 +132,10 @@ def test_each_problem_is_found_and_named(change, words):
 
 def test_the_quickstart_has_no_problem():
   assert problems() == []
+
+
+def test_only_a_square_map_needs_a_square_number_of_latents():
+  assert problems(generator__latent__dim=10) == []
 
 
 def test_devices_must_divide_the_batch_and_the_groups():

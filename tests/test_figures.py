@@ -7,6 +7,7 @@ import pytest
 from augment_gen.figures import canvas
 from augment_gen.figures import curves
 from augment_gen.figures import grid
+from augment_gen.figures import report
 
 
 def _images(*shape, seed=0):
@@ -121,3 +122,16 @@ def test_running_mean_bears_gaps():
   values = np.array([1.0, np.nan, 3.0, 5.0, np.nan])
   np.testing.assert_allclose(
       curves._running_mean(values, 3), [1.0, 2.0, 4.0, 4.0, np.nan])
+
+
+def test_line_of_latents_changes_the_amount_alone():
+  rng = np.random.default_rng(0)
+  direction = np.array([0.6, 0.0, -0.8])
+  z = rng.random((20000, 3))
+  start = np.array([0.45, 0.9, 0.5])
+  line = np.asarray(report._latent_line(start, z, 3.0 + z @ direction))
+  assert line.shape == (8, 3) and 0 <= line.min() and line.max() <= 1
+  assert np.all(np.diff(line @ direction) > 0.1)  # weak to strong
+  across = np.array([0.8, 0.0, 0.6])
+  np.testing.assert_allclose(line[2:6] @ across, start @ across, atol=0.02)
+  np.testing.assert_allclose(line[:, 1], start[1], atol=0.02)

@@ -10,9 +10,10 @@ import optax
 import pytest
 
 from augment_gen import parallel
+from augment_gen import stages
 from augment_gen.augment.learned import draw_latents
 from augment_gen.config import (
-    DiscriminatorConfig, GeneratorConfig, LatentConfig)
+    Config, DataConfig, DiscriminatorConfig, GeneratorConfig, LatentConfig)
 from augment_gen.models.heads import Discriminator
 from augment_gen.models.perceptron import (
     PerceptronAugmenter, PerceptronEliminator)
@@ -208,6 +209,23 @@ def test_average_follows_the_generators_and_moves_nobody():
   for name in PLAYERS:
     jax.tree.map(np.testing.assert_array_equal, getattr(plain, name).params,
                  getattr(states[3], name).params)
+
+
+def test_the_average_is_what_is_used_after_training():
+  config = Config(data=DataConfig(image_size=3), generator=dataclasses.replace(
+      CONFIG, hidden=7, layers=3, output="edit"))
+  _, _, _, state = setting()
+  zeros = jax.tree.map(jnp.zeros_like, state.eliminator.params)
+  averaged = state.replace(
+      eliminator=state.eliminator.replace(average=zeros),
+      augmenter=state.augmenter.replace(average={"marker": 1}))
+  images = np.random.default_rng(0).integers(
+      0, 256, (5, *SHAPE), dtype=np.uint8)
+  np.testing.assert_allclose(  # sigmoid(0) of the zeros
+      stages.latent_bank(config, images, averaged), 0.5)
+  assert np.abs(stages.latent_bank(config, images, state) - 0.5).max() > 1e-3
+  _, arrays = stages.second_view(config, None, "prior", averaged)
+  assert arrays["augmenter"]["params"] == {"marker": 1}
 
 
 def test_updates_are_simultaneous():

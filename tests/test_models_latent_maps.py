@@ -58,25 +58,25 @@ def test_marks_against_each_pixel_written_out():
   assert seen == {-1.0, 0.0, 1.0}
 
 
-def test_learned_maps_bring_latents_to_every_place():
-  x, z = jnp.full((200, 12, 10, 1), 0.01), jax.random.uniform(
-      jax.random.key(0), (200, 10))
+def drawn_on_black(count, latents, shape):
+  """bool [count, *shape]: what an untrained G_A turns white, z by z."""
+  x = jnp.full((count, *shape, 1), 0.01)
+  z = jax.random.uniform(jax.random.key(0), (count, latents))
   augmenter = unet.UNetAugmenter(
       4, 0, layout="learned", latent_scale=8.0, output="edit")
   image, _ = jax.jit(augmenter.init_with_output)(jax.random.key(1), x, z)
-  often = np.mean(np.asarray(image) > 0.5, axis=0)  # of each place, over z
+  return np.asarray(image)[..., 0] > 0.5
+
+
+def test_learned_maps_bring_latents_to_every_place():
+  often = drawn_on_black(200, 10, (12, 10)).mean(axis=0)  # of each place
   assert 0.005 < often.mean() < 0.3
   assert np.mean(often > 0) > 0.8  # no place is left out
   assert often.max() < 0.5  # and none always taken
 
 
 def test_learned_maps_differ_in_amount_and_size_of_what_they_draw():
-  x, z = jnp.full((400, 28, 28, 1), 0.01), jax.random.uniform(
-      jax.random.key(0), (400, 49))
-  augmenter = unet.UNetAugmenter(
-      4, 0, layout="learned", latent_scale=8.0, output="edit")
-  image, _ = jax.jit(augmenter.init_with_output)(jax.random.key(1), x, z)
-  drawn = np.asarray(image)[..., 0] > 0.5
+  drawn = drawn_on_black(400, 49, (28, 28))
   amount = drawn.mean((1, 2))
   # Of independent pixels the amount of an image would hardly vary.
   independent = np.sqrt(amount.mean() * (1 - amount.mean()) / 784)

@@ -11,6 +11,7 @@ from augment_gen.data.task import Task
 from augment_gen.figures import curves as curves_lib
 from augment_gen.figures import grid
 from augment_gen.metrics import MetricWriter
+from augment_gen.models import latent_maps
 from augment_gen.models.build import build_generator
 from augment_gen.random import stream
 from augment_gen.run_folder import RunFolder
@@ -18,8 +19,8 @@ from augment_gen.steps.generator import GeneratorState
 
 _LATENTS = 8  # columns of Fig. 5
 _ROWS = 6
-_DRAWS_PER_LATENT = 4  # batches of them, that the line of latents is fitted to
-_REACH = 2.5
+_DRAWS = 32  # batches of latents that the line is fitted to
+_REACH = 2.5  # of the line, in standard deviations of the prior
 
 
 def examples(task: Task, folder: RunFolder, writer: MetricWriter,
@@ -60,7 +61,9 @@ def generator(config: Config, task: Task, state: GeneratorState,
       title="G_A(x, z): one row an image, one column a latent of the prior")
   writer.image("figures/latents", step, image)
 
-  line = _latent_line(z[0], _changes(g_a, x_p[:1], stream(key, "line"), z))
+  same = jnp.repeat(x_p[:1], len(repeated), axis=0)
+  line = _latent_line(
+      z[0], *_changes(g_a, same, stream(key, "line"), z.shape[1]))
   views = g_a(repeated, jnp.tile(line, (_ROWS, 1))).reshape(
       _ROWS, _LATENTS, *x_p.shape[1:])
   image = grid.latent_sheet(
@@ -90,38 +93,38 @@ def generator(config: Config, task: Task, state: GeneratorState,
 
 
 def _changes(g_a: Callable, x: jax.Array, key: jax.Array,
-             like: jax.Array) -> tuple[np.ndarray, np.ndarray]:
-  """Latents of the prior [n, Z] and mean |G_A(x, z) − x| [n] of one image.
+             dim: int) -> tuple[np.ndarray, np.ndarray]:
+  """Latents of the prior [n, dim] and how much G_A changes an image with them.
 
   Args:
     g_a: (x, z) -> image.
-    x: [1, H, W, C].
+    x: [b, H, W, C], the image, repeated: as many are computed at a time.
     key: of the latents.
-    like: [b, Z], for their dimension and how many are computed at a time.
+    dim: Z.
+
+  Returns:
+    z, and mean |G_A(x, z) − x| [n].
   """
-  batch, dim = like.shape
-  z = jax.random.uniform(key, (_DRAWS_PER_LATENT * dim, batch, dim))
-  x = jnp.repeat(x, batch, axis=0)
+  z = jax.random.uniform(key, (_DRAWS, len(x), dim))
   amount = [jnp.mean(jnp.abs(g_a(x, part) - x), axis=(1, 2, 3)) for part in z]
   return np.asarray(z).reshape(-1, dim), np.asarray(amount).reshape(-1)
 
 
-def _latent_line(start: jax.Array,
-                 changes: tuple[np.ndarray, np.ndarray]) -> jax.Array:
+def _latent_line(start: jax.Array, z: np.ndarray,
+                 amount: np.ndarray) -> jax.Array:
   """Latents that differ only in how much G_A changes images with them.
 
-  A line through `start` [Z] along the covariance of z with the amount of
-  change, which for the uniform prior is the direction of least squares.
+  A line through `start` [Z] along the covariance of z [n, Z] with the amount of
+  change [n], which for the uniform prior is the direction of least squares.
 
   Returns:
     [_LATENTS, Z], weak to strong, to `_REACH` standard deviations of the prior
     either side.
   """
-  z, amount = changes
   axis = np.mean((z - 0.5) * (amount - amount.mean())[:, None], axis=0)
   axis /= max(np.linalg.norm(axis), 1e-12)
   middle = np.asarray(start) - np.dot(np.asarray(start) - 0.5, axis) * axis
-  reach = _REACH / np.sqrt(12)
+  reach = _REACH * latent_maps.PRIOR_STD
   return jnp.asarray(np.clip(
       middle[None] + np.linspace(-reach, reach, _LATENTS)[:, None] * axis[None],
       0, 1), jnp.float32)

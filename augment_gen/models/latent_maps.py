@@ -16,10 +16,10 @@ PRIOR_STD = 1 / math.sqrt(12)  # of a latent, uniform on [0, 1]
 _FINE_GAIN = 0.85  # of the finest two: single pixels, and squares of 2 x 2
 _GAIN_RATIO = 0.75  # from one scale to the next coarser: ever fewer
 _WHOLE_GAIN = 0.35  # of the coarsest, added to all others
-# What lies beyond the threshold is drawn; a twentieth of the image at first.
+# What lies beyond the threshold is drawn: at first 8 % of black ground turn white
+# and 5 % grey (0.1 to 0.5), with 49 latents at 28 x 28 (docs/experiments/005).
 _THRESHOLD = 1.2
-# How steeply it then turns white or black: the grey between is a hundredth of
-# the image.
+# How steeply it then turns white or black.
 _STEEPNESS = 10.0
 # Thresholds are learned faster than other parameters by this much.
 _THRESHOLD_SLOPE = 3.0
