@@ -1,0 +1,55 @@
+"""Z of CRL-TAC, drawn from its distribution about h(T(X)) (Proposition 1)."""
+
+import functools
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+_ANGLES = 4096  # of the table that the angle to the mean is drawn with
+
+
+def draw_z(key: jax.Array, h: jax.Array, beta: float) -> jax.Array:
+  """Z ~ C_β exp(β S(Z, h)) with S the cosine: von Mises-Fisher about h.
+
+  The angle to the mean does not depend on where the mean lies, so the gradient
+  passes through to h.
+
+  Args:
+    key: PRNG key.
+    h: float32 [..., D] of unit length, D ≥ 2.
+    beta: concentration, > 0.
+
+  Returns:
+    float32 [..., D] of unit length.
+  """
+  cumulative, angles = _angles(float(beta), h.shape[-1])
+  key_angle, key_side = jax.random.split(key)
+  u = jax.random.uniform(key_angle, h.shape[:-1])
+  angle = jnp.interp(u, jnp.asarray(cumulative), jnp.asarray(angles))[..., None]
+  # A direction at right angles to h, uniform among these.
+  side = jax.random.normal(key_side, h.shape)
+  for _ in range(2):  # the second time takes off what rounding left along h
+    side -= jnp.sum(side * h, axis=-1, keepdims=True) * h
+    side /= jnp.linalg.norm(side, axis=-1, keepdims=True)
+  return jnp.cos(angle) * h + jnp.sin(angle) * side
+
+
+@functools.lru_cache
+def _angles(beta: float, dim: int) -> tuple[np.ndarray, np.ndarray]:
+  """The distribution function of the angle, float32 [n] each: values, angles.
+
+  Its density is proportional to e^{β cos φ} sin^{D−2} φ on [0, π]. Only the part
+  that holds all but 1e-12 of the largest density is tabulated.
+  """
+  with np.errstate(divide="ignore"):
+    def log_density(angle):
+      return beta * np.cos(angle) + (dim - 2) * np.log(np.sin(angle))
+    grid = (np.arange(2**16) + 0.5) * np.pi / 2**16
+    log_d = log_density(grid)
+  inside = grid[log_d > log_d.max() - 27.6]
+  half = np.pi / 2**17
+  edges = np.linspace(inside[0] - half, inside[-1] + half, _ANGLES)
+  log_d = log_density((edges[1:] + edges[:-1]) / 2)
+  mass = np.concatenate([[0.0], np.cumsum(np.exp(log_d - log_d.max()))])
+  return (mass / mass[-1]).astype(np.float32), edges.astype(np.float32)
