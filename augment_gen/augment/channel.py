@@ -1,12 +1,32 @@
-"""Z of CRL-TAC, drawn from its distribution about h(T(X)) (Proposition 1)."""
+"""Draws of the augmentation channel of CRL-TAC: of T given X, of Z given T(X)."""
 
 import functools
 
 import jax
+from jax import lax
 import jax.numpy as jnp
 import numpy as np
 
 _ANGLES = 4096  # of the table that the angle to the mean is drawn with
+
+
+def draw_t(keys: jax.Array, log_p: jax.Array, m: int) -> jax.Array:
+  """m different transformations for each image, one after the other from P(T|X).
+
+  NOTE(paper): without replacement (Gumbel top-m; Kool et al. 2019), which the
+  poster does not say: where P is sharp, draws with replacement are one crop
+  over and over, which any encoder finds alike.
+
+  Args:
+    keys: [B] typed keys.
+    log_p: float32 [B, K], log P(t|x); or zeros, for uniform draws.
+    m: at most K.
+
+  Returns:
+    int32 [B, m], in the order in which they were drawn.
+  """
+  gumbel = jax.vmap(lambda key: jax.random.gumbel(key, log_p.shape[1:]))(keys)
+  return lax.top_k(log_p + gumbel, m)[1]
 
 
 def draw_z(key: jax.Array, h: jax.Array, beta: float) -> jax.Array:

@@ -25,12 +25,23 @@ def resample(image: jax.Array, rows: jax.Array, cols: jax.Array) -> jax.Array:
                     precision=lax.Precision.HIGHEST)
 
 
-def crop_weights(start, length, size: int) -> jax.Array:
-  """[size, size] weights that resize `length` pixels from `start` to `size`."""
-  step = length / size
+def crop_weights(start, length, size: int, out: int | None = None) -> jax.Array:
+  """Weights that resize a part of one side of an image.
+
+  Args:
+    start: first pixel of the part; a scalar, as `length`.
+    length: of the part, pixels.
+    size: of the image's side, pixels.
+    out: pixels that the part becomes; None: as many as the side has.
+
+  Returns:
+    float32 [out, size], rows that sum to 1.
+  """
+  out = size if out is None else out
+  step = length / out
   support = jnp.maximum(step, 1.0)  # a wider tent when the crop is shrunk
   pixels = jnp.arange(size) + 0.5
-  centres = start + step * (jnp.arange(size) + 0.5)
+  centres = start + step * (jnp.arange(out) + 0.5)
   distance = jnp.abs(pixels[None, :] - centres[:, None])
   inside = (pixels > start) & (pixels < start + length)
   weights = jnp.maximum(0.0, 1.0 - distance / support) * inside[None, :]
