@@ -184,6 +184,40 @@ class RetrainConfig:
 
 
 @section
+class TacConfig:
+  """CRL-TAC: an encoder and P(T|X) over crops, trained in turn."""
+  epochs: float = 0.0  # passes over X; give epochs or steps, not both
+  steps: int = 1000
+  batch_size: int = 128
+  # The crops T: side in pixels, step of the grid of their places in pixels, and
+  # factors of the side.
+  crop: int = 28
+  stride: int = 4
+  scales: tuple[float, ...] = (1.0,)
+  dim: int = 50  # D, of h
+  beta: float = 10.0  # β of (2)
+  draws: int = 4  # m, crops of an image in phase (a)
+  uniform_draws: int = 32  # m, crops of an image in phase (b)
+  uniform_batch: int = 0  # images of phase (b); 0: as in (a)
+  # (2) itself ("information") or its lower bound by Jensen's inequality
+  # ("jensen") in phase (a) and (b).
+  numerator: str = "information"
+  channel_numerator: str = "information"
+  z: str = "mean"  # Z is the "mean" of its distribution, or "drawn" from it
+  # Weight of H(T|X) in phase (b). With a target (nats) the weight is raised
+  # where H lies below, and lowered above, by e^(rate · difference) a step.
+  entropy_weight: float = 0.5
+  entropy_target: float = 0.0  # 0: the weight stays as it is
+  entropy_rate: float = 0.01
+  width: int = 32  # channels of P's network
+  top: int = 4  # n of the row "top-n", the most probable crops
+  optimizer: OptimizerConfig = OptimizerConfig(
+      name="adam", lr=1e-3, weight_decay=0.0, schedule="cosine")
+  channel_optimizer: OptimizerConfig = OptimizerConfig(
+      name="adam", lr=1e-3, weight_decay=0.0, schedule="constant")
+
+
+@section
 class EvaluateConfig:
   """Stage 4: linear evaluation and kNN on frozen features."""
   # "l2" (L2-regularised, strength chosen on a held-out part of X̃_f), "moco"
@@ -227,6 +261,7 @@ class Config:
   pretrain: PretrainConfig = PretrainConfig()
   generator: GeneratorConfig = GeneratorConfig()
   retrain: RetrainConfig = RetrainConfig()
+  tac: TacConfig = TacConfig()
   evaluate: EvaluateConfig = EvaluateConfig()
   log: LogConfig = LogConfig()
 

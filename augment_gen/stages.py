@@ -22,7 +22,7 @@ from augment_gen.data.task import Task
 from augment_gen.evaluate.features import extract
 from augment_gen.models.build import (
     build_discriminator, build_encoder, build_generator)
-from augment_gen.models.heads import ProjectionHead
+from augment_gen.models.heads import ProjectedEncoder, ProjectionHead
 from augment_gen.random import stream
 from augment_gen.steps import frozen_encoder
 from augment_gen.steps import generator as generator_step
@@ -42,11 +42,11 @@ def total_steps(epochs: float, steps: int, per_epoch: int) -> int:
   return steps or max(1, round(epochs * per_epoch))
 
 
-def moco_net(config: Config, devices: int) -> moco_step.MocoNet:
+def moco_net(config: Config, devices: int) -> ProjectedEncoder:
   """H∘F; each device has its share of the batch-norm groups."""
   encoder = build_encoder(
       config.encoder, config.data, bn_groups=config.moco.bn_groups // devices)
-  return moco_step.MocoNet(encoder, ProjectionHead(config.moco.dim))
+  return ProjectedEncoder(encoder, ProjectionHead(config.moco.dim))
 
 
 def encoder_variables(state: moco_step.MocoState) -> dict:

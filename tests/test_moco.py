@@ -9,6 +9,7 @@ import pytest
 
 from augment_gen import parallel
 from augment_gen.config import MocoConfig, OptimizerConfig
+from augment_gen.models.heads import ProjectedEncoder
 from augment_gen.models.norm import BatchNorm
 from augment_gen.random import example_keys, stream
 from augment_gen.steps import moco
@@ -106,7 +107,7 @@ def make(config=CONFIG, net=None, views=two_images, optimizer=None):
   optimizer = optimizer or OptimizerConfig(
       lr=0.1, momentum=0.9, weight_decay=0.01, schedule="constant")
   tx = make_optimizer(optimizer, make_schedule(optimizer, 10, 5))
-  net = net or moco.MocoNet(Linear(), UnitHead())
+  net = net or ProjectedEncoder(Linear(), UnitHead())
   state = moco.init(net, tx, config, SHAPE, jax.random.key(0))
   step = parallel.map_step(
       moco.make_step(net, tx, config, views),
@@ -189,7 +190,7 @@ def test_shuffling_changes_statistics_but_not_the_pairing(shuffle):
   """Keys come back in the batch's order, normalised in other company."""
   config = MocoConfig(dim=3, queue=12, momentum=1.0, bn_groups=2,
                       shuffle=shuffle)
-  net = moco.MocoNet(Normed(2), UnitHead())
+  net = ProjectedEncoder(Normed(2), UnitHead())
   state, step = make(config, net)
   variables = {"params": jax.device_get(state.key_params),
                "batch_stats": jax.device_get(state.key_batch_stats)}
@@ -215,7 +216,7 @@ def test_devices_agree_with_one(devices):
   for n in (1, devices):
     optimizer = OptimizerConfig(lr=0.1, schedule="constant")
     tx = make_optimizer(optimizer, make_schedule(optimizer, 10, 5))
-    net = moco.MocoNet(Normed(8 // n), UnitHead())
+    net = ProjectedEncoder(Normed(8 // n), UnitHead())
     mesh = parallel.make_mesh(jax.devices()[:n])
     state = moco.init(net, tx, config, SHAPE, jax.random.key(0))
     step = parallel.map_step(moco.make_step(net, tx, config, noisy), mesh,

@@ -40,6 +40,16 @@ class ProjectionHead(nn.Module):
     return l2_normalize(y)
 
 
+class ProjectedEncoder(nn.Module):
+  """H∘F: images [B, H, W, C] in [0, 1] -> unit vectors [B, dim] float32."""
+  encoder: nn.Module
+  head: nn.Module
+
+  def __call__(self, images: jax.Array, *, train: bool) -> jax.Array:
+    features, _ = self.encoder(images, train=train)
+    return self.head(features)
+
+
 class Discriminator(nn.Module):
   """D_f or D_p of (6), before the sigmoid.
 

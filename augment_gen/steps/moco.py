@@ -7,7 +7,6 @@ in pre-training, one of them through G_A in re-training (`views.py`).
 from collections.abc import Callable
 from typing import Any
 
-from flax import linen as nn
 from flax import struct
 import jax
 import jax.numpy as jnp
@@ -16,21 +15,12 @@ import optax
 from augment_gen import parallel
 from augment_gen.config import MocoConfig
 from augment_gen.losses.infonce import infonce
+from augment_gen.models.heads import ProjectedEncoder
 from augment_gen.random import stream
 from augment_gen.steps.state import NetState, apply_gradients, named
 
 PyTree = Any
 Views = Callable[[PyTree, PyTree, jax.Array], tuple[jax.Array, jax.Array]]
-
-
-class MocoNet(nn.Module):
-  """H∘F: images [B, H, W, C] in [0, 1] -> unit vectors [B, dim] float32."""
-  encoder: nn.Module
-  head: nn.Module
-
-  def __call__(self, images: jax.Array, *, train: bool) -> jax.Array:
-    features, _ = self.encoder(images, train=train)
-    return self.head(features)
 
 
 @struct.dataclass
@@ -44,7 +34,7 @@ class MocoState:
   queue_pointer: jax.Array  # int32, the row that is overwritten next
 
 
-def init(net: MocoNet, tx: optax.GradientTransformation, config: MocoConfig,
+def init(net: ProjectedEncoder, tx: optax.GradientTransformation, config: MocoConfig,
          image_shape: tuple[int, int, int], key: jax.Array) -> MocoState:
   """A fresh state: f_k starts as f_q, the queue as random unit vectors."""
   images = jnp.zeros((2 * config.bn_groups, *image_shape), jnp.float32)
@@ -82,7 +72,7 @@ def enqueue(queue: jax.Array, pointer: jax.Array,
   return queue, (pointer + keys.shape[0]) % queue.shape[0]
 
 
-def make_step(net: MocoNet, tx: optax.GradientTransformation,
+def make_step(net: ProjectedEncoder, tx: optax.GradientTransformation,
               config: MocoConfig, views: Views) -> Callable:
   """MoCo's Algorithm 1, in the order of the official code.
 

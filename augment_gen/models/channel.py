@@ -1,0 +1,56 @@
+"""P(T|X, η) of CRL-TAC: a distribution over crops for each image."""
+
+from flax import linen as nn
+import jax
+import jax.numpy as jnp
+
+from augment_gen.augment.crops import CropGrid
+from augment_gen.models import conv
+
+
+class CropDistribution(nn.Module):
+  """P(T|X, η): X -> log-probabilities of the windows of a grid.
+
+  NOTE(paper): the poster's network is not given. Here each window is scored by
+  what it shows (a convolution whose field is the window), then by what its
+  neighbours show. At first all windows are as likely.
+
+  Attributes:
+    grid: the windows.
+    width: channels.
+    mean: of the images, subtracted; one number per channel, or one for all.
+    std: what they are divided by then.
+  """
+  grid: CropGrid
+  width: int = 32
+  mean: tuple[float, ...] = (0.5,)
+  std: tuple[float, ...] = (0.5,)
+
+  @nn.compact
+  def __call__(self, x: jax.Array) -> jax.Array:
+    """Scores all windows.
+
+    Args:
+      x: float32 [B, H, W, C] in [0, 1].
+
+    Returns:
+      float32 [B, K], log P(t|x), in the order of `grid.boxes()`.
+    """
+    mean, std = (jnp.asarray(values, jnp.float32).reshape(1, 1, 1, -1)
+                 for values in (self.mean, self.std))
+    stride = self.grid.stride
+    # One place of this map for each step of the grid.
+    h = nn.relu(conv.Conv(
+        self.width // 2, (stride, stride), strides=(stride, stride),
+        padding="VALID", name="stem")((x - mean) / std))
+    logits = []
+    for number, (side, places) in enumerate(self.grid.windows, start=1):
+      field = max(side // stride, 1)
+      w = nn.relu(conv.Conv(self.width, (field, field), padding="VALID",
+                            name=f"window{number}")(h))
+      w = w[:, :places, :places]
+      w = nn.relu(conv.Conv(self.width, (3, 3), name=f"around{number}")(w))
+      w = conv.Conv(1, (1, 1), kernel_init=nn.initializers.zeros,
+                    name=f"score{number}")(w)
+      logits.append(w.reshape(len(x), -1))
+    return jax.nn.log_softmax(jnp.concatenate(logits, axis=-1), axis=-1)

@@ -1,0 +1,69 @@
+"""A small convolutional encoder for crops of small images."""
+
+from collections.abc import Sequence
+from typing import Any
+
+from flax import linen as nn
+import jax
+import jax.numpy as jnp
+
+from augment_gen.models import conv
+from augment_gen.models import norm
+
+
+class ConvNet(nn.Module):
+  """F: X -> Y as a stack of 3x3 convolutions, for 28 x 28 pixels or so.
+
+  NOTE(paper): the poster does not give h. Each stage halves the map; its last
+  one is read whole, place by place, as a character's strokes are told apart by
+  where they are.
+
+  Attributes:
+    stage_sizes: convolutions of each stage; the first one of a stage has
+      stride 2.
+    width: channels of the first stage; they double with each.
+    dtype: of the convolutions; parameters, statistics and the output are
+      float32.
+    bn_groups: groups of *this device's* batch, see `norm.BatchNorm`.
+    mean: subtracted from the images; one number per channel, or one for all.
+    std: what they are divided by then.
+  """
+  stage_sizes: Sequence[int] = (1, 2, 2)
+  width: int = 32
+  dtype: Any = jnp.float32
+  bn_groups: int = 1
+  mean: tuple[float, ...] = (0.5,)
+  std: tuple[float, ...] = (0.5,)
+
+  @nn.compact
+  def __call__(self, x: jax.Array, *, train: bool
+               ) -> tuple[jax.Array, dict[str, jax.Array]]:
+    """Embeds images.
+
+    Args:
+      x: float32 [B, H, W, C] in [0, 1].
+      train: batch statistics (and their running averages are updated) or
+        running averages.
+
+    Returns:
+      float32 [B, H/2^stages · W/2^stages · channels] (rounded up), and by name
+      the maps "stage1", ... and "pooled", the embedding again.
+    """
+    mean, std = (jnp.asarray(values, jnp.float32).reshape(1, 1, 1, -1)
+                 for values in (self.mean, self.std))
+    out = {}
+    h = ((x - mean) / std).astype(self.dtype)
+    for stage, convolutions in enumerate(self.stage_sizes, start=1):
+      for index in range(convolutions):
+        stride = 2 if index == 0 else 1
+        h = conv.Conv(
+            self.width * 2 ** (stage - 1), (3, 3), strides=(stride, stride),
+            padding=((1, 1), (1, 1)), use_bias=False, dtype=self.dtype,
+            kernel_init=nn.initializers.he_normal(),
+            name=f"stage{stage}_conv{index + 1}")(h)
+        h = nn.relu(norm.BatchNorm(
+            groups=self.bn_groups, dtype=self.dtype,
+            name=f"stage{stage}_norm{index + 1}")(h, train=train))
+      out[f"stage{stage}"] = h
+    out["pooled"] = h.astype(jnp.float32).reshape(len(h), -1)
+    return out["pooled"], out

@@ -1,0 +1,230 @@
+"""CRL-TAC's step against (2) by finite differences, and on many devices."""
+
+import dataclasses
+
+from flax import linen as nn
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+import pytest
+
+from augment_gen import parallel
+from augment_gen.augment.channel import draw_t, draw_z
+from augment_gen.augment.crops import CropGrid
+from augment_gen.config import TacConfig
+from augment_gen.losses.information import entropy, information
+from augment_gen.models.channel import CropDistribution
+from augment_gen.models.convnet import ConvNet
+from augment_gen.models.heads import ProjectedEncoder, ProjectionHead
+from augment_gen.random import example_keys, stream
+from augment_gen.steps import tac
+
+GRID = CropGrid(image_size=6, crop=3, stride=1)  # 16 windows
+CONFIG = TacConfig(crop=3, stride=1, beta=4.0, draws=3, uniform_draws=5,
+                   entropy_weight=0.3)
+RATE = 0.1
+
+
+class Linear(nn.Module):
+
+  @nn.compact
+  def __call__(self, x, *, train):
+    return nn.Dense(4)(x.reshape(len(x), -1)), {}
+
+
+class UnitHead(nn.Module):
+
+  @nn.compact
+  def __call__(self, y):
+    return y / jnp.linalg.norm(y, axis=-1, keepdims=True)
+
+
+class Scores(nn.Module):
+  """P(T|X) by one dense layer."""
+
+  @nn.compact
+  def __call__(self, x):
+    return jax.nn.log_softmax(nn.Dense(GRID.size)(x.reshape(len(x), -1)))
+
+
+NETS = tac.Networks(encoder=ProjectedEncoder(Linear(), UnitHead()),
+                    channel=Scores(), grid=GRID)
+TXS = {"encoder": optax.sgd(RATE), "channel": optax.sgd(RATE)}
+
+
+def images(n=8, seed=0):
+  return np.random.default_rng(seed).random((n, 6, 6, 1)).astype(np.float32)
+
+
+def one_step(config=CONFIG, learned=True, nets=NETS, n=8, devices=1):
+  state = tac.init(nets, TXS, config, (6, 6, 1), jax.random.key(0))
+  mesh = parallel.make_mesh(jax.devices()[:devices])
+  step = parallel.map_step(
+      tac.make_step(nets, TXS, config, learned), mesh,
+      lambda frozen, place: {"x_p": place})
+  before = jax.device_get(state)
+  after, metrics = step(
+      parallel.replicate(state, mesh), parallel.replicate({}, mesh),
+      parallel.shard(images(n), mesh),
+      parallel.replicate(jax.random.key(7), mesh))
+  return before, jax.device_get(after), jax.device_get(metrics)
+
+
+STEP_KEY = jax.random.fold_in(jax.random.key(7), 0)
+
+
+def moved_by(before, after):
+  """What SGD took its step along."""
+  return jax.tree.map(lambda a, b: (a - b) / RATE, before, after)
+
+
+def assert_is_gradient(f, params, slope, places=6):
+  """f: params -> float64-like scalar; slope: claimed gradient of f."""
+  leaves, tree = jax.tree.flatten(params)
+  slopes = jax.tree.leaves(slope)
+  rng, f = np.random.default_rng(1), jax.jit(f)
+  for number, leaf in enumerate(leaves):
+    for _ in range(places):
+      at = tuple(rng.integers(leaf.shape))
+      values = []
+      for sign in (1, -1):
+        changed = [np.array(a) for a in leaves]
+        changed[number][at] += sign * 1e-2
+        values.append(float(f(jax.tree.unflatten(tree, changed))))
+      np.testing.assert_allclose(
+          slopes[number][at], (values[0] - values[1]) / 2e-2,
+          rtol=0.02, atol=1e-3)
+
+
+def similarity(z, h):
+  return jnp.einsum("imd,jkd->imjk", z, h)
+
+
+def encode(params, chosen, x):
+  crops = jnp.stack([
+      jnp.stack([x[i, t // 4:t // 4 + 3, t % 4:t % 4 + 3] for t in row])
+      for i, row in enumerate(np.asarray(chosen))])
+  h = NETS.encoder.apply({"params": params}, crops.reshape(-1, 3, 3, 1),
+                         train=True)
+  return h.reshape(*chosen.shape, -1)
+
+
+@pytest.mark.parametrize("numerator", ["information", "jensen"])
+@pytest.mark.parametrize("z_kind", ["mean", "drawn"])
+@pytest.mark.parametrize("learned", [True, False])
+def test_phase_a_follows_the_slope_of_the_objective(numerator, z_kind, learned):
+  config = dataclasses.replace(CONFIG, numerator=numerator, z=z_kind)
+  before, after, metrics = one_step(config, learned)
+  x = images()
+  log_p = NETS.channel.apply({"params": before.channel.params}, x)
+  chosen = draw_t(example_keys(STEP_KEY, "crops", 8),
+                  log_p if learned else jnp.zeros_like(log_p), 3)
+
+  def loss(params):
+    h = encode(params, chosen, x)
+    z = h
+    if z_kind == "drawn":
+      z = draw_z(stream(STEP_KEY, "z"), h, config.beta)
+    return -information(similarity(z, h), beta=4.0, numerator=numerator)[0]
+
+  assert_is_gradient(
+      loss, before.encoder.params,
+      moved_by(before.encoder.params, after.encoder.params))
+  np.testing.assert_allclose(
+      metrics["encoder/information"], -loss(before.encoder.params), rtol=1e-4)
+
+
+@pytest.mark.parametrize("numerator", ["information", "jensen"])
+def test_phase_b_follows_information_and_entropy(numerator):
+  config = dataclasses.replace(CONFIG, channel_numerator=numerator)
+  before, after, metrics = one_step(config)
+  x = images()
+  chosen = draw_t(example_keys(STEP_KEY, "uniform_crops", 8),
+                  jnp.zeros((8, GRID.size)), 5)
+  h = encode(after.encoder.params, chosen, x)  # of θ as (a) left it
+
+  def loss(params):
+    log_p = NETS.channel.apply({"params": params}, x)
+    value, _ = information(
+        similarity(h, h), beta=4.0, numerator=numerator,
+        log_p=jnp.take_along_axis(log_p, chosen, axis=1))
+    return -value - 0.3 * entropy(log_p).mean()
+
+  assert_is_gradient(
+      loss, before.channel.params,
+      moved_by(before.channel.params, after.channel.params))
+  np.testing.assert_allclose(
+      metrics["channel/information"]
+      + 0.3 * metrics["channel/entropy"], -loss(before.channel.params),
+      rtol=1e-4)
+
+
+def test_uniform_p_is_left_alone():
+  before, after, metrics = one_step(learned=False)
+  jax.tree.map(np.testing.assert_array_equal, before.channel, after.channel)
+  assert not any(name.startswith("channel/") for name in metrics)
+
+
+def test_phase_b_sees_as_many_images_as_asked():
+  config = dataclasses.replace(CONFIG, uniform_batch=4)
+  before, after, _ = one_step(config)
+  x = images()[:4]
+  chosen = draw_t(example_keys(STEP_KEY, "uniform_crops", 4),
+                  jnp.zeros((4, GRID.size)), 5)
+  h = encode(after.encoder.params, chosen, x)
+
+  def loss(params):
+    log_p = NETS.channel.apply({"params": params}, x)
+    value, _ = information(
+        similarity(h, h), beta=4.0,
+        log_p=jnp.take_along_axis(log_p, chosen, axis=1))
+    return -value - 0.3 * entropy(log_p).mean()
+
+  assert_is_gradient(
+      loss, before.channel.params,
+      moved_by(before.channel.params, after.channel.params), places=3)
+
+
+@pytest.mark.parametrize("devices", [2, 8])
+def test_several_devices_do_what_one_does(devices):
+  _, one, metrics_one = one_step()
+  _, many, metrics_many = one_step(devices=devices)
+  close = lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-5)
+  jax.tree.map(close, one, many)
+  jax.tree.map(close, metrics_one, metrics_many)
+
+
+@pytest.mark.parametrize("target, rises", [(2.9, True), (0.5, False)])
+def test_weight_of_entropy_follows_its_target(target, rises):
+  config = dataclasses.replace(
+      CONFIG, entropy_target=target, entropy_rate=0.1)
+  before, after, metrics = one_step(config)
+  assert (after.entropy_weight > before.entropy_weight) == rises
+  np.testing.assert_allclose(
+      after.entropy_weight,
+      0.3 * np.exp(0.1 * (target - metrics["channel/entropy"])), rtol=1e-5)
+
+
+def test_p_finds_what_is_not_blank():
+  """Each image shows a pattern of its own somewhere on black."""
+  rng = np.random.default_rng(0)
+  x = np.zeros((16, 12, 12, 1), np.float32)
+  for image in x:
+    top, left = rng.integers(9, size=2)
+    image[top:top + 4, left:left + 4, 0] = rng.random((4, 4)) > 0.5
+  grid = CropGrid(image_size=12, crop=4, stride=1)
+  config = TacConfig(crop=4, stride=1, beta=12.0, draws=4, uniform_draws=24,
+                     entropy_weight=0.05)
+  nets = tac.Networks(
+      encoder=ProjectedEncoder(ConvNet((1, 1), width=16), ProjectionHead(16)),
+      channel=CropDistribution(grid, width=16), grid=grid)
+  txs = {name: optax.adam(3e-3) for name in ("encoder", "channel")}
+  state = tac.init(nets, txs, config, (12, 12, 1), jax.random.key(0))
+  step = jax.jit(tac.make_step(nets, txs, config, learned=True))
+  shown = []
+  for t in range(120):
+    state, metrics = step(
+        state, {}, {"x_p": x}, jax.random.fold_in(jax.random.key(1), t))
+    shown.append(float(metrics["channel/mass_on_content"]))
+  assert shown[0] < 0.2 and np.mean(shown[-10:]) > 0.5
