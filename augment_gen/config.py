@@ -24,6 +24,10 @@ class DataConfig:
   """Which images; see augment_gen/data/sources.py for the spec language."""
   root: str = ""  # replaces {root} in the specs; TFDS keeps its sets there
   image_size: int = 28  # pixels; images become squares of this side
+  # Side of a black canvas, in pixels, on which each image is put at a random
+  # place (Regional MNIST); 0: none.
+  canvas: int = 0
+  canvas_seed: int = 0
   channels: int = 1  # 1 (grey) or 3 (RGB)
   # Normalisation at the encoder's input; one number per channel, or one for all.
   mean: tuple[float, ...] = (0.5,)
@@ -45,6 +49,11 @@ class DataConfig:
   clean_name: str = "C"
   on_bad_image: str = "error"  # "error" or "skip" (the skipped are counted)
   max_resident_gib: float = 8.0  # refuse sets that would fill memory
+
+  @property
+  def side(self) -> int:
+    """Of what the networks see, in pixels."""
+    return self.canvas or self.image_size
 
 
 @section

@@ -16,7 +16,8 @@ from augment_gen.run_folder import RunFolder, differences
 STAGE = "pretrain"
 # What decides stage 1. X̃_f is a part of it if it is trained on.
 _SECTIONS = ("seed", "encoder", "moco", "pretrain")
-_DATA = ("pretrain", "image_size", "channels", "mean", "std", "on_bad_image")
+_DATA = ("pretrain", "image_size", "canvas", "canvas_seed", "channels", "mean",
+         "std", "on_bad_image")
 _LEAVES_ALONE = ("pretrain.run", "data.max_resident_gib", "data.tests")
 
 

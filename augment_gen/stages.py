@@ -69,7 +69,7 @@ def encode(config: Config):
 
 
 def image_shape(config: Config) -> tuple[int, int, int]:
-  return (config.data.image_size, config.data.image_size, config.data.channels)
+  return (config.data.side, config.data.side, config.data.channels)
 
 
 def pretrain(config: Config, task: Task, devices: int) -> Stage:

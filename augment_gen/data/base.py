@@ -33,6 +33,8 @@ class ImageSet:
     class_names: one name per class; empty without labels.
     fingerprint: of images and labels; computed here where left empty.
     skipped: images that were left out because they could not be read.
+    places: int32 [N, 2], row and column of the first pixel of what was put on a
+      larger canvas (canvas.py), or None.
 
   Raises:
     UserError: a label lies outside the classes.
@@ -43,6 +45,7 @@ class ImageSet:
   class_names: tuple[str, ...]
   fingerprint: str = ""
   skipped: int = 0
+  places: np.ndarray | None = None
 
   def __post_init__(self):
     if self.images.dtype != np.uint8 or self.images.ndim != 4:
@@ -78,9 +81,9 @@ class ImageSet:
 
   def select(self, indices: np.ndarray, name: str | None = None) -> "ImageSet":
     """The images at `indices` (int [M]), with the same classes."""
-    labels = None if self.labels is None else self.labels[indices]
-    return ImageSet(name or self.name, self.images[indices], labels,
-                    self.class_names)
+    pick = lambda array: None if array is None else array[indices]
+    return ImageSet(name or self.name, self.images[indices], pick(self.labels),
+                    self.class_names, places=pick(self.places))
 
 
 @dataclasses.dataclass(frozen=True)

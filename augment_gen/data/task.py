@@ -8,6 +8,7 @@ from augment_gen import config as config_lib
 from augment_gen import errors
 from augment_gen.augment import implicit
 from augment_gen.data import base
+from augment_gen.data import canvas
 from augment_gen.data import sources
 from augment_gen.data import splits
 
@@ -50,7 +51,8 @@ def load_task(data: config_lib.DataConfig) -> Task:
   errors.raise_if_any(check_data(data))
   named = dict(_named_tests(data))
   pretrain = _load(data.pretrain, data)
-  whole = _load(data.finetune, data)
+  whole = (pretrain if data.finetune == data.pretrain
+           else _load(data.finetune, data))
   if whole.labels is None:
     raise errors.UserError(
         f"data.finetune '{data.finetune}' has no labels: fine-tuning and "
@@ -89,12 +91,17 @@ def check_data(data: config_lib.DataConfig) -> list[str]:
   if data.image_size < 1:
     problems.append(f"config.data.image_size is {data.image_size}; it must be "
                     "at least 1 pixel")
+  if data.canvas and data.canvas < data.image_size:
+    problems.append(
+        f"config.data.canvas is {data.canvas}; images of {data.image_size} "
+        "pixels (config.data.image_size) do not fit on it: make it larger, or 0")
   if data.implicit not in ("none", *implicit.NAMES):
     problems.append(
         f"config.data.implicit: '{data.implicit}' is unknown; there are none, "
         f"{', '.join(implicit.NAMES)}")
-  if data.implicit_seed < 0:
-    problems.append("config.data.implicit_seed must not be negative")
+  problems += [f"config.data.{name} must not be negative"
+               for name in ("implicit_seed", "canvas_seed")
+               if getattr(data, name) < 0]
   problems += _check_tests(data)
   for spec in dict.fromkeys([data.pretrain, data.finetune] +
                             [spec for _, spec in _named_tests(data)]):
@@ -145,15 +152,17 @@ def _load(spec: str, data: config_lib.DataConfig) -> base.ImageSet:
       spec, image_size=data.image_size, channels=data.channels,
       root=data.root, on_bad_image=data.on_bad_image)
   errors.raise_if_any(_too_large(spec, len(images), data))
+  if data.canvas:
+    images = canvas.put_on(images, data.canvas, data.canvas_seed)
   return images
 
 
 def _too_large(spec: str, count: int,
                data: config_lib.DataConfig) -> list[str]:
-  gib = count * data.image_size**2 * data.channels / _GIB
+  gib = count * data.side**2 * data.channels / _GIB
   if gib <= data.max_resident_gib:
     return []
-  return [f"'{spec}' has {count} images, {gib:.1f} GiB at {data.image_size} "
+  return [f"'{spec}' has {count} images, {gib:.1f} GiB at {data.side} "
           f"pixels, more than config.data.max_resident_gib="
           f"{data.max_resident_gib:g}: sets this large need streaming; lower "
           "config.data.image_size, name a part of the set, or raise the limit "
@@ -165,9 +174,9 @@ def _augment(images: base.ImageSet, data: config_lib.DataConfig,
   """The implicit augmentation, applied once to a whole set."""
   changed = implicit.apply_once(
       data.implicit, images.images, 2 * data.implicit_seed + stream)
-  return base.ImageSet(f"{images.name} + {data.implicit}", np.asarray(changed),
-                       images.labels, images.class_names,
-                       skipped=images.skipped)
+  return dataclasses.replace(
+      images, name=f"{images.name} + {data.implicit}",
+      images=np.asarray(changed), fingerprint="")
 
 
 def _with_classes_of(
@@ -187,5 +196,6 @@ def _with_classes_of(
         f"'{wanted.name}' does not have (the first: '{unknown[0]}'): the names "
         "of the classes must agree")
   table = np.array([place[c] for c in images.class_names], np.int32)
-  return base.ImageSet(images.name, images.images, table[images.labels],
-                       wanted.class_names, skipped=images.skipped)
+  return dataclasses.replace(
+      images, labels=table[images.labels], class_names=wanted.class_names,
+      fingerprint="")

@@ -85,7 +85,7 @@ def build_generator(
       "unet": dict(width=config.unet_width, depth=config.unet_depth,
                    layout=latent.layout, output=config.output),
       "perceptron": dict(
-          image_shape=(data.image_size, data.image_size, data.channels),
+          image_shape=(data.side, data.side, data.channels),
           hidden=config.hidden, layers=config.layers, output=config.output)}
   augmenter = {"unet": unet.UNetAugmenter,
                "perceptron": perceptron.PerceptronAugmenter}[config.augmenter]
