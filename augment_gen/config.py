@@ -59,10 +59,12 @@ class DataConfig:
 @section
 class EncoderConfig:
   """F: X -> Y."""
-  name: str = "resnet18"  # resnet18, resnet34, resnet50
+  name: str = "resnet18"  # resnet18, resnet34, resnet50, convnet
   width: int = 64  # channels of the first stage
-  blocks: tuple[int, ...] = ()  # of each stage; empty: as many as `name` has
-  stem: str = "imagenet"  # "imagenet" (7x7 stride 2, pool) or "small" (3x3)
+  # Of each stage (of a convnet: convolutions); empty: as many as `name` has.
+  blocks: tuple[int, ...] = ()
+  # Of ResNets: "imagenet" (7x7 stride 2, pool) or "small" (3x3).
+  stem: str = "imagenet"
   dtype: str = "float32"  # of the convolutions; statistics stay float32
 
 
@@ -261,8 +263,13 @@ class LogConfig:
 class Config:
   """A run."""
   experiment: str = "Rendered characters"
+  # "generator": G_A (Hayase et al.), with the sections pretrain, generator and
+  # retrain; "tac": CRL-TAC (Koyama et al.), with the section tac.
+  method: str = "generator"
   seed: int = 0
-  stages: str = "pretrain,generator,retrain,evaluate"
+  # Of "generator": pretrain, generator, retrain, evaluate; of "tac": simclr, tac,
+  # evaluate. "all": all of these.
+  stages: str = "all"
   debug: bool = False  # NaN checks inside the step, compile logs
   data: DataConfig = DataConfig()
   encoder: EncoderConfig = EncoderConfig()

@@ -91,3 +91,18 @@ def runlocal(config: ml_collections.ConfigDict) -> None:
   config.log.every_steps = 1
   config.log.checkpoint_every_steps = 1
   config.log.figure_images = 4
+
+
+def mnist_npz(config: ml_collections.ConfigDict) -> None:
+  """MNIST for CRL-TAC, from {root}/mnist.npz."""
+  train = "npz:{root}/mnist.npz?images=x_train&labels=y_train"
+  config.data.pretrain = config.data.finetune = train
+  config.data.tests = "test=npz:{root}/mnist.npz?images=x_test&labels=y_test"
+
+
+def rendered_characters(config: ml_collections.ConfigDict) -> None:
+  """Rendered Latin characters for CRL-TAC, in place of MNIST."""
+  config.experiment += ", rendered characters"
+  train = "rendered:latin?per_class=200"
+  config.data.pretrain = config.data.finetune = train
+  config.data.tests = "test=rendered:latin?per_class=40&seed=1"

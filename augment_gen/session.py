@@ -6,10 +6,11 @@ import platform
 
 import jax
 
-from augment_gen import experiment, parallel, pretrained, validate
+from augment_gen import experiments, parallel, pretrained, validate
 from augment_gen.command_line import Options
 from augment_gen.data.task import load_task
 from augment_gen.errors import raise_if_any
+from augment_gen.experiments import common
 from augment_gen.metrics import MetricWriter
 from augment_gen.run_folder import RunFolder, check_owner
 
@@ -39,13 +40,13 @@ def start(options: Options) -> None:
   try:
     folder.append_environment(_environment(options, mesh))
     writer = MetricWriter(folder, config.log.tensorboard, log)
-    run = experiment.Run(
+    run = common.Run(
         config=config, config_values=options.config_values,
         command=options.command, task=task, folder=folder, mesh=mesh,
         writer=writer, log=log)
-    results = experiment.run(run)
+    results = experiments.METHODS[config.method](run)
     log()
-    for line in experiment.summary(run, results):
+    for line in common.summary(run, results):
       log(line)
   finally:
     folder.close()
@@ -53,7 +54,7 @@ def start(options: Options) -> None:
 
 def _hello(options: Options, mesh, task, log) -> None:
   kinds = sorted({d.device_kind for d in mesh.devices.flat})
-  versions = experiment.versions()
+  versions = common.versions()
   log(f"augment_gen {versions['augment_gen']}, jax {versions['jax']}, flax "
       f"{versions['flax']}: {mesh.size} × {', '.join(kinds)}, process "
       f"{jax.process_index() + 1} of {jax.process_count()}")
@@ -72,8 +73,8 @@ def _environment(options: Options, mesh) -> dict:
   return {
       "time": datetime.datetime.now(datetime.timezone.utc).isoformat(),
       "command": options.command,
-      "commit": experiment.commit(),
-      "versions": experiment.versions(),
+      "commit": common.commit(),
+      "versions": common.versions(),
       "devices": [d.device_kind for d in mesh.devices.flat],
       "processes": jax.process_count(),
       "machine": platform.platform(),

@@ -4,26 +4,49 @@ from collections.abc import Iterator
 import math
 
 from augment_gen.augment import recipes
+from augment_gen.augment.crops import CropGrid
 from augment_gen.config import Config, OptimizerConfig, names
 from augment_gen.data.task import Task, check_data
 from augment_gen.evaluate import protocol
+from augment_gen.losses import information
 from augment_gen.models import build, outputs, resnet
 from augment_gen.steps import frozen_encoder
 from augment_gen.steps import generator
+from augment_gen.steps import tac
 
-STAGES = ("pretrain", "generator", "retrain", "evaluate")
+# config.method -> its stages.
+STAGES = {"generator": ("pretrain", "generator", "retrain", "evaluate"),
+          "tac": ("simclr", "tac", "evaluate")}
 ARMS = ("generator", "prior", "control", "random", "oracle")
 
 
 def problems(config: Config, devices: int) -> list[str]:
   """Every problem of a config, one readable line each; empty if it is sound."""
+  if config.method not in STAGES:
+    return [f"config.method={config.method!r} is unknown; choose one of: "
+            f"{', '.join(STAGES)}"]
+  of_method = {"generator": _generator, "tac": _tac}[config.method]
   return [*_choices(config), *_durations(config), *_batches(config, devices),
-          *_arms(config), *_ranges(config), *_optimizers(config), *check_data(config.data)]
+          *of_method(config, devices), *_ranges(config), *_optimizers(config),
+          *check_data(config.data)]
+
+
+def _trained(config: Config) -> tuple[str, ...]:
+  """Sections of the stages that train something."""
+  return ("tac",) if config.method == "tac" else (
+      "pretrain", "generator", "retrain")
 
 
 def size_problems(config: Config, task: Task) -> list[str]:
   """Problems that show once the data are loaded."""
   found = []
+  if config.method == "tac":
+    if config.tac.batch_size > len(task.pretrain):
+      found.append(
+          f"config.tac.batch_size={config.tac.batch_size} is more than the "
+          f"{len(task.pretrain)} images of data.pretrain: use a smaller batch "
+          "or more images")
+    return found
   x_p, x_f = len(task.pretrain), len(task.finetune)
   if config.pretrain.with_finetune:
     x_p += x_f
@@ -60,13 +83,17 @@ def _choices(config: Config) -> Iterator[str]:
       "pretrain.recipe": recipes.NAMES,
       "retrain.recipe": recipes.NAMES,
       "retrain.order": ("first", "last"),
+      "tac.numerator": information.NUMERATORS,
+      "tac.channel_numerator": information.NUMERATORS,
+      "tac.z": tac.Z_KINDS,
   }
   for field, choices in one_of.items():
     value = _get(config, field)
     if value not in choices:
       yield (f"config.{field}={value!r} is unknown; choose one of: "
              f"{', '.join(choices)}")
-  for field, choices in (("stages", STAGES), ("retrain.arms", ARMS),
+  for field, choices in (("stages", ("all", *STAGES[config.method])),
+                         ("retrain.arms", ARMS),
                          ("evaluate.protocols", protocol.PROTOCOLS)):
     chosen = names(_get(config, field))
     for value in chosen:
@@ -78,7 +105,7 @@ def _choices(config: Config) -> Iterator[str]:
 
 
 def _durations(config: Config) -> Iterator[str]:
-  for stage in ("pretrain", "generator", "retrain"):
+  for stage in _trained(config):
     epochs, steps = _get(config, f"{stage}.epochs"), _get(config, f"{stage}.steps")
     if (epochs > 0) == (steps > 0):
       yield (f"config.{stage}: give either epochs or steps (the other 0), "
@@ -86,9 +113,8 @@ def _durations(config: Config) -> Iterator[str]:
 
 
 def _batches(config: Config, devices: int) -> Iterator[str]:
-  groups, queue = config.moco.bn_groups, config.moco.queue
-  for field in ("pretrain.batch_size", "generator.batch_size",
-                "retrain.batch_size", "evaluate.batch_size"):
+  for field in (*(f"{stage}.batch_size" for stage in _trained(config)),
+                "evaluate.batch_size"):
     batch = _get(config, field)
     if batch < 1:
       yield f"config.{field}={batch} must be at least 1"
@@ -96,7 +122,14 @@ def _batches(config: Config, devices: int) -> Iterator[str]:
     if batch % devices:
       yield (f"config.{field}={batch} is not divisible by the {devices} "
              "devices: use a multiple")
-    if field in ("pretrain.batch_size", "retrain.batch_size"):
+
+
+def _generator(config: Config, devices: int) -> Iterator[str]:
+  """Of the sections that only an experiment with G_A reads."""
+  groups, queue = config.moco.bn_groups, config.moco.queue
+  for field in ("pretrain.batch_size", "retrain.batch_size"):
+    batch = _get(config, field)
+    if batch >= 1:
       if queue % batch or queue < batch:
         yield (f"config.moco.queue={queue} is not a multiple of "
                f"config.{field}={batch}: change one of them")
@@ -106,13 +139,40 @@ def _batches(config: Config, devices: int) -> Iterator[str]:
   if groups < 1 or groups % devices:
     yield (f"config.moco.bn_groups={groups} must be a multiple of the {devices} "
            "devices: each device normalises whole groups")
-
-
-def _arms(config: Config) -> Iterator[str]:
   if ("random" in names(config.retrain.arms)
       and config.generator.output != "edit"):
     yield ("config.retrain.arms=random needs config.generator.output=edit: an "
            "untrained network that puts out images has no strength to match")
+
+
+def _tac(config: Config, devices: int) -> Iterator[str]:
+  """Of the section that only CRL-TAC reads."""
+  stage, side = config.tac, config.data.side
+  for field in ("crop", "stride", "beta", "dim", "width", "top", "scales"):
+    value = getattr(stage, field)
+    if not value or (min(value) if field == "scales" else value) <= 0:
+      yield f"config.tac.{field}={value} must be more than 0"
+      return
+  largest = round(stage.crop * max(stage.scales))
+  if largest > side or round(stage.crop * min(stage.scales)) < stage.stride:
+    yield (f"config.tac.crop={stage.crop} with scales={stage.scales} does not "
+           f"fit: crops are to be at least config.tac.stride={stage.stride} and "
+           f"at most {side} pixels wide, as the images are")
+    return
+  crops = CropGrid(side, stage.crop, stage.stride, stage.scales).size
+  for field, least in (("draws", 2), ("uniform_draws", 2), ("top", 1)):
+    value = getattr(stage, field)
+    if not least <= value <= crops:
+      yield (f"config.tac.{field}={value} must lie between {least} and the "
+             f"{crops} crops of the grid")
+  if not 0 <= stage.uniform_batch <= stage.batch_size or (
+      stage.uniform_batch % devices):
+    yield (f"config.tac.uniform_batch={stage.uniform_batch} must be 0, or a "
+           f"multiple of the {devices} devices up to "
+           f"config.tac.batch_size={stage.batch_size}")
+  for field in ("entropy_weight", "entropy_target", "entropy_rate"):
+    if getattr(stage, field) < 0:
+      yield f"config.tac.{field}={getattr(stage, field)} must not be negative"
 
 
 def _ranges(config: Config) -> Iterator[str]:
@@ -170,9 +230,12 @@ def _ranges(config: Config) -> Iterator[str]:
 
 
 def _optimizers(config: Config) -> Iterator[str]:
-  for stage in ("pretrain", "generator", "retrain"):
-    optimizer: OptimizerConfig = _get(config, f"{stage}.optimizer")
-    field = f"config.{stage}.optimizer"
+  fields = [f"{stage}.optimizer" for stage in _trained(config)]
+  if config.method == "tac":
+    fields.append("tac.channel_optimizer")
+  for name in fields:
+    optimizer: OptimizerConfig = _get(config, name)
+    field = f"config.{name}"
     if optimizer.name not in ("sgd", "adam"):
       yield f"{field}.name={optimizer.name!r} is unknown; choose sgd or adam"
     if optimizer.schedule not in ("cosine", "cosine_per_epoch", "constant"):

@@ -10,7 +10,7 @@ import optax
 import pytest
 
 from augment_gen import parallel
-from augment_gen import stages
+from augment_gen.stages import generator as stages
 from augment_gen.augment.learned import draw_latents
 from augment_gen.config import (
     Config, DataConfig, DiscriminatorConfig, GeneratorConfig, LatentConfig)

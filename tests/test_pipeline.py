@@ -173,7 +173,7 @@ def test_a_run_killed_in_each_stage_ends_with_the_same_bits(
         main(args)
   # In the middle of the evaluation: after the first encoder's rows.
   with monkeypatch.context() as patch:
-    from augment_gen import experiment  # pylint: disable=g-import-not-at-top
+    from augment_gen.experiments import generator as experiment  # pylint: disable=g-import-not-at-top
     evaluate = experiment.evaluate_encoder
 
     def dying(*args, method, **kwargs):

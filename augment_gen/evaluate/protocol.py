@@ -81,47 +81,76 @@ def evaluate_encoder(
       f"{', '.join(PROTOCOLS)}" for name in protocols if name not in PROTOCOLS)
   before = _checksum(variables)
 
-  def features_of(name, images):
-    result = features_lib.extract(
-        encode, variables, images, config.batch_size, mesh)
-    if not np.all(np.isfinite(result)):
+  features_of = lambda images: features_lib.extract(
+      encode, variables, images, config.batch_size, mesh)
+
+  train = features_of(task.finetune.images)
+  tests = {name: features_of(images.images)
+           for name, images in task.tests.items()}
+  clean = None
+  if task.finetune_clean is not None:
+    clean = features_of(task.finetune_clean.images)
+  rows = evaluate_features(
+      train, tests, task, config, method=method, pretrain_data=pretrain_data,
+      experiment_seed=experiment_seed, train_name=train_name, log=log,
+      clean=clean)
+  if _checksum(variables) != before:
+    raise RuntimeError(
+        f"the weights of '{method}' changed during evaluation; they must be "
+        "frozen")
+  return rows
+
+
+def evaluate_features(
+    train: np.ndarray, tests: dict[str, np.ndarray], task: Task,
+    config: EvaluateConfig, *, method: str, pretrain_data: str,
+    experiment_seed: int, train_name: str, feature: str = "f",
+    clean: np.ndarray | None = None, further: dict[str, Any] | None = None,
+    log: Callable[[str], None] = print,
+) -> list[dict[str, Any]]:
+  """Scores features that have been computed already; see `evaluate_encoder`.
+
+  Args:
+    train: [n, d] float32, of X̃_f, whose labels `task.finetune` holds.
+    tests: [m, d] float32 by test set.
+    task: for the labels.
+    config: the protocols and their settings.
+    method: of the row.
+    pretrain_data: what F was trained on.
+    experiment_seed: of the run; also seeds the probes.
+    train_name: what the table calls X̃_f.
+    feature: which output of the encoder these are: "f", or "head".
+    clean: [n, d] float32, of X_f, where it is known.
+    further: fields that every row gets.
+    log: takes lines for the reader.
+
+  Raises:
+    NonFiniteError: features or a probe hold NaN or infinite values.
+  """
+  for name, features in {train_name: train, **tests}.items():
+    if not np.all(np.isfinite(features)):
       raise errors.NonFiniteError(
           f"the encoder of '{method}' gives NaN or infinite features for set "
           f"'{name}': its training diverged; see the loss in metrics.jsonl and "
           "lower the learning rate")
-    return result
-
-  train = features_of(train_name, task.finetune.images)
-  tests = {name: features_of(name, images.images)
-           for name, images in task.tests.items()}
-
-  clean = None
-  if task.finetune_clean is not None:
-    clean = features_of("clean", task.finetune_clean.images)
-  measured = _gauges(train, clean)
-
+  further = _gauges(train, clean) | (further or {})
   rows = []
-  for protocol in protocols:
+  for protocol in config_lib.names(config.protocols):
     start = time.monotonic()
     score, info = _fit(protocol, train, task.finetune.labels, task.num_classes,
                        config, experiment_seed)
     for name, test in tests.items():
       rows.append({
           "method": method, "pretrain_data": pretrain_data,
-          "train": train_name, "test": name, "feature": "f",
+          "train": train_name, "test": name, "feature": feature,
           "protocol": protocol, "seed": experiment_seed,
           "accuracy": score(test, task.tests[name].labels),
           "classes": task.num_classes, "train_images": len(train),
-          "test_images": len(test), **info, **measured})
+          "test_images": len(test), **info, **further})
     log(f"{method}, {protocol}: " + ", ".join(
         f"{row['train']} → {row['test']} {row['accuracy']:.2f} %"
         for row in rows if row["protocol"] == protocol)
         + f" ({time.monotonic() - start:.0f} s)")
-
-  if _checksum(variables) != before:
-    raise RuntimeError(
-        f"the weights of '{method}' changed during evaluation; they must be "
-        "frozen")
   return rows
 
 

@@ -19,11 +19,14 @@ from augment_gen.figures import canvas
 FAMILIES = {
     "nearest neighbours, %": r"knn",
     "accuracy": r"accuracy",
+    "I(X; Z) and H(T|X), nats": r"/(information|entropy|alignment|uniformity)$",
+    "part of P's mass": r"mass",
     "gradient norm": r"grad_norm",
     "gauges": r"std|edit|error|rank",
     "loss": r"loss|fool|cycle|latent",
 }
-ORDER = ("loss", "accuracy", "gradient norm", "gauges", "nearest neighbours, %")
+ORDER = ("loss", "I(X; Z) and H(T|X), nats", "part of P's mass", "accuracy",
+         "gradient norm", "gauges", "nearest neighbours, %")
 PANEL = (3.6, 2.1)  # inches
 SMOOTH_ABOVE = 100  # points; longer curves get a running mean over 1/25 of them
 

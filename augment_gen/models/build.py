@@ -1,13 +1,13 @@
 """From the config's sections to networks."""
 
-from collections.abc import Callable, Iterable
-import functools
+from collections.abc import Iterable
 
 from flax import linen as nn
 import jax.numpy as jnp
 
 from augment_gen import config as config_lib
 from augment_gen import errors
+from augment_gen.models import convnet
 from augment_gen.models import heads
 from augment_gen.models import latent_maps
 from augment_gen.models import outputs
@@ -19,6 +19,7 @@ ENCODERS = {
     "resnet18": resnet.ResNet18,
     "resnet34": resnet.ResNet34,
     "resnet50": resnet.ResNet50,
+    "convnet": convnet.ConvNet,
 }
 DTYPES = ("float32", "bfloat16")
 NETWORKS = ("perceptron", "unet")
@@ -27,7 +28,7 @@ NETWORKS = ("perceptron", "unet")
 def build_encoder(
     config: config_lib.EncoderConfig, data: config_lib.DataConfig,
     bn_groups: int = 1,
-) -> resnet.ResNet:
+) -> nn.Module:
   """F.
 
   Args:
@@ -42,16 +43,12 @@ def build_encoder(
       _unknown("encoder.name", config.name, ENCODERS)
       + _unknown("encoder.stem", config.stem, resnet.STEMS)
       + _unknown("encoder.dtype", config.dtype, DTYPES))
-  return _resnet(config)(
-      stem=config.stem, dtype=jnp.dtype(config.dtype), bn_groups=bn_groups,
-      mean=data.mean, std=data.std)
-
-
-def _resnet(config: config_lib.EncoderConfig) -> Callable[..., resnet.ResNet]:
-  """The ResNet of this name, width and depth."""
-  depth = {"stage_sizes": config.blocks} if config.blocks else {}
-  return functools.partial(
-      ENCODERS[config.name], width=config.width, **depth)
+  settings = {"stage_sizes": config.blocks} if config.blocks else {}
+  if config.name != "convnet":
+    settings["stem"] = config.stem
+  return ENCODERS[config.name](
+      width=config.width, dtype=jnp.dtype(config.dtype), bn_groups=bn_groups,
+      mean=data.mean, std=data.std, **settings)
 
 
 def build_generator(

@@ -47,7 +47,8 @@ class ConvNet(nn.Module):
 
     Returns:
       float32 [B, H/2^stages · W/2^stages · channels] (rounded up), and by name
-      the maps "stage1", ... and "pooled", the embedding again.
+      the maps "stem_conv" (of the first convolution), "stage1", ... and
+      "pooled", the embedding again.
     """
     mean, std = (jnp.asarray(values, jnp.float32).reshape(1, 1, 1, -1)
                  for values in (self.mean, self.std))
@@ -64,6 +65,7 @@ class ConvNet(nn.Module):
         h = nn.relu(norm.BatchNorm(
             groups=self.bn_groups, dtype=self.dtype,
             name=f"stage{stage}_norm{index + 1}")(h, train=train))
+        out.setdefault("stem_conv", h)
       out[f"stage{stage}"] = h
     out["pooled"] = h.astype(jnp.float32).reshape(len(h), -1)
     return out["pooled"], out

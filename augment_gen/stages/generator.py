@@ -1,4 +1,4 @@
-"""What each trained stage consists of, built from the config.
+"""The stages of an experiment with G_A, built from the config.
 
     pretrain           MoCo v2 on X_p
     generator          Algorithm 1 on X_p and X̃_f, with F from `pretrain`
@@ -11,12 +11,11 @@ import functools
 import jax
 import jax.numpy as jnp
 import numpy as np
-import optax
 
 from augment_gen.augment.implicit import implicit
 from augment_gen.augment.learned import match_strength
 from augment_gen.augment.recipes import recipe
-from augment_gen.config import Config, OptimizerConfig
+from augment_gen.config import Config
 from augment_gen.data.feed import ResidentFeed, fetch
 from augment_gen.data.task import Task
 from augment_gen.evaluate.features import extract
@@ -24,22 +23,17 @@ from augment_gen.models.build import (
     build_discriminator, build_encoder, build_generator)
 from augment_gen.models.heads import ProjectedEncoder, ProjectionHead
 from augment_gen.random import stream
+from augment_gen.stages import common
 from augment_gen.steps import frozen_encoder
 from augment_gen.steps import generator as generator_step
 from augment_gen.steps import moco as moco_step
 from augment_gen.steps import views
-from augment_gen.steps.state import make_optimizer, make_schedule
 from augment_gen.training import Stage
 
 # Arms of stage 3 that need stage 2.
 GENERATOR_ARMS = ("generator", "prior", "random")
 _STRENGTH_IMAGES = 512  # that an untrained G_A is matched on
 _STANDARD_IMAGES = 1024  # of each set, for the scale of detail
-
-
-def total_steps(epochs: float, steps: int, per_epoch: int) -> int:
-  """Steps of a stage; exactly one of epochs and steps is positive."""
-  return steps or max(1, round(epochs * per_epoch))
 
 
 def moco_net(config: Config, devices: int) -> ProjectedEncoder:
@@ -68,10 +62,6 @@ def encode(config: Config):
       variables, images, train=False)[0]
 
 
-def image_shape(config: Config) -> tuple[int, int, int]:
-  return (config.data.side, config.data.side, config.data.channels)
-
-
 def pretrain(config: Config, task: Task, devices: int) -> Stage:
   """Stage 1."""
   images = task.pretrain.images
@@ -80,12 +70,12 @@ def pretrain(config: Config, task: Task, devices: int) -> Stage:
   net = moco_net(config, devices)
   stage = config.pretrain
   per_epoch = len(images) // stage.batch_size
-  steps = total_steps(stage.epochs, stage.steps, per_epoch)
-  tx = _optimizer(stage.optimizer, steps, per_epoch)
+  steps = common.total_steps(stage.epochs, stage.steps, per_epoch)
+  tx = common.optimizer(stage.optimizer, steps, per_epoch)
   key = stream(jax.random.key(config.seed), "pretrain")
   return Stage(
       name="pretrain",
-      state=moco_step.init(net, tx, config.moco, image_shape(config), key),
+      state=moco_step.init(net, tx, config.moco, common.image_shape(config), key),
       step=moco_step.make_step(
           net, tx, config.moco, views.hand_made(recipe(stage.recipe))),
       frozen={"images": {"x_p": images}},
@@ -93,11 +83,6 @@ def pretrain(config: Config, task: Task, devices: int) -> Stage:
                         seed=config.seed, stage="pretrain"),
       fetch=fetch, total_steps=steps, batch_size=stage.batch_size, key=key,
       show=("loss", "accuracy"))
-
-
-def _some(images: np.ndarray, number: int) -> np.ndarray:
-  """`number` images, evenly spread over the set."""
-  return images[np.linspace(0, len(images) - 1, number).astype(int)]
 
 
 def generator_networks(config: Config) -> generator_step.Networks:
@@ -124,8 +109,8 @@ def generator(config: Config, task: Task,
   nets = generator_networks(config)
   # NOTE(paper): whose passes the epochs of Algorithm 1 count is not said: X_p's.
   per_epoch = len(task.pretrain) // stage.batch_size
-  steps = total_steps(stage.epochs, stage.steps, per_epoch)
-  tx = _optimizer(stage.optimizer, steps, per_epoch)
+  steps = common.total_steps(stage.epochs, stage.steps, per_epoch)
+  tx = common.optimizer(stage.optimizer, steps, per_epoch)
   txs = dict.fromkeys(("augmenter", "eliminator", "disc_f", "disc_p"), tx)
   key = stream(jax.random.key(config.seed), "generator")
   images = {"x_p": task.pretrain.images, "x_f": task.finetune.images}
@@ -141,12 +126,12 @@ def generator(config: Config, task: Task,
         {name: jnp.asarray(extract(y, variables, array, batch))
          for name, array in images.items()},
         jnp.asarray(extract(detail, variables, np.concatenate(
-            [_some(array, _STANDARD_IMAGES) for array in images.values()]),
+            [common.some(array, _STANDARD_IMAGES) for array in images.values()]),
                             batch)),
         stage.discriminator.standardise)
   return Stage(
       name="generator",
-      state=generator_step.init(nets, txs, stage, image_shape(config), key),
+      state=generator_step.init(nets, txs, stage, common.image_shape(config), key),
       step=generator_step.make_step(nets, txs, stage),
       frozen=frozen,
       feed=ResidentFeed({n: len(a) for n, a in images.items()},
@@ -171,7 +156,7 @@ def random_augmenter(config: Config, task: Task,
   """Parameters of an untrained G_A whose edits are as large as the trained's."""
   augmenter, _ = build_generator(config.generator, config.data)
   key = stream(jax.random.key(config.seed), "random_augmenter")
-  x = _some(task.pretrain.images, _STRENGTH_IMAGES)
+  x = common.some(task.pretrain.images, _STRENGTH_IMAGES)
   x = jnp.asarray(x, jnp.float32) / 255
   z = jax.random.uniform(
       stream(key, "latents"), (len(x), config.generator.latent.dim))
@@ -225,8 +210,8 @@ def retrain(config: Config, task: Task, devices: int, arm: str,
 
   net = moco_net(config, devices)
   per_epoch = len(images) // stage.batch_size
-  steps = total_steps(stage.epochs, stage.steps, per_epoch)
-  tx = _optimizer(stage.optimizer, steps, per_epoch)
+  steps = common.total_steps(stage.epochs, stage.steps, per_epoch)
+  tx = common.optimizer(stage.optimizer, steps, per_epoch)
   # All arms of a seed share this key, and so their images, latents and sides.
   key = stream(jax.random.key(config.seed), "retrain")
   return Stage(
@@ -238,8 +223,3 @@ def retrain(config: Config, task: Task, devices: int, arm: str,
                         seed=config.seed, stage="retrain"),
       fetch=fetch, total_steps=steps, batch_size=stage.batch_size, key=key,
       show=("loss", "accuracy"))
-
-
-def _optimizer(config: OptimizerConfig, steps: int,
-               per_epoch: int) -> optax.GradientTransformation:
-  return make_optimizer(config, make_schedule(config, steps, per_epoch))

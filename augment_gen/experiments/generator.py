@@ -1,35 +1,25 @@
-"""A run: the stages in order, and what each hands to the next.
+"""An experiment with G_A: the stages, and what each hands to the next.
 
     pretrain ──F, H, queue──▶ generator ──G_A, Z̃──▶ retrain-ARM ──F──▶ evaluate
         └──────────────────────────F, H, queue──────────▲
 """
 
-from collections.abc import Iterator
 import dataclasses
-import functools
-import importlib.metadata
-import pathlib
-import platform
-import subprocess
 from typing import Any
 
-from clu import parameter_overview
 import jax
 
-from augment_gen import stages, training
+from augment_gen import training
 from augment_gen.checkpoint import checksum
-from augment_gen.config import Config, fingerprint, identity, names
-from augment_gen.data.task import Task
+from augment_gen.config import names
 from augment_gen.evaluate import checkup, health
-from augment_gen.evaluate.protocol import evaluate_encoder, protocol_fingerprint
+from augment_gen.evaluate.protocol import evaluate_encoder
+from augment_gen.experiments import common
+from augment_gen.experiments.common import Run
 from augment_gen.figures import report
-from augment_gen.metrics import MetricWriter
 from augment_gen.pretrained import take_over
-from augment_gen.run_folder import RunFolder
+from augment_gen.stages import generator as stages
 from augment_gen.steps.state import named
-from augment_gen.tables import format_table
-
-PACKAGES = ("jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "numpy")
 
 # The arms of stage 3 as rows of Table 1: method, additional augmentation.
 ROWS = {
@@ -40,34 +30,6 @@ ROWS = {
     "random": ("MoCo v2 + random G_A", "untrained G_A, as strong"),
     "oracle": ("MoCo v2 + oracle", "true augmentation"),
 }
-
-
-@dataclasses.dataclass(frozen=True)
-class Run:
-  """What all stages share."""
-  config: Config
-  config_values: dict[str, Any]  # the same, as plain JSON values
-  command: str  # without the folder's name
-  task: Task
-  folder: RunFolder
-  mesh: jax.sharding.Mesh
-  writer: MetricWriter
-  log: Any = print
-
-  @property
-  def devices(self) -> int:
-    return self.mesh.size
-
-  def wants(self, stage: str) -> bool:
-    return stage in names(self.config.stages)
-
-  def trained(self, stage: training.Stage, wanted: bool) -> Any:
-    """The end of a stage: trained now, or read if it was trained before."""
-    if wanted:
-      return training.train(
-          stage, folder=self.folder, mesh=self.mesh, writer=self.writer,
-          config=self.config.log, log=self.log)
-    return training.finished_state(stage, self.folder, self.log)
 
 
 def run(run: Run) -> dict[str, Any] | None:
@@ -88,7 +50,7 @@ def run(run: Run) -> dict[str, Any] | None:
   # 1. F, its head and the queue: from scratch, or from another run.
   take_over(run.config.pretrain.run, run.folder)
   stage = stages.pretrain(run.config, run.task, run.devices)
-  _overview(run, "F and its head H", stage.state.query.params)
+  run.overview("F and its head H", stage.state.query.params)
   stage = _with_online_knn(run, stage)
   pretrained = run.trained(stage, run.wants("pretrain"))
 
@@ -119,7 +81,7 @@ def _train_generator(run: Run, pretrained):
   for title, player in (("G_A", stage.state.augmenter),
                         ("G_E and G_L", stage.state.eliminator),
                         ("D_f, and D_p alike", stage.state.disc_f)):
-    _overview(run, title, player.params)
+    run.overview(title, player.params)
   variables = stages.encoder_variables(pretrained)
   before = checksum(variables)
   encode = stages.encode(run.config)
@@ -177,7 +139,7 @@ def _evaluate(run: Run, states: dict[str, Any], generator) -> dict[str, Any]:
   before = run.folder.read_results() or {"rows": [], "provenance": {}}
   known = before["provenance"].get("stages", {})
   results = {"experiment": run.config.experiment, "rows": [],
-             "provenance": _provenance(run, ends)}
+             "provenance": common.provenance(run, ends)}
   if generator is not None:
     results["health"] = _last_health(run)
   pretrain_data = "X_p ∪ X̃_f" if run.config.pretrain.with_finetune else "X_p"
@@ -203,58 +165,3 @@ def _evaluate(run: Run, states: dict[str, Any], generator) -> dict[str, Any]:
 
 def _stage_name(row: str) -> str:
   return row if row == "pretrain" else f"retrain-{row}"
-
-
-def _provenance(run: Run, ends: dict[str, str]) -> dict[str, Any]:
-  """Where the numbers come from; holds no time and no path of this machine."""
-  return {
-      "command": run.command,
-      "config": fingerprint(identity(run.config_values)),
-      "data": run.task.fingerprints,
-      "protocol": protocol_fingerprint(run.config.evaluate),
-      "stages": ends,  # checksums of the states that were evaluated
-      "devices": run.devices,
-      "platform": run.mesh.devices.flat[0].platform,
-      "versions": versions(),
-      "commit": commit(),
-  }
-
-
-def versions() -> dict[str, str]:
-  """Versions that can change a number."""
-  return {"augment_gen": importlib.metadata.version("augment_gen"),
-          "python": platform.python_version(),
-          **{name: importlib.metadata.version(name) for name in PACKAGES}}
-
-
-@functools.cache
-def commit() -> str | None:
-  """The git commit of the code, "+" if changed since; None outside git.
-
-  Cached: what counts is the code as this process started.
-  """
-  def git(*args):
-    return subprocess.run(
-        ["git", *args], cwd=pathlib.Path(__file__).parent, check=True,
-        capture_output=True, text=True).stdout.strip()
-  try:
-    changed = git("status", "--porcelain", "--untracked-files=no")
-    return git("rev-parse", "HEAD") + ("+" if changed else "")
-  except (OSError, subprocess.CalledProcessError):
-    return None
-
-
-def _overview(run: Run, title: str, params: Any) -> None:
-  run.log(f"\n{title}:")
-  run.log(parameter_overview.get_parameter_overview(
-      {"params": params}, include_stats=False))
-
-
-def summary(run: Run, results: dict[str, Any] | None) -> Iterator[str]:
-  """What the command prints at its end."""
-  if results is not None:
-    yield format_table([results])
-  yield "figures:"
-  for path in sorted(run.folder.figures.glob("*.png")):
-    yield f"  {path}"
-  yield f"run folder: {run.folder.path}"

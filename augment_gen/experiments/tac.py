@@ -1,0 +1,163 @@
+"""CRL-TAC: the stages, and the encoders under every kind of crops.
+
+    simclr ──h──┐
+    tac ──h, P──┴▶ evaluate
+"""
+
+from collections.abc import Iterator
+import dataclasses
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from augment_gen.augment.channel import draw_t
+from augment_gen.checkpoint import checksum
+from augment_gen.data.base import ImageSet
+from augment_gen.evaluate.chunks import chunked
+from augment_gen.evaluate.protocol import evaluate_features
+from augment_gen.experiments import common
+from augment_gen.experiments.common import Run
+from augment_gen.figures import report
+from augment_gen.random import stream
+from augment_gen.stages import tac as stages
+
+# Encoders as methods of the table.
+METHODS = {"tac": "CRL-TAC", "simclr": "SimCLR",
+           "untrained": "untrained encoder"}
+TRUE_PLACE = "true place"
+
+
+def run(run: Run) -> dict[str, Any] | None:
+  """Runs the chosen stages, from where they were.
+
+  Returns:
+    The contents of results.json, or None if `evaluate` was not chosen.
+
+  Raises:
+    UserError, Preempted, NonFiniteError: see `training.train`.
+  """
+  report.examples(run.task, run.folder, run.writer, run.config.log)
+  # 1. SimCLR: crops at uniform places.
+  baseline = stages.train(run.config, run.task, learned=False)
+  untrained = jax.device_get(baseline.state)
+  run.overview("h = H∘F", baseline.state.encoder.params)
+  run.overview("P(T|X)", baseline.state.channel.params)
+  simclr = run.trained(baseline, run.wants("simclr"))
+  # 2. An encoder and P(T|X), from the same start.
+  tac = run.trained(stages.train(run.config, run.task, learned=True),
+                    run.wants("tac"))
+  report.curves(run.folder, run.writer)
+  if not run.wants("evaluate"):
+    return None
+  # 3. Linear heads on every encoder under every kind of crops.
+  return _evaluate(run, {"tac": tac, "simclr": simclr, "untrained": untrained})
+
+
+def _evaluate(run: Run, states: dict[str, Any]) -> dict[str, Any]:
+  """Rows of results.json; what has its rows already is passed over."""
+  ends = {name: checksum(state) for name, state in states.items()}
+  before = run.folder.read_results() or {"rows": [], "provenance": {}}
+  known = before["provenance"].get("stages", {})
+  # P chooses the crops of all encoders.
+  fresh = {name for name in states
+           if known.get(name) == ends[name] and known.get("tac") == ends["tac"]}
+  results = {"experiment": run.config.experiment, "rows": [],
+             "provenance": common.provenance(run, ends)}
+  sets = {run.config.data.finetune_name: run.task.finetune, **run.task.tests}
+  crops = dict(_crops(run, states["tac"], sets))
+  for name, state in states.items():
+    for kind, boxes in crops.items():
+      rows = [row for row in before["rows"] if name in fresh
+              and row["method"] == METHODS[name] and row["crops"] == kind]
+      if rows:
+        run.log(f"evaluate: {METHODS[name]}, {kind}, was evaluated before")
+      else:
+        run.log(f"evaluate: {METHODS[name]}, {kind}")
+        rows = _rows(run, METHODS[name], state, kind, boxes, sets)
+      results["rows"] += rows
+      run.folder.write_results(results)
+  return results
+
+
+def _rows(run: Run, method: str, state, kind: str, boxes: dict[str, np.ndarray],
+          sets: dict[str, ImageSet]) -> list[dict[str, Any]]:
+  """Of one encoder under one kind of crops, on f and on the head."""
+  encode = chunked(jax.tree_util.Partial(
+      _features, stages.networks(run.config), stages.encoder_variables(state)),
+                   max(1, run.config.evaluate.batch_size))
+  outputs = {name: encode(images.images, boxes[name])
+             for name, images in sets.items()}
+  train, *tests = sets
+  rows = []
+  for feature in ("f", "head"):
+    rows += evaluate_features(
+        outputs[train][feature],
+        {name: outputs[name][feature] for name in tests}, run.task,
+        run.config.evaluate, method=method, pretrain_data="X",
+        experiment_seed=run.config.seed, train_name=train, feature=feature,
+        further={"crops": kind},
+        log=lambda line, feature=feature: run.log(f"  {feature}: {line}"))
+  return rows
+
+
+def _features(nets, variables, images, boxes) -> dict[str, jax.Array]:
+  """Means over an image's crops: "f" [b, d], of F, and "head" [b, D], of H∘F."""
+  crops = nets.grid.cut_at(images, boxes)
+  flat = crops.reshape(-1, *crops.shape[2:])
+  f, h = nets.encoder.apply(variables, flat, method=_both)
+  mean = lambda y: jnp.mean(y.reshape(*boxes.shape[:2], -1), axis=1)
+  return {"f": mean(f), "head": mean(h)}
+
+
+def _both(module, images):
+  features, _ = module.encoder(images, train=False)
+  return features, module.head(features)
+
+
+def _crops(run: Run, state, sets: dict[str, ImageSet],
+           ) -> Iterator[tuple[str, dict[str, np.ndarray]]]:
+  """Kinds of crops: for each set int32 [N, n, 3], windows of each image."""
+  nets, tac = stages.networks(run.config), run.config.tac
+  log_p = chunked(jax.tree_util.Partial(
+      _log_p, nets, {"params": state.channel.params}),
+                  run.config.evaluate.batch_size)
+  p = {name: log_p(images.images) for name, images in sets.items()}
+  boxes = nets.grid.boxes()
+
+  def drawn(log_p, name):
+    key = stream(jax.random.key(run.config.seed), f"evaluate/{name}")
+    keys = jax.vmap(jax.random.fold_in, (None, 0))(
+        key, jnp.arange(len(log_p)))
+    return boxes[np.asarray(draw_t(keys, jnp.asarray(log_p), 1))]
+
+  yield "P", {name: drawn(value, name) for name, value in p.items()}
+  yield f"top-{tac.top}", {
+      name: boxes[np.argsort(-value, axis=1, kind="stable")[:, :tac.top]]
+      for name, value in p.items()}
+  yield "uniform", {name: drawn(np.zeros_like(value), name)
+                    for name, value in p.items()}
+  if all(images.places is not None for images in sets.values()):
+    yield TRUE_PLACE, {name: true_boxes(
+        images.places, run.config.data.image_size, tac.crop,
+        run.config.data.canvas)[:, None] for name, images in sets.items()}
+
+
+def _log_p(nets, variables, images):
+  return nets.channel.apply(variables, images)
+
+
+def true_boxes(places: np.ndarray, size: int, crop: int,
+               canvas: int) -> np.ndarray:
+  """Windows about the content's middle: int32 [N, 3].
+
+  Args:
+    places: int [N, 2] of the content's first pixel.
+    size: of the content's side, pixels.
+    crop: side of the windows, pixels.
+    canvas: side of the whole, pixels.
+  """
+  corners = np.clip(places + (size - crop) // 2, 0, canvas - crop)
+  return np.concatenate(
+      [corners, np.full((len(corners), 1), crop)], axis=1).astype(np.int32)

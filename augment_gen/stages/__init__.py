@@ -1,0 +1,1 @@
+"""What each trained stage consists of, one module an experiment."""

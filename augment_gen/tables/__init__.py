@@ -1,0 +1,138 @@
+"""Prints runs as the papers' tables, over seeds.
+
+  python -m augment_gen.tables RUN_FOLDER... [--protocol=moco] [--format=csv]
+
+Runs that differ in the seed only are averaged; runs of several experiments
+become further columns (with G_A) or further tables (CRL-TAC).
+"""
+
+import argparse
+from collections.abc import Sequence
+import json
+import pathlib
+import sys
+from typing import Any
+
+from augment_gen import errors
+from augment_gen.tables import augmentation
+from augment_gen.tables import channel
+
+FORMATS = ("text", "markdown", "csv")
+_NEEDED = ("method", "pretrain_data", "train", "test", "protocol", "seed",
+           "accuracy")
+
+
+def format_table(results: list[dict[str, Any]], protocol: str | None = None,
+                 style: str = "text") -> str:
+  """Formats the contents of results.json files.
+
+  Args:
+    results: parsed files: {"experiment", "rows", "provenance"}.
+    protocol: which probe's accuracies; None: that of the first row.
+    style: "text" and "markdown" give the papers' layouts, "csv" one line per
+      number, with the statistics in columns.
+
+  Returns:
+    Several lines, ending in a newline. A cell is the accuracy in percent, over
+    several seeds mean ± sample std; "*" marks a difference to the baseline with
+    p < 0.05 in a paired t-test over common seeds.
+
+  Raises:
+    UserError: no rows of this protocol; two results for one seed.
+  """
+  protocol = protocol or _first_protocol(results)
+  of_channel = [r for r in results if any("crops" in row for row in r["rows"])]
+  others = [r for r in results if r not in of_channel]
+  parts = [module.format_table(chosen, protocol, style)
+           for module, chosen in ((augmentation, others), (channel, of_channel))
+           if chosen]
+  warnings = [f"WARNING: {text}" for text in mixture_warnings(results)]
+  if warnings and style != "csv":
+    parts.append("\n".join(warnings) + "\n")
+  return "\n".join(parts)
+
+
+def mixture_warnings(results: list[dict[str, Any]]) -> list[str]:
+  """Says where results of one experiment come from unlike probes or data."""
+  found: dict[tuple[str, str], set[str]] = {}
+  for result in results:
+    for part in ("protocol", "data"):
+      value = result.get("provenance", {}).get(part)
+      found.setdefault((result["experiment"], part), set()).add(
+          json.dumps(value, sort_keys=True))
+  words = {"protocol": "evaluation protocols (config.evaluate)",
+           "data": "data sets"}
+  return [f"the runs of '{experiment}' used {len(values)} different "
+          f"{words[part]}; their numbers must not be compared"
+          for (experiment, part), values in found.items() if len(values) > 1]
+
+
+def _first_protocol(results) -> str:
+  for result in results:
+    for row in result["rows"]:
+      return row["protocol"]
+  raise errors.UserError("the results have no rows yet: let stage 'evaluate' "
+                         "of the run finish")
+
+
+def load(folders: Sequence[str]) -> list[dict[str, Any]]:
+  """Reads results.json of each run folder.
+
+  Raises:
+    UserError: lists every folder that has none, or a damaged one.
+  """
+  results, problems = [], []
+  for folder in folders:
+    path = pathlib.Path(folder) / "results.json"
+    if not path.parent.is_dir():
+      problems.append(f"'{folder}' is no folder: give the --workdir of a run")
+    elif not path.exists():
+      problems.append(f"'{folder}' has no results.json: the run has not "
+                      "finished stage 'evaluate'; start it again to continue")
+    else:
+      try:
+        result = json.loads(path.read_text(encoding="utf-8"))
+        problems.extend(_problems(path, result))
+        results.append(result)
+      except (OSError, ValueError) as error:
+        problems.append(f"'{path}' is damaged ({error}): delete it and run "
+                        "stage 'evaluate' again")
+  errors.raise_if_any(problems)
+  return results
+
+
+def _problems(path: pathlib.Path, result: Any) -> list[str]:
+  """What keeps parsed JSON from being results."""
+  if (not isinstance(result, dict) or "experiment" not in result
+      or not isinstance(result.get("rows"), list)
+      or not isinstance(result.get("provenance", {}), dict)):
+    return [f"'{path}' is no results file: it lacks 'experiment' or 'rows'"]
+  missing = sorted({name for row in result["rows"] for name in _NEEDED
+                    if not isinstance(row, dict) or name not in row})
+  if missing:
+    return [f"'{path}' has rows without: {', '.join(missing)}"]
+  return []
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+  """Prints the table; returns the exit status."""
+  parser = argparse.ArgumentParser(
+      prog="python -m augment_gen.tables",
+      description="Prints the results of runs as a table, over seeds.")
+  parser.add_argument("folders", nargs="+", metavar="DIR",
+                      help="run folders (--workdir of a run)")
+  parser.add_argument("--protocol", help="l2, moco or knn; by default the "
+                      "first of the run's config.evaluate.protocols")
+  parser.add_argument("--format", choices=FORMATS, default="text")
+  flags = parser.parse_args(argv)
+  try:
+    results = load(flags.folders)
+    print(format_table(results, flags.protocol, flags.format), end="")
+    if flags.format == "csv":  # has no place for them
+      for text in mixture_warnings(results):
+        print(f"warning: {text}", file=sys.stderr)
+  except errors.UserError as error:
+    for problem in error.problems:
+      print(f"error: {problem}", file=sys.stderr)
+    return 2
+  return 0

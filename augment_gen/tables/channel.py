@@ -1,0 +1,115 @@
+"""The poster's tables of CRL-TAC, with the poster's own numbers beside ours."""
+
+import csv
+import io
+from typing import Any
+
+import numpy as np
+
+from augment_gen import errors
+from augment_gen.tables import layout
+
+FEATURES = {"head": "Projection head", "f": "f output"}
+
+# Column of the poster: the row's method and what its crops' name starts with.
+_POSTER_COLUMNS = {
+    "Ours": ("CRL-TAC", "P"), "Ours (top-n)": ("CRL-TAC", "top-"),
+    "SimCLR": ("SimCLR", "uniform"), "SimCLR (oracle)": ("SimCLR", "true place")}
+# Percent, mean and standard deviation; Koyama et al., "Linear Classification
+# Protocol".
+_POSTER = {
+    "Regional MNIST": {
+        "head": ((95.505, 0.23), (95.52, 0.37), (31.56, 0.44), (51.44, 1.1)),
+        "f": ((97.29, 0.14), (97.48, 0.12), (45.98, 0.56), (93.54, 0.29))},
+    "MNIST": {
+        "head": ((96.42, 0.25), (96.74, 0.15), (92.73, 0.44), None),
+        "f": ((98.05, 0.06), (98.59, 0.04), (98.06, 0.56), None)},
+}
+
+# (method, crops, feature) -> seed -> accuracy in percent.
+Cells = dict[tuple[str, str, str], dict[int, float]]
+
+
+def format_table(results: list[dict[str, Any]], protocol: str,
+                 style: str) -> str:
+  """The tables of each experiment; see `tables.format_table`.
+
+  The first has the poster's layout. The second one holds every encoder under
+  every kind of crops: without an untrained encoder beside it a number of ours
+  tells what P found, not what h learned.
+  """
+  experiments = dict.fromkeys(result["experiment"] for result in results)
+  cells = {name: _collect([r for r in results if r["experiment"] == name],
+                          protocol) for name in experiments}
+  if style == "csv":
+    return _as_csv(cells, protocol)
+  parts = []
+  for name in experiments:
+    parts.append([f"{name}: accuracy in percent; protocol: {protocol}.", "",
+                  *_poster(name, cells[name], style), "",
+                  *_all(cells[name], style)])
+  return "\n\n".join("\n".join(lines) for lines in parts) + "\n"
+
+
+def _collect(results: list[dict[str, Any]], protocol: str) -> Cells:
+  cells: Cells = {}
+  for result in results:
+    for row in result["rows"]:
+      if row["protocol"] != protocol:
+        continue
+      seeds = cells.setdefault(
+          (row["method"], row["crops"], row["feature"]), {})
+      if row["seed"] in seeds:
+        raise errors.UserError(
+            f"two results for seed {row['seed']} of '{result['experiment']}': "
+            "give each run's folder once; runs with other settings need "
+            "another config.experiment, and more than one test set does not "
+            "fit in this table")
+      seeds[row["seed"]] = row["accuracy"]
+  if not cells:
+    raise errors.UserError(f"no rows of protocol '{protocol}'")
+  return cells
+
+
+def _poster(name: str, cells: Cells, style: str) -> list[str]:
+  """The poster's layout."""
+  found = {}
+  for title, (method, start) in _POSTER_COLUMNS.items():
+    kinds = [crops for m, crops, _ in cells
+             if m == method and crops.startswith(start)]
+    found[title] = (method, kinds[0]) if kinds else None
+  titles = [f"Ours ({found[title][1]})" if title == "Ours (top-n)"
+            and found[title] else title for title in found]
+  body = [["", *titles]]
+  for feature, label in FEATURES.items():
+    body.append([label, *(
+        "-" if key is None else layout.cell(cells.get((*key, feature)))
+        for key in found.values())])
+  for feature, label in FEATURES.items():
+    if name in _POSTER:
+      body.append([f"the poster: {label}", *(
+          "-" if value is None else f"{value[0]:.1f} ± {value[1]:.1f}"
+          for value in _POSTER[name][feature])])
+  return layout.as_lines([""] * len(body[0]), body, style, labels=1)
+
+
+def _all(cells: Cells, style: str) -> list[str]:
+  body = [["Encoder", "Crops", *FEATURES.values()]]
+  for method, crops in dict.fromkeys((m, c) for m, c, _ in cells):
+    body.append([method, crops, *(
+        layout.cell(cells.get((method, crops, feature)))
+        for feature in FEATURES)])
+  return layout.as_lines([""] * 4, body, style, labels=2)
+
+
+def _as_csv(cells: dict[str, Cells], protocol: str) -> str:
+  out = io.StringIO()
+  writer = csv.writer(out, lineterminator="\n")
+  writer.writerow(["experiment", "method", "crops", "feature", "protocol",
+                   "accuracy", "std", "seeds"])
+  for name, of_experiment in cells.items():
+    for key, seeds in of_experiment.items():
+      values = list(seeds.values())
+      std = np.std(values, ddof=1) if len(values) > 1 else ""
+      writer.writerow([name, *key, protocol, np.mean(values), std, len(values)])
+  return out.getvalue()

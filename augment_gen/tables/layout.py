@@ -1,0 +1,104 @@
+"""Cells and tables as text, and differences over seeds."""
+
+import dataclasses
+import unicodedata
+
+import numpy as np
+from scipy import stats
+
+SIGNIFICANCE = 0.05
+
+
+@dataclasses.dataclass(frozen=True)
+class Difference:
+  """Accuracy minus the baseline's, over the seeds that both have."""
+  values: np.ndarray  # percent points, one per seed
+  p: float  # of the paired t-test; NaN where it is not defined
+
+  @property
+  def significant(self) -> bool:
+    return self.p < SIGNIFICANCE
+
+  def __str__(self):
+    p = "not defined" if np.isnan(self.p) else f"{self.p:.2g}"
+    mean, std = np.mean(self.values), np.std(self.values, ddof=1)
+    return f"{mean:+.2f} ± {std:.2f} (n={len(self.values)}), p = {p}"
+
+
+def paired_difference(ours: dict[int, float], reference: dict[int, float]
+                      ) -> Difference | None:
+  """Of accuracies by seed, over the seeds that both have; None below two."""
+  common = sorted(ours.keys() & reference.keys())
+  if len(common) < 2:
+    return None
+  values = np.array([ours[seed] - reference[seed] for seed in common])
+  # The t statistic needs a spread; rounding alone is none.
+  spread = np.std(values) > 1e-9 * max(1.0, np.max(np.abs(values)))
+  p = float(stats.ttest_1samp(values, 0.0).pvalue) if spread else np.nan
+  return Difference(values, p)
+
+
+def cell(seeds: dict[int, float] | None,
+         difference: Difference | None = None) -> str:
+  """Accuracies by seed, in percent, as mean ± sample std."""
+  if seeds is None:
+    return "-"
+  values = list(seeds.values())
+  if len(values) == 1:
+    return f"{values[0]:.1f}"
+  mark = " *" if difference is not None and difference.significant else ""
+  return (f"{np.mean(values):.1f} ± {np.std(values, ddof=1):.1f} "
+          f"(n={len(values)}){mark}")
+
+
+def as_lines(above: list[str], body: list[list[str]], style: str,
+             labels: int = 3) -> list[str]:
+  """A table as lines of text.
+
+  Args:
+    above: what stands over each column; equal ones are written once.
+    body: the head, then the rows.
+    style: "text" or "markdown".
+    labels: how many columns, from the left, are no numbers.
+  """
+  if style == "markdown":
+    return _as_markdown(above, body, labels)
+  return _as_text(above, body)
+
+
+def _width(text: str) -> int:
+  """Columns on a terminal: the tilde of X̃ takes none."""
+  return sum(not unicodedata.combining(character) for character in text)
+
+
+def _ljust(text: str, width: int) -> str:
+  return text + " " * (width - _width(text))
+
+
+def _as_text(experiments: list[str], body: list[list[str]]) -> list[str]:
+  """Aligned columns; each experiment's name stands over its columns."""
+  widths = [max(map(_width, cells)) for cells in zip(*body)]
+  # An experiment's last column makes room for its name.
+  spans: dict[str, list[int]] = {}
+  for index, name in enumerate(experiments):
+    spans.setdefault(name, []).append(index)
+  for name, indices in spans.items():
+    room = sum(widths[i] for i in indices) + 2 * (len(indices) - 1)
+    widths[indices[-1]] += max(0, _width(name) - room)
+  heading = "  ".join(
+      _ljust(name, sum(widths[i] for i in indices) + 2 * (len(indices) - 1))
+      for name, indices in spans.items())
+  table = ["  ".join(_ljust(c, w) for c, w in zip(cells, widths)).rstrip()
+           for cells in body]
+  rule = "-" * (sum(widths) + 2 * (len(widths) - 1))
+  return [heading.rstrip()] * any(experiments) + [table[0], rule] + table[1:]
+
+
+def _as_markdown(
+    experiments: list[str], body: list[list[str]], labels: int) -> list[str]:
+  head = [f"{name}<br>{cell}" if name else cell
+          for name, cell in zip(experiments, body[0])]
+  rows = [head, ["---"] * labels + ["---:"] * (len(head) - labels)] + [
+      [cell.replace("|", r"\|").replace(" *", r" \*") for cell in cells]
+      for cells in body[1:]]
+  return ["| " + " | ".join(cells) + " |" for cells in rows]
