@@ -93,6 +93,22 @@ def runlocal(config: ml_collections.ConfigDict) -> None:
   config.log.figure_images = 4
 
 
+def crl_tac(config: ml_collections.ConfigDict) -> None:
+  """CRL-TAC on MNIST: the data, a small encoder, its training."""
+  config.method = "tac"
+  config.data.pretrain = config.data.finetune = "tfds:mnist:train"
+  config.data.tests = "test=tfds:mnist:test"
+  config.data.finetune_per_class = 0
+  config.data.implicit = "none"
+  config.data.finetune_name = "train"
+  config.data.mean, config.data.std = (0.13,), (0.31,)
+  config.encoder.name = "convnet"
+  config.encoder.width = 32
+  config.tac.steps = 2000
+  config.tac.uniform_batch = 64
+  config.evaluate.protocols = "l2"
+
+
 def mnist_npz(config: ml_collections.ConfigDict) -> None:
   """MNIST for CRL-TAC, from {root}/mnist.npz."""
   train = "npz:{root}/mnist.npz?images=x_train&labels=y_train"
@@ -106,3 +122,20 @@ def rendered_characters(config: ml_collections.ConfigDict) -> None:
   train = "rendered:latin?per_class=200"
   config.data.pretrain = config.data.finetune = train
   config.data.tests = "test=rendered:latin?per_class=40&seed=1"
+
+
+def tac_runlocal(config: ml_collections.ConfigDict) -> None:
+  """Two steps of every stage of CRL-TAC, on few rendered characters."""
+  rendered_characters(config)
+  train = "rendered:latin?per_class=6"
+  config.data.pretrain = config.data.finetune = train
+  config.data.tests = "test=rendered:latin?per_class=1&seed=1"
+  config.encoder.width = 4
+  config.tac.crop, config.tac.stride = 12, 4
+  config.tac.batch_size, config.tac.uniform_batch = 16, 8
+  config.tac.uniform_draws = 6
+  config.tac.steps = 2
+  config.evaluate.l2_iterations = 3
+  config.log.every_steps = 1
+  config.log.checkpoint_every_steps = 1
+  config.log.figure_images = 4

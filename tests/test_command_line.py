@@ -130,6 +130,33 @@ def test_each_problem_is_found_and_named(change, words):
   assert any(words in line for line in found), found
 
 
+@pytest.mark.parametrize("change,words", [
+    ({"method": "gan"}, "choose one of: generator, tac"),
+    ({"stages": "pretrain"}, "'pretrain'"),
+    ({"tac__crop": 40}, "does not fit"),
+    ({"tac__scales": ()}, "must be more than 0"),
+    ({"tac__stride": 13}, "does not fit"),
+    ({"tac__draws": 1}, "config.tac.draws=1 must lie between 2 and the 16"),
+    ({"tac__uniform_draws": 17}, "the 16 crops of the grid"),
+    ({"tac__uniform_batch": 32}, "must be 0, or a multiple"),
+    ({"tac__numerator": "mean"}, "information, jensen"),
+    ({"tac__z": "median"}, "mean, drawn"),
+    ({"tac__entropy_target": -1.0}, "must not be negative"),
+    ({"tac__epochs": 1.0}, "give either epochs or steps"),
+    ({"tac__channel_optimizer__name": "lion"}, "choose sgd or adam"),
+    ({"data__canvas": 8}, "do not fit on it"),
+])
+def test_problems_of_crl_tac(change, words):
+  parsed = parse(f"--config={ROOT}/configs/regional_mnist.py:runlocal",
+                 "--workdir=/x").config
+  assert validate.problems(parsed, devices=1) == []
+  for name, value in change.items():
+    *sections, field = name.split("__")
+    parsed = _replace(parsed, sections, field, value)
+  found = validate.problems(parsed, devices=1)
+  assert any(words in line for line in found), found
+
+
 def test_the_quickstart_has_no_problem():
   assert problems() == []
 
@@ -167,7 +194,9 @@ def test_configs_are_locked():
 
 @pytest.mark.parametrize("config", [
     "omniglot.py", "omniglot.py:mnist", "omniglot.py:mnist,npz", "daiso.py",
-    "daiso.py:room", "quickstart.py"])
+    "daiso.py:room", "quickstart.py", "regional_mnist.py",
+    "regional_mnist.py:npz", "regional_mnist.py:rendered", "mnist.py",
+    "mnist.py:npz"])
 def test_full_size_configs_lack_nothing_but_their_data(config):
   parsed = parse(f"--config={ROOT}/configs/{config}", "--workdir=/x").config
   found = validate.problems(parsed, devices=1)

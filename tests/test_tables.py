@@ -186,3 +186,47 @@ def test_one_seed_twice_and_empty_results_are_errors(tmp_path, capsys):
   empty = _write(tmp_path / "empty", json.dumps(_result([])))
   assert tables.main([empty]) == 2
   assert "no rows yet" in capsys.readouterr().err
+
+
+# --- CRL-TAC -----------------------------------------------------------------
+
+
+def _tac(seed, accuracy=97.0, experiment="Regional MNIST"):
+  rows = []
+  for method, crops, gain in (
+      ("CRL-TAC", "P", 0.0), ("CRL-TAC", "top-4", 0.5),
+      ("SimCLR", "uniform", -50.0), ("SimCLR", "true place", -4.0),
+      ("untrained encoder", "P", -10.0)):
+    for feature, less in (("f", 0.0), ("head", 2.0)):
+      rows.append(_row(method, accuracy + gain - less + seed, seed)
+                  | {"crops": crops, "feature": feature})
+  return _result(rows, experiment)
+
+
+def test_the_posters_layout_with_its_numbers_beside():
+  lines = _cells(tables.format_table([_tac(0), _tac(2)]))
+  head = lines.index(["Ours", "Ours (top-4)", "SimCLR", "SimCLR (oracle)"])
+  assert lines[head + 3] == [
+      "f output", "98.0 ± 1.4 (n=2)", "98.5 ± 1.4 (n=2)", "48.0 ± 1.4 (n=2)",
+      "94.0 ± 1.4 (n=2)"]
+  assert lines[head + 5] == [
+      "the poster: f output", "97.3 ± 0.1", "97.5 ± 0.1", "46.0 ± 0.6",
+      "93.5 ± 0.3"]
+  assert ["untrained encoder", "P", "86.0 ± 1.4 (n=2)",
+          "88.0 ± 1.4 (n=2)"] in lines
+
+
+def test_crops_and_augmentations_are_tables_of_their_own():
+  text = tables.format_table([*_seeds(1), _tac(0), _tac(0, experiment="MNIST")])
+  assert text.index("MoCo v2 + G_A") < text.index("Regional MNIST: accuracy")
+  assert "\nMNIST: accuracy" in text
+  with pytest.raises(errors.UserError, match="two results for seed 0"):
+    tables.format_table([_tac(0), _tac(0)])
+
+
+def test_crops_as_csv():
+  rows = list(csv.DictReader(io.StringIO(
+      tables.format_table([_tac(0), _tac(1)], style="csv"))))
+  assert len(rows) == 10
+  assert rows[0]["method"] == "CRL-TAC" and rows[0]["crops"] == "P"
+  assert float(rows[0]["accuracy"]) == 97.5 and rows[0]["seeds"] == "2"

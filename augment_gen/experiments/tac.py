@@ -27,6 +27,7 @@ from augment_gen.stages import tac as stages
 METHODS = {"tac": "CRL-TAC", "simclr": "SimCLR",
            "untrained": "untrained encoder"}
 TRUE_PLACE = "true place"
+_DRAWN = 2000  # images of the figures
 
 
 def run(run: Run) -> dict[str, Any] | None:
@@ -48,11 +49,28 @@ def run(run: Run) -> dict[str, Any] | None:
   # 2. An encoder and P(T|X), from the same start.
   tac = run.trained(stages.train(run.config, run.task, learned=True),
                     run.wants("tac"))
-  report.curves(run.folder, run.writer)
+  _draw(run, tac, simclr)
   if not run.wants("evaluate"):
     return None
   # 3. Linear heads on every encoder under every kind of crops.
   return _evaluate(run, {"tac": tac, "simclr": simclr, "untrained": untrained})
+
+
+def _draw(run: Run, tac, simclr) -> None:
+  """The poster's figures, of the first test set."""
+  report.curves(run.folder, run.writer)
+  name, images = next(iter(run.task.tests.items()))
+  images = images.select(np.linspace(
+      0, len(images) - 1, min(len(images), _DRAWN)).astype(int))
+  crops = dict(_crops(run, tac, {name: images}))
+  h = lambda state, kind: _encode(run, state)(
+      images.images, crops[kind][name])["head"]
+  report.channel(
+      stages.crop_grid(run.config), images,
+      np.exp(_log_p(run, tac)(images.images)),
+      {"SimCLR, uniform crops": h(simclr, "uniform"),
+       "CRL-TAC, crops of P": h(tac, "P")},
+      run.folder, run.writer, run.config.log)
 
 
 def _evaluate(run: Run, states: dict[str, Any]) -> dict[str, Any]:
@@ -84,9 +102,7 @@ def _evaluate(run: Run, states: dict[str, Any]) -> dict[str, Any]:
 def _rows(run: Run, method: str, state, kind: str, boxes: dict[str, np.ndarray],
           sets: dict[str, ImageSet]) -> list[dict[str, Any]]:
   """Of one encoder under one kind of crops, on f and on the head."""
-  encode = chunked(jax.tree_util.Partial(
-      _features, stages.networks(run.config), stages.encoder_variables(state)),
-                   max(1, run.config.evaluate.batch_size))
+  encode = _encode(run, state)
   outputs = {name: encode(images.images, boxes[name])
              for name, images in sets.items()}
   train, *tests = sets
@@ -100,6 +116,24 @@ def _rows(run: Run, method: str, state, kind: str, boxes: dict[str, np.ndarray],
         further={"crops": kind},
         log=lambda line, feature=feature: run.log(f"  {feature}: {line}"))
   return rows
+
+
+def _encode(run: Run, state):
+  """`(images [N, H, W, C], boxes [N, n, 3]) -> {"f": …, "head": …}`."""
+  return chunked(jax.tree_util.Partial(
+      _features, stages.networks(run.config), stages.encoder_variables(state)),
+                 run.config.evaluate.batch_size)
+
+
+def _log_p(run: Run, state):
+  """`images [N, H, W, C] -> log P(t|x) [N, K]`."""
+  return chunked(jax.tree_util.Partial(
+      _channel, stages.networks(run.config), {"params": state.channel.params}),
+                 run.config.evaluate.batch_size)
+
+
+def _channel(nets, variables, images):
+  return nets.channel.apply(variables, images)
 
 
 def _features(nets, variables, images, boxes) -> dict[str, jax.Array]:
@@ -120,9 +154,7 @@ def _crops(run: Run, state, sets: dict[str, ImageSet],
            ) -> Iterator[tuple[str, dict[str, np.ndarray]]]:
   """Kinds of crops: for each set int32 [N, n, 3], windows of each image."""
   nets, tac = stages.networks(run.config), run.config.tac
-  log_p = chunked(jax.tree_util.Partial(
-      _log_p, nets, {"params": state.channel.params}),
-                  run.config.evaluate.batch_size)
+  log_p = _log_p(run, state)
   p = {name: log_p(images.images) for name, images in sets.items()}
   boxes = nets.grid.boxes()
 
@@ -142,10 +174,6 @@ def _crops(run: Run, state, sets: dict[str, ImageSet],
     yield TRUE_PLACE, {name: true_boxes(
         images.places, run.config.data.image_size, tac.crop,
         run.config.data.canvas)[:, None] for name, images in sets.items()}
-
-
-def _log_p(nets, variables, images):
-  return nets.channel.apply(variables, images)
 
 
 def true_boxes(places: np.ndarray, size: int, crop: int,

@@ -6,8 +6,11 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from augment_gen.augment.crops import CropGrid
 from augment_gen.config import Config, LogConfig
+from augment_gen.data.base import ImageSet
 from augment_gen.data.task import Task
+from augment_gen.figures import channel as channel_lib
 from augment_gen.figures import curves as curves_lib
 from augment_gen.figures import grid
 from augment_gen.metrics import MetricWriter
@@ -20,6 +23,8 @@ from augment_gen.steps.generator import GeneratorState
 _LATENTS = 8  # columns of Fig. 5
 _ROWS = 6
 _DRAWS = 32  # batches of latents that the line is fitted to
+_INSTANCES = 200  # of the poster's figure
+_POINTS = 2000
 _REACH = 2.5  # of the line, in standard deviations of the prior
 
 
@@ -128,6 +133,36 @@ def _latent_line(start: jax.Array, z: np.ndarray,
   return jnp.asarray(np.clip(
       middle[None] + np.linspace(-reach, reach, _LATENTS)[:, None] * axis[None],
       0, 1), jnp.float32)
+
+
+def channel(grid: CropGrid, images: ImageSet, p: np.ndarray,
+            representations: dict[str, np.ndarray], folder: RunFolder,
+            writer: MetricWriter, config: LogConfig) -> None:
+  """heat_maps.png, instances.png and, for D = 2, circle.png of CRL-TAC.
+
+  Args:
+    grid: the windows.
+    images: a labelled set.
+    p: float [N, K], P(t|x) of its images.
+    representations: name -> float [N, D], h of one crop of each image.
+    folder: of the run.
+    writer: takes the figures too.
+    config: section `log`.
+  """
+  def draw(name, function, *args):
+    image = function(*args, folder.figures / f"{name}.png")
+    writer.image(f"figures/{name}", 0, image)
+
+  chosen = _spread(len(images), config.figure_images)
+  draw("heat_maps", channel_lib.heat_sheet, grid, images.images[chosen],
+       p[chosen])
+  chosen = _spread(len(images), _INSTANCES)
+  part = {name: h[chosen] for name, h in representations.items()}
+  draw("instances", channel_lib.instance_sheet, part, images.labels[chosen])
+  if next(iter(part.values())).shape[1] == 2:
+    chosen = _spread(len(images), _POINTS)
+    part = {name: h[chosen] for name, h in representations.items()}
+    draw("circle", channel_lib.circle_sheet, part, images.labels[chosen])
 
 
 def curves(folder: RunFolder, writer: MetricWriter) -> None:

@@ -1,0 +1,130 @@
+"""The poster's figures: P(T|X) over images, and the representations."""
+
+from collections.abc import Mapping
+import os
+
+import matplotlib
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+import numpy as np
+
+from augment_gen.augment.crops import CropGrid
+from augment_gen.figures import canvas
+from augment_gen.figures import grid as sheets
+
+_PANEL = (2.6, 3.2)  # inches
+
+
+def heat_maps(grid: CropGrid, p: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+  """P(T|X) as maps over the image.
+
+  Args:
+    grid: the windows.
+    p: float [N, K], P(t|x).
+
+  Returns:
+    Both float32 [N, H, W]: how likely each pixel is to be seen through T, and P
+    at the middles of the windows, relative to its largest value.
+  """
+  size = grid.image_size
+  seen = np.zeros((len(p), size + 1, size + 1))  # as differences, summed below
+  middle = np.zeros((len(p), size, size))
+  for k, (top, left, side) in enumerate(grid.boxes()):
+    for row, column, sign in ((top, left, 1), (top, left + side, -1),
+                              (top + side, left, -1),
+                              (top + side, left + side, 1)):
+      seen[:, row, column] += sign * p[:, k]
+    first = [corner + max(side - grid.stride, 0) // 2 for corner in (top, left)]
+    middle[:, first[0]:first[0] + grid.stride,
+           first[1]:first[1] + grid.stride] += p[:, k, None, None]
+  seen = np.cumsum(np.cumsum(seen, axis=1), axis=2)[:, :size, :size]
+  middle /= np.maximum(middle.max(axis=(1, 2), keepdims=True), 1e-12)
+  return seen.astype(np.float32), middle.astype(np.float32)
+
+
+def heat_sheet(grid: CropGrid, images: np.ndarray, p: np.ndarray,
+               path: str | os.PathLike) -> np.ndarray:
+  """Images and P(T|X) over them, one row an image.
+
+  Args:
+    grid: the windows.
+    images: float [R, H, W, C] in [0, 1], or uint8.
+    p: float [R, K].
+    path: of the PNG.
+
+  Returns:
+    The figure as [height, width, 3] uint8.
+  """
+  seen, middle = heat_maps(grid, p)
+  return sheets.round_trip_sheet(
+      {"$x$": np.stack([canvas.to_rgb(image) for image in images]),
+       "seen through $T(x)$": _coloured(seen, images),
+       "$P(T|x)$, middles of crops": _coloured(middle, images)},
+      path, title="P(T|X): trained distribution over crops")
+
+
+def _coloured(heat: np.ndarray, images: np.ndarray) -> np.ndarray:
+  """[R, H, W] in [0, 1] over the images -> [R, H, W, 3] uint8."""
+  colours = matplotlib.colormaps["inferno"](np.clip(heat, 0.0, 1.0))[..., :3]
+  under = np.stack([canvas.to_rgb(image) for image in images]) / 255.0
+  return np.round(255 * np.maximum(0.75 * colours, 0.6 * under)).astype(np.uint8)
+
+
+def instance_sheet(representations: Mapping[str, np.ndarray],
+                   labels: np.ndarray, path: str | os.PathLike) -> np.ndarray:
+  """Instances as rows, dimensions as columns, sorted by class.
+
+  Where all representations have collapsed, all rows look alike.
+
+  Args:
+    representations: name -> float [N, D].
+    labels: int [N].
+    path: of the PNG.
+
+  Returns:
+    The figure as [height, width, 3] uint8.
+  """
+  order = np.argsort(labels, kind="stable")
+  figure, axes = _panels(len(representations))
+  for ax, (name, h) in zip(axes, representations.items()):
+    ax.imshow(h[order], aspect="auto", cmap="RdBu_r", vmin=-0.4, vmax=0.4,
+              interpolation="nearest")
+    ax.set_title(name, fontsize=8, loc="left", color=canvas.INK)
+    ax.set_xlabel(f"{h.shape[1]} dimensions", fontsize=7)
+    ax.set_ylabel(f"{len(h)} images, by class", fontsize=7)
+    ax.set_xticks([])
+    ax.set_yticks([])
+  return canvas.save(figure, path)
+
+
+def circle_sheet(representations: Mapping[str, np.ndarray], labels: np.ndarray,
+                 path: str | os.PathLike) -> np.ndarray:
+  """Two-dimensional representations on the circle, coloured by class.
+
+  Args:
+    representations: name -> float [N, 2].
+    labels: int [N].
+    path: of the PNG.
+
+  Returns:
+    The figure as [height, width, 3] uint8.
+  """
+  figure, axes = _panels(len(representations), height=_PANEL[0] + 0.3)
+  rng = np.random.default_rng(0)
+  for ax, (name, h) in zip(axes, representations.items()):
+    # Points of a crowd lie over each other: the radius is jittered.
+    h = h * (1 + 0.12 * rng.standard_normal((len(h), 1)))
+    ax.scatter(h[:, 0], h[:, 1], s=3, c=labels, cmap="tab10", linewidths=0)
+    ax.set_aspect("equal")
+    ax.set_xlim(-1.5, 1.5)
+    ax.set_ylim(-1.5, 1.5)
+    ax.set_title(name, fontsize=8, loc="left", color=canvas.INK)
+    ax.set_axis_off()
+  return canvas.save(figure, path)
+
+
+def _panels(count: int, height: float = _PANEL[1]):
+  figure = Figure(figsize=(count * _PANEL[0], height), dpi=canvas.DPI,
+                  layout="constrained", facecolor="white")
+  FigureCanvasAgg(figure)
+  return figure, figure.subplots(1, count, squeeze=False)[0]

@@ -1,0 +1,32 @@
+"""MNIST (Koyama et al.): crops of a digit that fills the image.
+
+    python -m augment_gen.main --config=configs/mnist.py --workdir=runs/mnist
+
+The poster, on f: ours 98.05, top-n 98.59, SimCLR 98.06; on the projection head
+96.42, 96.74, 92.73. Variants, comma-separated:
+
+    npz       digits from {root}/mnist.npz, in place of TFDS
+    rendered  rendered Latin characters, with nothing to download
+    runlocal  every stage in seconds
+"""
+
+from augment_gen import presets
+from augment_gen.config import apply_variants, default_config
+
+
+def get_config(variant: str = ""):
+  config = default_config()
+  presets.crl_tac(config)
+  config.experiment = "MNIST"
+  # NOTE(paper): the crops are not given.
+  config.tac.crop, config.tac.stride = 20, 1
+  return apply_variants(config, variant, {
+      "npz": presets.mnist_npz, "rendered": presets.rendered_characters,
+      "runlocal": runlocal})
+
+
+def runlocal(config):
+  """Two steps of each stage, on few rendered characters."""
+  presets.tac_runlocal(config)
+  config.data.image_size = 16
+  config.tac.stride = 2
