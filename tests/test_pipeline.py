@@ -268,7 +268,7 @@ def test_every_config_field_is_read(tmp_path, monkeypatch):
   # validation alone reads most fields, and does not count.
   from augment_gen import validate  # pylint: disable=g-import-not-at-top
   monkeypatch.setattr(validate, "problems", lambda *_: [])
-  for name in ("quickstart", "daiso"):
+  for name in ("quickstart", "daiso", "regional_mnist"):
     assert main(command(name, tmp_path / name,
                         "--config.evaluate.protocols=l2,moco,knn")) == 0
   unread = {f"{cls.__name__}.{field.name}" for cls in sections

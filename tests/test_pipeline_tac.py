@@ -1,0 +1,118 @@
+"""CRL-TAC end to end in small."""
+
+import json
+import pathlib
+
+import jax
+import numpy as np
+import pytest
+
+from augment_gen import parallel
+from augment_gen.data import feed
+from augment_gen.experiments import tac
+from augment_gen.main import main
+
+ROOT = pathlib.Path(__file__).parent.parent
+KINDS = ("P", "top-4", "uniform", "true place")
+
+
+@pytest.fixture(scope="module", autouse=True)
+def one_device():
+  make_mesh = parallel.make_mesh
+  with pytest.MonkeyPatch.context() as patch:
+    patch.setattr(parallel, "make_mesh",
+                  lambda: make_mesh(jax.devices()[:1]))
+    yield
+
+
+def command(workdir, *args, name="regional_mnist"):
+  return ["main.py", f"--config={ROOT}/configs/{name}.py:runlocal",
+          f"--workdir={workdir}", "--config.log.tensorboard=False", *args]
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory):
+  workdir = tmp_path_factory.mktemp("runs") / "whole"
+  assert main(command(workdir, "--config.tac.dim=2")) == 0
+  return workdir
+
+
+def test_rows_of_every_encoder_under_every_kind_of_crops(whole):
+  found = json.loads((whole / "results.json").read_text())
+  keys = [(row["method"], row["crops"], row["feature"]) for row in found["rows"]]
+  assert sorted(keys) == sorted(
+      (method, crops, feature)
+      for method in ("CRL-TAC", "SimCLR", "untrained encoder")
+      for crops in KINDS for feature in ("f", "head"))
+  assert {row["train"] for row in found["rows"]} == {"train"}
+  assert set(found["provenance"]["stages"]) == {"tac", "simclr", "untrained"}
+  assert {path.name for path in (whole / "figures").iterdir()} == {
+      "examples.png", "curves.png", "heat_maps.png", "instances.png",
+      "circle.png"}
+  lines = [json.loads(line)
+           for line in (whole / "metrics.jsonl").read_text().splitlines()]
+  of_tac = [line for line in lines if line["stage"] == "tac"]
+  assert {"encoder/information", "channel/information", "channel/entropy",
+          "channel/mass_on_content"} <= set(of_tac[0])
+  assert not any(name.startswith("channel/") for line in lines
+                 for name in line if line["stage"] == "simclr")
+
+
+def test_killed_in_each_stage_it_ends_with_the_same_bits(
+    whole, tmp_path, monkeypatch):
+  args = command(tmp_path / "killed", "--config.tac.dim=2")
+
+  class Crash(Exception):
+    pass
+
+  for stage in ("simclr", "tac"):
+    with monkeypatch.context() as patch:
+      place = feed.ResidentFeed.place
+
+      def dying(self, t, stage=stage, place=place):
+        # Both stages see the same images, so their feeds do not tell.
+        folder = tmp_path / "killed" / "checkpoints"
+        if t == 1 and (folder / "simclr" / "2").exists() == (stage == "tac"):
+          raise Crash
+        return place(self, t)
+      patch.setattr(feed.ResidentFeed, "place", dying)
+      with pytest.raises(Crash):
+        main(args)
+  with monkeypatch.context() as patch:
+    evaluate = tac.evaluate_features
+
+    def dying_late(*args, method, **kwargs):
+      if method == "SimCLR":
+        raise Crash
+      return evaluate(*args, method=method, **kwargs)
+    patch.setattr(tac, "evaluate_features", dying_late)
+    with pytest.raises(Crash):
+      main(args)
+  assert main(args) == 0
+  for name in ("results.json", "metrics.jsonl"):
+    assert (tmp_path / "killed" / name).read_bytes() == (
+        whole / name).read_bytes()
+
+
+def test_rows_are_kept_only_for_the_states_they_were_measured_on(
+    whole, capsys, monkeypatch):
+  monkeypatch.setattr(tac, "evaluate_features", None)  # nothing is to be scored
+  before = (whole / "results.json").read_bytes()
+  assert main(command(whole, "--config.tac.dim=2")) == 0
+  assert capsys.readouterr().out.count("was evaluated before") == 12
+  assert (whole / "results.json").read_bytes() == before
+
+
+def test_plain_mnist_has_no_true_place(tmp_path):
+  assert main(command(tmp_path / "run", name="mnist")) == 0
+  found = json.loads((tmp_path / "run" / "results.json").read_text())
+  assert {row["crops"] for row in found["rows"]} == {"P", "top-4", "uniform"}
+
+
+def test_windows_about_the_content_lie_within_the_canvas():
+  places = np.array([[0, 10], [5, 20], [4, 0]])
+  boxes = tac.true_boxes(places, size=8, crop=12, canvas=28)
+  np.testing.assert_array_equal(
+      boxes, [[0, 8, 12], [3, 16, 12], [2, 0, 12]])
+  inner = tac.true_boxes(places, size=8, crop=4, canvas=28)
+  np.testing.assert_array_equal(inner[:, :2], places + 2)
