@@ -172,6 +172,26 @@ class GeneratorConfig:
 
 
 @section
+class ChannelConfig:
+  """P(T|X), a trainable distribution over augmentations, and its phase (b)."""
+  draws: int = 32  # m, uniform draws for each image
+  batch: int = 0  # images; 0: all of the stage's batch
+  beta: float = 10.0  # β of (2), in both phases
+  z: str = "mean"  # Z is the "mean" of its distribution, or "drawn" from it
+  # (2) itself ("information") or its lower bound by Jensen's inequality
+  # ("jensen").
+  numerator: str = "information"
+  # Weight of H(T|X). With a target (nats) the weight is raised where H lies
+  # below, and lowered above, by e^(rate · difference) a step.
+  entropy_weight: float = 0.5
+  entropy_target: float = 0.0  # 0: the weight stays as it is
+  entropy_rate: float = 0.01
+  width: int = 32  # channels of P's network
+  optimizer: OptimizerConfig = OptimizerConfig(
+      name="adam", lr=1e-3, weight_decay=0.0, schedule="constant")
+
+
+@section
 class RetrainConfig:
   """Stage 3: F trained further, with a learned (or another) second view.
 
@@ -206,26 +226,13 @@ class TacConfig:
   stride: int = 4
   scales: tuple[float, ...] = (1.0,)
   dim: int = 50  # D, of h
-  beta: float = 10.0  # β of (2)
   draws: int = 4  # m, crops of an image in phase (a)
-  uniform_draws: int = 32  # m, crops of an image in phase (b)
-  uniform_batch: int = 0  # images of phase (b); 0: as in (a)
-  # (2) itself ("information") or its lower bound by Jensen's inequality
-  # ("jensen") in phase (a) and (b).
+  # Of phase (a): (2) itself ("information"), or its lower bound ("jensen").
   numerator: str = "information"
-  channel_numerator: str = "information"
-  z: str = "mean"  # Z is the "mean" of its distribution, or "drawn" from it
-  # Weight of H(T|X) in phase (b). With a target (nats) the weight is raised
-  # where H lies below, and lowered above, by e^(rate · difference) a step.
-  entropy_weight: float = 0.5
-  entropy_target: float = 0.0  # 0: the weight stays as it is
-  entropy_rate: float = 0.01
-  width: int = 32  # channels of P's network
   top: int = 4  # n of the row "top-n", the most probable crops
   optimizer: OptimizerConfig = OptimizerConfig(
       name="adam", lr=1e-3, weight_decay=0.0, schedule="cosine")
-  channel_optimizer: OptimizerConfig = OptimizerConfig(
-      name="adam", lr=1e-3, weight_decay=0.0, schedule="constant")
+  channel: ChannelConfig = ChannelConfig()
 
 
 @section

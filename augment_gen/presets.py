@@ -105,7 +105,7 @@ def crl_tac(config: ml_collections.ConfigDict) -> None:
   config.encoder.name = "convnet"
   config.encoder.width = 32
   config.tac.steps = 2000
-  config.tac.uniform_batch = 64
+  config.tac.channel.batch = 64
   config.evaluate.protocols = "l2"
 
 
@@ -132,8 +132,8 @@ def tac_runlocal(config: ml_collections.ConfigDict) -> None:
   config.data.tests = "test=rendered:latin?per_class=1&seed=1"
   config.encoder.width = 4
   config.tac.crop, config.tac.stride = 12, 4
-  config.tac.batch_size, config.tac.uniform_batch = 16, 8
-  config.tac.uniform_draws = 6
+  config.tac.batch_size, config.tac.channel.batch = 16, 8
+  config.tac.channel.draws = 6
   config.tac.steps = 2
   config.evaluate.l2_iterations = 3
   config.log.every_steps = 1

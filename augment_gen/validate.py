@@ -5,14 +5,14 @@ import math
 
 from augment_gen.augment import recipes
 from augment_gen.augment.crops import CropGrid
-from augment_gen.config import Config, OptimizerConfig, names
+from augment_gen.config import ChannelConfig, Config, OptimizerConfig, names
 from augment_gen.data.task import Task, check_data
 from augment_gen.evaluate import protocol
 from augment_gen.losses import information
 from augment_gen.models import build, outputs, resnet
+from augment_gen.steps import channel
 from augment_gen.steps import frozen_encoder
 from augment_gen.steps import generator
-from augment_gen.steps import tac
 
 # config.method -> its stages.
 STAGES = {"generator": ("pretrain", "generator", "retrain", "evaluate"),
@@ -84,8 +84,9 @@ def _choices(config: Config) -> Iterator[str]:
       "retrain.recipe": recipes.NAMES,
       "retrain.order": ("first", "last"),
       "tac.numerator": information.NUMERATORS,
-      "tac.channel_numerator": information.NUMERATORS,
-      "tac.z": tac.Z_KINDS,
+      **{f"{stage}.channel.{field}": choices for stage in ("tac",)
+         for field, choices in (("numerator", information.NUMERATORS),
+                                ("z", channel.Z_KINDS))},
   }
   for field, choices in one_of.items():
     value = _get(config, field)
@@ -148,7 +149,7 @@ def _generator(config: Config, devices: int) -> Iterator[str]:
 def _tac(config: Config, devices: int) -> Iterator[str]:
   """Of the section that only CRL-TAC reads."""
   stage, side = config.tac, config.data.side
-  for field in ("crop", "stride", "beta", "dim", "width", "top", "scales"):
+  for field in ("crop", "stride", "dim", "top", "scales"):
     value = getattr(stage, field)
     if not value or (min(value) if field == "scales" else value) <= 0:
       yield f"config.tac.{field}={value} must be more than 0"
@@ -160,19 +161,30 @@ def _tac(config: Config, devices: int) -> Iterator[str]:
            f"at most {side} pixels wide, as the images are")
     return
   crops = CropGrid(side, stage.crop, stage.stride, stage.scales).size
-  for field, least in (("draws", 2), ("uniform_draws", 2), ("top", 1)):
+  for field, least in (("draws", 2), ("top", 1)):
     value = getattr(stage, field)
     if not least <= value <= crops:
       yield (f"config.tac.{field}={value} must lie between {least} and the "
              f"{crops} crops of the grid")
-  if not 0 <= stage.uniform_batch <= stage.batch_size or (
-      stage.uniform_batch % devices):
-    yield (f"config.tac.uniform_batch={stage.uniform_batch} must be 0, or a "
-           f"multiple of the {devices} devices up to "
-           f"config.tac.batch_size={stage.batch_size}")
-  for field in ("entropy_weight", "entropy_target", "entropy_rate"):
-    if getattr(stage, field) < 0:
-      yield f"config.tac.{field}={getattr(stage, field)} must not be negative"
+  yield from _channel(stage.channel, "tac", stage.batch_size, crops, devices)
+
+
+def _channel(stage: ChannelConfig, section: str, batch_size: int, size: int,
+             devices: int) -> Iterator[str]:
+  """Of a trainable channel with `size` augmentations to choose from."""
+  field = f"config.{section}.channel"
+  if not 2 <= stage.draws <= size:
+    yield (f"{field}.draws={stage.draws} must lie between 2 and the {size} "
+           "augmentations to choose from")
+  if not 0 <= stage.batch <= batch_size or stage.batch % devices:
+    yield (f"{field}.batch={stage.batch} must be 0, or a multiple of the "
+           f"{devices} devices up to config.{section}.batch_size={batch_size}")
+  for name in ("beta", "width"):
+    if not getattr(stage, name) > 0:
+      yield f"{field}.{name}={getattr(stage, name)} must be more than 0"
+  for name in ("entropy_weight", "entropy_target", "entropy_rate"):
+    if getattr(stage, name) < 0:
+      yield f"{field}.{name}={getattr(stage, name)} must not be negative"
 
 
 def _ranges(config: Config) -> Iterator[str]:
@@ -232,7 +244,7 @@ def _ranges(config: Config) -> Iterator[str]:
 def _optimizers(config: Config) -> Iterator[str]:
   fields = [f"{stage}.optimizer" for stage in _trained(config)]
   if config.method == "tac":
-    fields.append("tac.channel_optimizer")
+    fields.append("tac.channel.optimizer")
   for name in fields:
     optimizer: OptimizerConfig = _get(config, name)
     field = f"config.{name}"

@@ -12,7 +12,7 @@ import pytest
 from augment_gen import parallel
 from augment_gen.augment.channel import draw_t, draw_z
 from augment_gen.augment.crops import CropGrid
-from augment_gen.config import TacConfig
+from augment_gen.config import ChannelConfig, TacConfig
 from augment_gen.losses.information import entropy, information
 from augment_gen.models.channel import CropDistribution
 from augment_gen.models.convnet import ConvNet
@@ -21,8 +21,8 @@ from augment_gen.random import example_keys, stream
 from augment_gen.steps import tac
 
 GRID = CropGrid(image_size=6, crop=3, stride=1)  # 16 windows
-CONFIG = TacConfig(crop=3, stride=1, beta=4.0, draws=3, uniform_draws=5,
-                   entropy_weight=0.3)
+CHANNEL = ChannelConfig(beta=4.0, draws=5, entropy_weight=0.3)
+CONFIG = TacConfig(crop=3, stride=1, draws=3, channel=CHANNEL)
 RATE = 0.1
 
 
@@ -55,6 +55,11 @@ TXS = {"encoder": optax.sgd(RATE), "channel": optax.sgd(RATE)}
 
 def images(n=8, seed=0):
   return np.random.default_rng(seed).random((n, 6, 6, 1)).astype(np.float32)
+
+
+def with_channel(config=CONFIG, **changes):
+  return dataclasses.replace(
+      config, channel=dataclasses.replace(config.channel, **changes))
 
 
 def one_step(config=CONFIG, learned=True, nets=NETS, n=8, devices=1):
@@ -114,10 +119,11 @@ def encode(params, chosen, x):
 @pytest.mark.parametrize("z_kind", ["mean", "drawn"])
 @pytest.mark.parametrize("learned", [True, False])
 def test_phase_a_follows_the_slope_of_the_objective(numerator, z_kind, learned):
-  config = dataclasses.replace(CONFIG, numerator=numerator, z=z_kind)
+  config = with_channel(
+      dataclasses.replace(CONFIG, numerator=numerator), z=z_kind)
   before, after, metrics = one_step(config, learned)
   x = images()
-  log_p = NETS.channel.apply({"params": before.channel.params}, x)
+  log_p = NETS.channel.apply({"params": before.channel.net.params}, x)
   chosen = draw_t(example_keys(STEP_KEY, "crops", 8),
                   log_p if learned else jnp.zeros_like(log_p), 3)
 
@@ -125,7 +131,7 @@ def test_phase_a_follows_the_slope_of_the_objective(numerator, z_kind, learned):
     h = encode(params, chosen, x)
     z = h
     if z_kind == "drawn":
-      z = draw_z(stream(STEP_KEY, "z"), h, config.beta)
+      z = draw_z(stream(STEP_KEY, "z"), h, config.channel.beta)
     return -information(similarity(z, h), beta=4.0, numerator=numerator)[0]
 
   assert_is_gradient(
@@ -137,10 +143,10 @@ def test_phase_a_follows_the_slope_of_the_objective(numerator, z_kind, learned):
 
 @pytest.mark.parametrize("numerator", ["information", "jensen"])
 def test_phase_b_follows_information_and_entropy(numerator):
-  config = dataclasses.replace(CONFIG, channel_numerator=numerator)
+  config = with_channel(numerator=numerator)
   before, after, metrics = one_step(config)
   x = images()
-  chosen = draw_t(example_keys(STEP_KEY, "uniform_crops", 8),
+  chosen = draw_t(example_keys(STEP_KEY, "uniform_draws", 8),
                   jnp.zeros((8, GRID.size)), 5)
   h = encode(after.encoder.params, chosen, x)  # of θ as (a) left it
 
@@ -152,11 +158,11 @@ def test_phase_b_follows_information_and_entropy(numerator):
     return -value - 0.3 * entropy(log_p).mean()
 
   assert_is_gradient(
-      loss, before.channel.params,
-      moved_by(before.channel.params, after.channel.params))
+      loss, before.channel.net.params,
+      moved_by(before.channel.net.params, after.channel.net.params))
   np.testing.assert_allclose(
       metrics["channel/information"]
-      + 0.3 * metrics["channel/entropy"], -loss(before.channel.params),
+      + 0.3 * metrics["channel/entropy"], -loss(before.channel.net.params),
       rtol=1e-4)
 
 
@@ -167,10 +173,10 @@ def test_uniform_p_is_left_alone():
 
 
 def test_phase_b_sees_as_many_images_as_asked():
-  config = dataclasses.replace(CONFIG, uniform_batch=4)
+  config = with_channel(batch=4)
   before, after, _ = one_step(config)
   x = images()[:4]
-  chosen = draw_t(example_keys(STEP_KEY, "uniform_crops", 4),
+  chosen = draw_t(example_keys(STEP_KEY, "uniform_draws", 4),
                   jnp.zeros((4, GRID.size)), 5)
   h = encode(after.encoder.params, chosen, x)
 
@@ -182,8 +188,8 @@ def test_phase_b_sees_as_many_images_as_asked():
     return -value - 0.3 * entropy(log_p).mean()
 
   assert_is_gradient(
-      loss, before.channel.params,
-      moved_by(before.channel.params, after.channel.params), places=3)
+      loss, before.channel.net.params,
+      moved_by(before.channel.net.params, after.channel.net.params), places=3)
 
 
 @pytest.mark.parametrize("devices", [2, 8])
@@ -197,12 +203,11 @@ def test_several_devices_do_what_one_does(devices):
 
 @pytest.mark.parametrize("target, rises", [(2.9, True), (0.5, False)])
 def test_weight_of_entropy_follows_its_target(target, rises):
-  config = dataclasses.replace(
-      CONFIG, entropy_target=target, entropy_rate=0.1)
+  config = with_channel(entropy_target=target, entropy_rate=0.1)
   before, after, metrics = one_step(config)
-  assert (after.entropy_weight > before.entropy_weight) == rises
+  assert (after.channel.entropy_weight > before.channel.entropy_weight) == rises
   np.testing.assert_allclose(
-      after.entropy_weight,
+      after.channel.entropy_weight,
       0.3 * np.exp(0.1 * (target - metrics["channel/entropy"])), rtol=1e-5)
 
 
@@ -214,8 +219,8 @@ def test_p_finds_what_is_not_blank():
     top, left = rng.integers(9, size=2)
     image[top:top + 4, left:left + 4, 0] = rng.random((4, 4)) > 0.5
   grid = CropGrid(image_size=12, crop=4, stride=1)
-  config = TacConfig(crop=4, stride=1, beta=12.0, draws=4, uniform_draws=24,
-                     entropy_weight=0.05)
+  config = TacConfig(crop=4, stride=1, channel=ChannelConfig(
+      beta=12.0, draws=24, entropy_weight=0.05))
   nets = tac.Networks(
       encoder=ProjectedEncoder(ConvNet((1, 1), width=16), ProjectionHead(16)),
       channel=CropDistribution(grid, width=16), grid=grid)
@@ -223,7 +228,7 @@ def test_p_finds_what_is_not_blank():
   state = tac.init(nets, txs, config, (12, 12, 1), jax.random.key(0))
   step = jax.jit(tac.make_step(nets, txs, config, learned=True))
   shown = []
-  for t in range(120):
+  for t in range(200):
     state, metrics = step(
         state, {}, {"x_p": x}, jax.random.fold_in(jax.random.key(1), t))
     shown.append(float(metrics["channel/mass_on_content"]))

@@ -44,7 +44,7 @@ def run(run: Run) -> dict[str, Any] | None:
   baseline = stages.train(run.config, run.task, learned=False)
   untrained = jax.device_get(baseline.state)
   run.overview("h = H∘F", baseline.state.encoder.params)
-  run.overview("P(T|X)", baseline.state.channel.params)
+  run.overview("P(T|X)", baseline.state.channel.net.params)
   simclr = run.trained(baseline, run.wants("simclr"))
   # 2. An encoder and P(T|X), from the same start.
   tac = run.trained(stages.train(run.config, run.task, learned=True),
@@ -128,7 +128,7 @@ def _encode(run: Run, state):
 def _log_p(run: Run, state):
   """`images [N, H, W, C] -> log P(t|x) [N, K]`."""
   return chunked(jax.tree_util.Partial(
-      _channel, stages.networks(run.config), {"params": state.channel.params}),
+      _channel, stages.networks(run.config), {"params": state.channel.net.params}),
                  run.config.evaluate.batch_size)
 
 

@@ -36,7 +36,7 @@ def networks(config: Config) -> tac_step.Networks:
           build_encoder(config.encoder, config.data),
           ProjectionHead(config.tac.dim)),
       channel=CropDistribution(
-          grid, width=config.tac.width, mean=config.data.mean,
+          grid, width=config.tac.channel.width, mean=config.data.mean,
           std=config.data.std),
       grid=grid)
 
@@ -49,7 +49,8 @@ def encoder_variables(state: tac_step.TacState) -> dict:
 
 def simclr(stage: TacConfig) -> TacConfig:
   """The settings with which phase (a) is SimCLR; its τ is 1/β."""
-  return dataclasses.replace(stage, numerator="jensen", z="mean")
+  channel = dataclasses.replace(stage.channel, z="mean")
+  return dataclasses.replace(stage, numerator="jensen", channel=channel)
 
 
 def train(config: Config, task: Task, learned: bool) -> Stage:
@@ -71,7 +72,7 @@ def train(config: Config, task: Task, learned: bool) -> Stage:
   steps = common.total_steps(stage.epochs, stage.steps, per_epoch)
   txs = {"encoder": common.optimizer(stage.optimizer, steps, per_epoch),
          "channel": common.optimizer(
-             stage.channel_optimizer, steps, per_epoch)}
+             stage.channel.optimizer, steps, per_epoch)}
   key = stream(jax.random.key(config.seed), "tac")
   return Stage(
       name=name,

@@ -1,0 +1,111 @@
+"""Phase (b) of CRL-TAC: P moves, what it chooses from is held fixed."""
+
+from collections.abc import Callable
+from typing import Any
+
+from flax import linen as nn
+from flax import struct
+import jax
+from jax import lax
+import jax.numpy as jnp
+import optax
+
+from augment_gen import parallel
+from augment_gen.augment.channel import draw_t, draw_z
+from augment_gen.config import ChannelConfig
+from augment_gen.losses.information import entropy, information
+from augment_gen.random import example_keys, stream
+from augment_gen.steps.state import NetState, apply_gradients
+
+PyTree = Any
+
+Z_KINDS = ("mean", "drawn")
+# Bounds of the weight that holds the entropy near its target.
+_LEAST_WEIGHT, _MOST_WEIGHT = 1e-3, 1e2
+
+
+@struct.dataclass
+class ChannelState:
+  """P(T|X, η) and what regularises it."""
+  net: NetState  # η
+  entropy_weight: jax.Array  # float32, of H(T|X) in the objective of η
+
+
+def init(channel: nn.Module, tx: optax.GradientTransformation,
+         config: ChannelConfig, image_shape: tuple[int, int, int],
+         key: jax.Array) -> ChannelState:
+  """A fresh state."""
+  x = jnp.zeros((1, *image_shape), jnp.float32)
+  variables = jax.jit(channel.init)(stream(key, "channel_init"), x)
+  return ChannelState(
+      net=NetState.create(variables, tx),
+      entropy_weight=jnp.asarray(config.entropy_weight, jnp.float32))
+
+
+def objective(h: jax.Array, key: jax.Array, config: ChannelConfig,
+              numerator: str, log_p: jax.Array | None = None,
+              ) -> tuple[jax.Array, dict[str, jax.Array]]:
+  """(2) of this device's images against those of all devices.
+
+  Args:
+    h: [b, m, D] unit vectors, h(T(x)) of m transformations of each image.
+    key: of the draw of Z.
+    config: β and the kind of Z.
+    numerator: see `information`.
+    log_p: [b, m], log P(t|x); None: drawn from P.
+
+  Returns:
+    I, and its parts.
+  """
+  z = draw_z(stream(key, "z"), h, config.beta) if config.z == "drawn" else h
+  similarity = jnp.einsum("imd,jkd->imjk", z, parallel.gather(h),
+                          precision=lax.Precision.HIGHEST)
+  return information(
+      similarity, beta=config.beta, numerator=numerator,
+      log_p=None if log_p is None else parallel.gather(log_p),
+      first=parallel.axis_index() * len(h))
+
+
+def make_update(channel: nn.Module, tx: optax.GradientTransformation,
+                config: ChannelConfig, size: int) -> Callable:
+  """One update of η by (2) of uniform draws, weighted by P(t|x), and by H(T|X).
+
+  Args:
+    channel: P, x [b, H, W, C] -> log P(t|x) [b, K].
+    tx: its optimiser.
+    config: how many draws of how many images, and the objective.
+    size: K.
+
+  Returns:
+    `update(state, x, views, key) -> (state, metrics, log_p, x)`, where
+    `views(x, chosen [b, m]) -> h [b, m, D]`, of unit length, and the last two
+    are those of the images that were used.
+  """
+  def loss_fn(params, x, h, chosen, weight, key):
+    log_p = channel.apply({"params": params}, x)
+    value, _ = objective(h, key, config, config.numerator,
+                         jnp.take_along_axis(log_p, chosen, axis=1))
+    spread = jnp.mean(entropy(log_p))
+    return -(value + weight * spread), (log_p, {
+        "information": value, "entropy": spread})
+
+  def update(state: ChannelState, x, views, key):
+    x = x[:config.batch // parallel.axis_size() or None]
+    chosen = draw_t(example_keys(key, "uniform_draws", len(x)),
+                    jnp.zeros((len(x), size)), config.draws)
+    h = views(x, chosen)
+    (_, (log_p, metrics)), grads = jax.value_and_grad(loss_fn, has_aux=True)(
+        state.net.params, x, lax.stop_gradient(h), chosen,
+        state.entropy_weight, key)
+    net, norms = apply_gradients(state.net, parallel.mean(grads), tx)
+    metrics = parallel.mean(metrics)
+    weight = state.entropy_weight
+    metrics["entropy_weight"] = weight
+    if config.entropy_target:
+      weight *= jnp.exp(config.entropy_rate
+                        * (config.entropy_target - metrics["entropy"]))
+      weight = jnp.clip(weight, _LEAST_WEIGHT, _MOST_WEIGHT)
+    state = state.replace(net=net, entropy_weight=weight)
+    return state, metrics | norms, log_p, x
+
+  return update
