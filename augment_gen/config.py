@@ -197,9 +197,10 @@ class RetrainConfig:
 
   Each arm starts from stage 1 and makes a row of the table: "generator" sees
   G_A(x, z) with z from the bank Z̃ (15), "prior" the same with z from the prior;
-  "control" goes on with the views of stage 1; "random" an untrained G_A whose
-  edits are as large; "oracle" the true implicit augmentation. Empty: stage 1
-  alone is evaluated.
+  "channel" with z from P(z|x), trained with F (section `channel`); "control"
+  goes on with the views of stage 1; "random" an untrained G_A whose edits are as
+  large; "oracle" the true implicit augmentation. Empty: stage 1 alone is
+  evaluated.
   """
   arms: str = "generator"
   epochs: float = 200.0  # passes over X_p; give epochs or steps, not both
@@ -212,6 +213,8 @@ class RetrainConfig:
   # t'(G_A(x, z)), "last" G_A(t'(x), z).
   order: str = "first"
   optimizer: OptimizerConfig = OptimizerConfig()
+  candidates: int = 64  # latents of Z̃ that P(z|x) of "channel" chooses from
+  channel: ChannelConfig = ChannelConfig(draws=8, batch=32, beta=5.0)
 
 
 @section

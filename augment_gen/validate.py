@@ -17,7 +17,7 @@ from augment_gen.steps import generator
 # config.method -> its stages.
 STAGES = {"generator": ("pretrain", "generator", "retrain", "evaluate"),
           "tac": ("simclr", "tac", "evaluate")}
-ARMS = ("generator", "prior", "control", "random", "oracle")
+ARMS = ("generator", "prior", "channel", "control", "random", "oracle")
 
 
 def problems(config: Config, devices: int) -> list[str]:
@@ -84,7 +84,7 @@ def _choices(config: Config) -> Iterator[str]:
       "retrain.recipe": recipes.NAMES,
       "retrain.order": ("first", "last"),
       "tac.numerator": information.NUMERATORS,
-      **{f"{stage}.channel.{field}": choices for stage in ("tac",)
+      **{f"{stage}.channel.{field}": choices for stage in ("tac", "retrain")
          for field, choices in (("numerator", information.NUMERATORS),
                                 ("z", channel.Z_KINDS))},
   }
@@ -140,6 +140,10 @@ def _generator(config: Config, devices: int) -> Iterator[str]:
   if groups < 1 or groups % devices:
     yield (f"config.moco.bn_groups={groups} must be a multiple of the {devices} "
            "devices: each device normalises whole groups")
+  if "channel" in names(config.retrain.arms):
+    yield from _channel(config.retrain.channel, "retrain",
+                        config.retrain.batch_size, config.retrain.candidates,
+                        devices)
   if ("random" in names(config.retrain.arms)
       and config.generator.output != "edit"):
     yield ("config.retrain.arms=random needs config.generator.output=edit: an "
@@ -192,7 +196,7 @@ def _ranges(config: Config) -> Iterator[str]:
       "data.image_size", "encoder.width", "moco.dim", "moco.temperature",
       "generator.hidden", "generator.unet_width", "generator.unet_depth",
       "generator.latent.dim", "generator.latent.scale",
-      "generator.discriminator.hidden", "evaluate.knn_k",
+      "generator.discriminator.hidden", "retrain.candidates", "evaluate.knn_k",
       "evaluate.knn_temperature", "evaluate.l2_iterations",
       "evaluate.moco_epochs", "evaluate.moco_batch_size", "evaluate.moco_lr",
       "log.every_steps", "log.checkpoint_every_steps", "log.keep_checkpoints",
@@ -243,8 +247,8 @@ def _ranges(config: Config) -> Iterator[str]:
 
 def _optimizers(config: Config) -> Iterator[str]:
   fields = [f"{stage}.optimizer" for stage in _trained(config)]
-  if config.method == "tac":
-    fields.append("tac.channel.optimizer")
+  fields.append("tac.channel.optimizer" if config.method == "tac"
+                else "retrain.channel.optimizer")
   for name in fields:
     optimizer: OptimizerConfig = _get(config, name)
     field = f"config.{name}"

@@ -270,6 +270,9 @@ def test_every_config_field_is_read(tmp_path, monkeypatch):
   monkeypatch.setattr(validate, "problems", lambda *_: [])
   for name in ("quickstart", "daiso", "regional_mnist"):
     assert main(command(name, tmp_path / name,
+                        "--config.retrain.arms=generator,control,channel",
+                        "--config.retrain.candidates=8",
+                        "--config.retrain.channel.batch=8",
                         "--config.evaluate.protocols=l2,moco,knn")) == 0
   unread = {f"{cls.__name__}.{field.name}" for cls in sections
             for field in dataclasses.fields(cls)

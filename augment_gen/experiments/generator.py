@@ -26,6 +26,7 @@ ROWS = {
     "pretrain": ("MoCo v2", "-"),
     "generator": ("MoCo v2 + G_A", "G_A"),
     "prior": ("MoCo v2 + G_A (prior)", "G_A, z from its prior"),
+    "channel": ("MoCo v2 + G_A (channel)", "G_A, z from P(z|x)"),
     "control": ("MoCo v2 + control", "- (as many further epochs)"),
     "random": ("MoCo v2 + random G_A", "untrained G_A, as strong"),
     "oracle": ("MoCo v2 + oracle", "true augmentation"),

@@ -1,4 +1,4 @@
-"""P(T|X, η) of CRL-TAC: a distribution over crops for each image."""
+"""P(T|X, η) of CRL-TAC: over crops of an image, or over latents of G_A."""
 
 from flax import linen as nn
 import jax
@@ -36,13 +36,12 @@ class CropDistribution(nn.Module):
     Returns:
       float32 [B, K], log P(t|x), in the order of `grid.boxes()`.
     """
-    mean, std = (jnp.asarray(values, jnp.float32).reshape(1, 1, 1, -1)
-                 for values in (self.mean, self.std))
     stride = self.grid.stride
     # One place of this map for each step of the grid.
+    x = _normalised(x, self.mean, self.std)
     h = nn.relu(conv.Conv(
         self.width // 2, (stride, stride), strides=(stride, stride),
-        padding="VALID", name="stem")((x - mean) / std))
+        padding="VALID", name="stem")(x))
     logits = []
     for number, (side, places) in enumerate(self.grid.windows, start=1):
       field = max(side // stride, 1)
@@ -54,3 +53,37 @@ class CropDistribution(nn.Module):
                     name=f"score{number}")(w)
       logits.append(w.reshape(len(x), -1))
     return jax.nn.log_softmax(jnp.concatenate(logits, axis=-1), axis=-1)
+
+
+class LatentDistribution(nn.Module):
+  """P(z|X, η): X -> log-probabilities of the candidates among G_A's latents.
+
+  At first all candidates are as likely.
+
+  Attributes:
+    size: K, the number of candidates.
+    width: channels at half the resolution; twice as many at a quarter.
+    mean: of the images, subtracted; one number per channel, or one for all.
+    std: what they are divided by then.
+  """
+  size: int
+  width: int = 32
+  mean: tuple[float, ...] = (0.5,)
+  std: tuple[float, ...] = (0.5,)
+
+  @nn.compact
+  def __call__(self, x: jax.Array) -> jax.Array:
+    """float32 [B, H, W, C] in [0, 1] -> float32 [B, K], log P(z|x)."""
+    h = _normalised(x, self.mean, self.std)
+    for number, width in enumerate((self.width, 2 * self.width), start=1):
+      h = nn.relu(conv.Conv(width, (3, 3), strides=(2, 2),
+                            name=f"conv{number}")(h))
+    logits = nn.Dense(self.size, kernel_init=nn.initializers.zeros,
+                      name="score")(h.reshape(len(h), -1))
+    return jax.nn.log_softmax(logits, axis=-1)
+
+
+def _normalised(x, mean, std):
+  mean, std = (jnp.asarray(values, jnp.float32).reshape(1, 1, 1, -1)
+               for values in (mean, std))
+  return (x - mean) / std

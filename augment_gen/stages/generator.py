@@ -21,17 +21,20 @@ from augment_gen.data.task import Task
 from augment_gen.evaluate.features import extract
 from augment_gen.models.build import (
     build_discriminator, build_encoder, build_generator)
+from augment_gen.models.channel import LatentDistribution
 from augment_gen.models.heads import ProjectedEncoder, ProjectionHead
 from augment_gen.random import stream
 from augment_gen.stages import common
+from augment_gen.steps import channel as channel_step
 from augment_gen.steps import frozen_encoder
 from augment_gen.steps import generator as generator_step
+from augment_gen.steps import latent_channel
 from augment_gen.steps import moco as moco_step
 from augment_gen.steps import views
 from augment_gen.training import Stage
 
 # Arms of stage 3 that need stage 2.
-GENERATOR_ARMS = ("generator", "prior", "random")
+GENERATOR_ARMS = ("generator", "prior", "channel", "random")
 _STRENGTH_IMAGES = 512  # that an untrained G_A is matched on
 _STANDARD_IMAGES = 1024  # of each set, for the scale of detail
 
@@ -43,8 +46,11 @@ def moco_net(config: Config, devices: int) -> ProjectedEncoder:
   return ProjectedEncoder(encoder, ProjectionHead(config.moco.dim))
 
 
-def encoder_variables(state: moco_step.MocoState) -> dict:
-  """F's part of a MoCo state, as Flax variables."""
+def encoder_variables(
+    state: moco_step.MocoState | latent_channel.LatentChannelState) -> dict:
+  """F's part of a state, as Flax variables."""
+  if isinstance(state, latent_channel.LatentChannelState):
+    state = state.moco
   variables = {"params": state.query.params["encoder"]}
   if state.query.batch_stats:
     variables["batch_stats"] = state.query.batch_stats["encoder"]
@@ -176,13 +182,26 @@ def second_view(config: Config, task: Task, arm: str,
     return views.true_second(implicit(config.data.implicit)), {}
   params = (random_augmenter(config, task, trained) if arm == "random"
             else trained.augmenter.smooth)
+  augmenter, _ = build_generator(config.generator, config.data)
   frozen = {"augmenter": {"params": params}}
+  if arm == "channel":
+    frozen["candidates"] = jnp.asarray(latent_bank(config, common.some(
+        task.finetune.images, config.retrain.candidates), trained))
+    return views.chosen_second(augmenter, latent_distribution(config)), frozen
   if arm == "generator":
     frozen["bank"] = jnp.asarray(latent_bank(
         config, task.finetune.images, trained))
   return views.learned_second(
-      build_generator(config.generator, config.data)[0],
-      config.generator.latent.dim, from_bank=arm == "generator"), frozen
+      augmenter, config.generator.latent.dim,
+      from_bank=arm == "generator"), frozen
+
+
+def latent_distribution(config: Config) -> LatentDistribution:
+  """P(z|x) of the arm "channel"."""
+  retrain = config.retrain
+  return LatentDistribution(
+      retrain.candidates, width=retrain.channel.width, mean=config.data.mean,
+      std=config.data.std)
 
 
 def retrain(config: Config, task: Task, devices: int, arm: str,
@@ -214,12 +233,31 @@ def retrain(config: Config, task: Task, devices: int, arm: str,
   tx = common.optimizer(stage.optimizer, steps, per_epoch)
   # All arms of a seed share this key, and so their images, latents and sides.
   key = stream(jax.random.key(config.seed), "retrain")
+  state = moco_step.restart(pretrained, tx)
+  step = moco_step.make_step(net, tx, config.moco, pair)
+  if arm == "channel":
+    state, step = _with_channel(config, state, step, net, steps, per_epoch, key)
   return Stage(
-      name=f"retrain-{arm}",
-      state=moco_step.restart(pretrained, tx),
-      step=moco_step.make_step(net, tx, config.moco, pair),
+      name=f"retrain-{arm}", state=state, step=step,
       frozen={"images": {"x_p": images}, **frozen},
       feed=ResidentFeed({"x_p": len(images)}, stage.batch_size,
                         seed=config.seed, stage="retrain"),
       fetch=fetch, total_steps=steps, batch_size=stage.batch_size, key=key,
       show=("loss", "accuracy"))
+
+
+def _with_channel(config: Config, moco: moco_step.MocoState, step: Callable,
+                  net: ProjectedEncoder, steps: int, per_epoch: int,
+                  key: jax.Array) -> tuple[
+                      latent_channel.LatentChannelState, Callable]:
+  """State and step of MoCo -> the same with P(z|x) beside it."""
+  channel, settings = latent_distribution(config), config.retrain.channel
+  tx = common.optimizer(settings.optimizer, steps, per_epoch)
+  state = latent_channel.LatentChannelState(
+      step=jnp.zeros((), jnp.int32), moco=moco,
+      channel=channel_step.init(
+          channel, tx, settings, common.image_shape(config), key))
+  augmenter, _ = build_generator(config.generator, config.data)
+  return state, latent_channel.make_step(
+      net, augmenter, step,
+      channel_step.make_update(channel, tx, settings, channel.size))

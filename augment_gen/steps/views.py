@@ -5,6 +5,7 @@ from collections.abc import Callable
 import jax
 import jax.numpy as jnp
 
+from augment_gen.augment.channel import draw_t
 from augment_gen.augment.learned import draw_latents
 from augment_gen.augment.recipes import augment_batch
 from augment_gen.random import example_keys
@@ -58,6 +59,17 @@ def learned_second(augmenter, latent_dim: int, from_bank: bool) -> Callable:
   def second(frozen, x, key):
     bank = frozen["bank"] if from_bank else None
     z = draw_latents(example_keys(key, "latent", len(x)), bank, latent_dim)
+    return augmenter.apply(frozen["augmenter"], x, z)
+  return second
+
+
+def chosen_second(augmenter, channel) -> Callable:
+  """x -> G_A(x, z) with z drawn from P(z|x) among `frozen["candidates"]`."""
+
+  def second(frozen, x, key):
+    log_p = channel.apply(frozen["channel"], x)
+    chosen = draw_t(example_keys(key, "latent", len(x)), log_p, 1)[:, 0]
+    z = jnp.take(frozen["candidates"], chosen, axis=0)
     return augmenter.apply(frozen["augmenter"], x, z)
   return second
 
