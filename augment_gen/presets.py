@@ -76,7 +76,6 @@ def runlocal(config: ml_collections.ConfigDict) -> None:
   config.data.pretrain = "rendered:latin?per_class=1"
   config.data.finetune = "rendered:scripts?per_class=6&classes=8"
   config.data.finetune_per_class = 4
-  config.encoder.width = 4
   config.encoder.blocks = (1, 1, 1)  # what takes the time is compiling
   config.moco.queue = 32
   config.moco.bn_groups = 8
@@ -86,11 +85,7 @@ def runlocal(config: ml_collections.ConfigDict) -> None:
     stage.steps = 2
   config.generator.hidden = 16
   config.generator.discriminator.hidden = 16
-  config.evaluate.l2_iterations = 3
-  config.evaluate.moco_epochs = 2
-  config.log.every_steps = 1
-  config.log.checkpoint_every_steps = 1
-  config.log.figure_images = 4
+  _brief(config)
 
 
 def crl_tac(config: ml_collections.ConfigDict) -> None:
@@ -130,12 +125,18 @@ def tac_runlocal(config: ml_collections.ConfigDict) -> None:
   train = "rendered:latin?per_class=6"
   config.data.pretrain = config.data.finetune = train
   config.data.tests = "test=rendered:latin?per_class=1&seed=1"
-  config.encoder.width = 4
   config.tac.crop, config.tac.stride = 12, 4
   config.tac.batch_size, config.tac.channel.batch = 16, 8
   config.tac.channel.draws = 6
   config.tac.steps = 2
+  _brief(config)
+
+
+def _brief(config: ml_collections.ConfigDict) -> None:
+  """A narrow encoder, short probes, everything logged: of all `:runlocal`."""
+  config.encoder.width = 4
   config.evaluate.l2_iterations = 3
+  config.evaluate.moco_epochs = 2
   config.log.every_steps = 1
   config.log.checkpoint_every_steps = 1
   config.log.figure_images = 4

@@ -60,7 +60,12 @@ def size_problems(config: Config, task: Task) -> list[str]:
       found.append(
           f"config.{field}={batch} is more than the {size} images of "
           f"data.{name}: use a smaller batch or more images")
-  if config.retrain.arms and "oracle" in names(config.retrain.arms):
+  arms, candidates = names(config.retrain.arms), config.retrain.candidates
+  if "channel" in arms and candidates > len(task.finetune):
+    found.append(
+        f"config.retrain.candidates={candidates} is more than the "
+        f"{len(task.finetune)} images of data.finetune, whose latents they are")
+  if "oracle" in arms:
     if config.data.implicit == "none":
       found.append(
           "config.retrain.arms=oracle needs the true augmentation, which is "
@@ -130,13 +135,14 @@ def _generator(config: Config, devices: int) -> Iterator[str]:
   groups, queue = config.moco.bn_groups, config.moco.queue
   for field in ("pretrain.batch_size", "retrain.batch_size"):
     batch = _get(config, field)
-    if batch >= 1:
-      if queue % batch or queue < batch:
-        yield (f"config.moco.queue={queue} is not a multiple of "
-               f"config.{field}={batch}: change one of them")
-      if groups >= 1 and (batch % groups or batch // groups < 2):
-        yield (f"config.moco.bn_groups={groups} must divide config.{field}="
-               f"{batch} into groups of at least 2 images")
+    if batch < 1:
+      continue  # named already
+    if queue % batch or queue < batch:
+      yield (f"config.moco.queue={queue} is not a multiple of "
+             f"config.{field}={batch}: change one of them")
+    if groups >= 1 and (batch % groups or batch // groups < 2):
+      yield (f"config.moco.bn_groups={groups} must divide config.{field}="
+             f"{batch} into groups of at least 2 images")
   if groups < 1 or groups % devices:
     yield (f"config.moco.bn_groups={groups} must be a multiple of the {devices} "
            "devices: each device normalises whole groups")
@@ -153,7 +159,10 @@ def _generator(config: Config, devices: int) -> Iterator[str]:
 def _tac(config: Config, devices: int) -> Iterator[str]:
   """Of the section that only CRL-TAC reads."""
   stage, side = config.tac, config.data.side
-  for field in ("crop", "stride", "dim", "top", "scales"):
+  if stage.dim < 2:
+    yield (f"config.tac.dim={stage.dim} must be at least 2: h lies on a circle "
+           "or sphere")
+  for field in ("crop", "stride", "top", "scales"):
     value = getattr(stage, field)
     if not value or (min(value) if field == "scales" else value) <= 0:
       yield f"config.tac.{field}={value} must be more than 0"

@@ -28,6 +28,7 @@ import time
 
 from augment_gen import tables
 from augment_gen.evaluate import health
+from augment_gen.tables import layout
 
 CONFIG = "configs/omniglot.py:mnist,npz"
 OTHERS = ("strokes", "blur", "gradient", "blobs", "erase", "noise")
@@ -195,7 +196,7 @@ def check_noise(results: list[dict], claims: Claims) -> None:
     for test in ("C", "D"):
       base, ours = (accuracies(results, name, test)
                     for name in ("MoCo v2", method))
-      difference = tables.paired_difference(ours, base)
+      difference = layout.paired_difference(ours, base)
       claims.check(bool(difference and difference.significant),
                    f"D→{test}: {method} less MoCo v2, paired over seeds: "
                    f"{difference or 'needs two seeds'}")

@@ -22,6 +22,19 @@ jax.config.update("jax_compilation_cache_dir", _cache.name)
 jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.2)
 
 
+@pytest.fixture(scope="module")
+def one_device():
+  """One device for whole runs: eight on two cores are slow.
+
+  Yields the real `make_mesh`, for a test that wants them all.
+  """
+  from augment_gen import parallel  # pylint: disable=g-import-not-at-top
+  make_mesh = parallel.make_mesh
+  with pytest.MonkeyPatch.context() as patch:
+    patch.setattr(parallel, "make_mesh", lambda: make_mesh(jax.devices()[:1]))
+    yield make_mesh
+
+
 def pytest_addoption(parser):
   parser.addoption("--runslow", action="store_true",
                    help="also run the tests marked slow")

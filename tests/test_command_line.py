@@ -139,6 +139,7 @@ def test_each_problem_is_found_and_named(change, words):
     ({"tac__crop": 40}, "does not fit"),
     ({"tac__scales": ()}, "must be more than 0"),
     ({"tac__stride": 13}, "does not fit"),
+    ({"tac__dim": 1}, "config.tac.dim=1 must be at least 2"),
     ({"tac__draws": 1}, "config.tac.draws=1 must lie between 2 and the 16"),
     ({"tac__channel__draws": 17}, "the 16 augmentations to choose from"),
     ({"tac__channel__batch": 32}, "must be 0, or a multiple"),

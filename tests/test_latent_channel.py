@@ -11,25 +11,12 @@ from augment_gen.models.channel import LatentDistribution
 from augment_gen.models.heads import ProjectedEncoder
 from augment_gen.random import stream
 from augment_gen.steps import channel, latent_channel, moco, views
+from toy_networks import Linear, UnitHead
 
 SHAPE = (6, 6, 1)
 CANDIDATES = jnp.asarray([[0.0], [0.3], [0.9]])
 MOCO = MocoConfig(dim=4, queue=16, bn_groups=1, momentum=0.9)
 CHANNEL = ChannelConfig(draws=3, batch=4, beta=5.0, width=2)
-
-
-class Linear(nn.Module):
-
-  @nn.compact
-  def __call__(self, x, *, train):
-    return nn.Dense(4)(x.reshape(len(x), -1)), {}
-
-
-class UnitHead(nn.Module):
-
-  @nn.compact
-  def __call__(self, y):
-    return y / jnp.linalg.norm(y, axis=-1, keepdims=True)
 
 
 class Veil(nn.Module):

@@ -19,18 +19,10 @@ from augment_gen.data import feed
 from augment_gen.main import main
 from augment_gen.steps import moco
 
+pytestmark = pytest.mark.usefixtures("one_device")
+
 ROOT = pathlib.Path(__file__).parent.parent
 TINY = ["--config.log.tensorboard=False", "--config.evaluate.protocols=l2,knn"]
-
-
-@pytest.fixture(scope="module", autouse=True)
-def one_device():
-  """Eight devices on two cores are slow; a test of their own has them all."""
-  make_mesh = parallel.make_mesh
-  with pytest.MonkeyPatch.context() as patch:
-    patch.setattr(parallel, "make_mesh",
-                  lambda: make_mesh(jax.devices()[:1]))
-    yield make_mesh
 
 
 def command(name, workdir, *args):
@@ -43,7 +35,7 @@ def results(workdir):
 
 
 @pytest.fixture(scope="module")
-def quickstart(tmp_path_factory):
+def quickstart(tmp_path_factory, one_device):
   """One whole run, with all arms of re-training; read by several tests."""
   workdir = tmp_path_factory.mktemp("runs") / "whole"
   assert main(command("quickstart", workdir)) == 0

@@ -3,26 +3,17 @@
 import json
 import pathlib
 
-import jax
 import numpy as np
 import pytest
 
-from augment_gen import parallel
 from augment_gen.data import feed
 from augment_gen.experiments import tac
 from augment_gen.main import main
 
+pytestmark = pytest.mark.usefixtures("one_device")
+
 ROOT = pathlib.Path(__file__).parent.parent
 KINDS = ("P", "top-4", "uniform", "true place")
-
-
-@pytest.fixture(scope="module", autouse=True)
-def one_device():
-  make_mesh = parallel.make_mesh
-  with pytest.MonkeyPatch.context() as patch:
-    patch.setattr(parallel, "make_mesh",
-                  lambda: make_mesh(jax.devices()[:1]))
-    yield
 
 
 def command(workdir, *args, name="regional_mnist"):
@@ -31,7 +22,7 @@ def command(workdir, *args, name="regional_mnist"):
 
 
 @pytest.fixture(scope="module")
-def whole(tmp_path_factory):
+def whole(tmp_path_factory, one_device):
   workdir = tmp_path_factory.mktemp("runs") / "whole"
   assert main(command(workdir, "--config.tac.dim=2")) == 0
   return workdir

@@ -19,25 +19,12 @@ from augment_gen.models.convnet import ConvNet
 from augment_gen.models.heads import ProjectedEncoder, ProjectionHead
 from augment_gen.random import example_keys, stream
 from augment_gen.steps import tac
+from toy_networks import Linear, UnitHead
 
 GRID = CropGrid(image_size=6, crop=3, stride=1)  # 16 windows
 CHANNEL = ChannelConfig(beta=4.0, draws=5, entropy_weight=0.3)
 CONFIG = TacConfig(crop=3, stride=1, draws=3, channel=CHANNEL)
 RATE = 0.1
-
-
-class Linear(nn.Module):
-
-  @nn.compact
-  def __call__(self, x, *, train):
-    return nn.Dense(4)(x.reshape(len(x), -1)), {}
-
-
-class UnitHead(nn.Module):
-
-  @nn.compact
-  def __call__(self, y):
-    return y / jnp.linalg.norm(y, axis=-1, keepdims=True)
 
 
 class Scores(nn.Module):
@@ -141,13 +128,15 @@ def test_phase_a_follows_the_slope_of_the_objective(numerator, z_kind, learned):
       metrics["encoder/information"], -loss(before.encoder.params), rtol=1e-4)
 
 
-@pytest.mark.parametrize("numerator", ["information", "jensen"])
-def test_phase_b_follows_information_and_entropy(numerator):
-  config = with_channel(numerator=numerator)
+@pytest.mark.parametrize("numerator, images_used", [
+    ("information", 8), ("jensen", 8), ("information", 4)])
+def test_phase_b_follows_information_and_entropy(numerator, images_used):
+  config = with_channel(
+      numerator=numerator, batch=images_used if images_used < 8 else 0)
   before, after, metrics = one_step(config)
-  x = images()
-  chosen = draw_t(example_keys(STEP_KEY, "uniform_draws", 8),
-                  jnp.zeros((8, GRID.size)), 5)
+  x = images()[:images_used]
+  chosen = draw_t(example_keys(STEP_KEY, "uniform_draws", len(x)),
+                  jnp.zeros((len(x), GRID.size)), 5)
   h = encode(after.encoder.params, chosen, x)  # of θ as (a) left it
 
   def loss(params):
@@ -170,26 +159,6 @@ def test_uniform_p_is_left_alone():
   before, after, metrics = one_step(learned=False)
   jax.tree.map(np.testing.assert_array_equal, before.channel, after.channel)
   assert not any(name.startswith("channel/") for name in metrics)
-
-
-def test_phase_b_sees_as_many_images_as_asked():
-  config = with_channel(batch=4)
-  before, after, _ = one_step(config)
-  x = images()[:4]
-  chosen = draw_t(example_keys(STEP_KEY, "uniform_draws", 4),
-                  jnp.zeros((4, GRID.size)), 5)
-  h = encode(after.encoder.params, chosen, x)
-
-  def loss(params):
-    log_p = NETS.channel.apply({"params": params}, x)
-    value, _ = information(
-        similarity(h, h), beta=4.0,
-        log_p=jnp.take_along_axis(log_p, chosen, axis=1))
-    return -value - 0.3 * entropy(log_p).mean()
-
-  assert_is_gradient(
-      loss, before.channel.net.params,
-      moved_by(before.channel.net.params, after.channel.net.params), places=3)
 
 
 @pytest.mark.parametrize("devices", [2, 8])

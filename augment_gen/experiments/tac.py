@@ -4,8 +4,7 @@
     tac ──h, P──┴▶ evaluate
 """
 
-from collections.abc import Iterator
-import dataclasses
+import functools
 from typing import Any
 
 import jax
@@ -24,8 +23,8 @@ from augment_gen.random import stream
 from augment_gen.stages import tac as stages
 
 # Encoders as methods of the table.
-METHODS = {"tac": "CRL-TAC", "simclr": "SimCLR",
-           "untrained": "untrained encoder"}
+ENCODERS = {"tac": "CRL-TAC", "simclr": "SimCLR",
+            "untrained": "untrained encoder"}
 TRUE_PLACE = "true place"
 _DRAWN = 2000  # images of the figures
 
@@ -62,12 +61,11 @@ def _draw(run: Run, tac, simclr) -> None:
   name, images = next(iter(run.task.tests.items()))
   images = images.select(np.linspace(
       0, len(images) - 1, min(len(images), _DRAWN)).astype(int))
-  crops = dict(_crops(run, tac, {name: images}))
+  crops = _Crops(run, tac, {name: images})
   h = lambda state, kind: _encode(run, state)(
-      images.images, crops[kind][name])["head"]
+      images.images, crops.boxes(kind, name))["head"]
   report.channel(
-      stages.crop_grid(run.config), images,
-      np.exp(_log_p(run, tac)(images.images)),
+      stages.crop_grid(run.config), images, np.exp(crops.log_p(name)),
       {"SimCLR, uniform crops": h(simclr, "uniform"),
        "CRL-TAC, crops of P": h(tac, "P")},
       run.folder, run.writer, run.config.log)
@@ -84,28 +82,28 @@ def _evaluate(run: Run, states: dict[str, Any]) -> dict[str, Any]:
   results = {"experiment": run.config.experiment, "rows": [],
              "provenance": common.provenance(run, ends)}
   sets = {run.config.data.finetune_name: run.task.finetune, **run.task.tests}
-  crops = dict(_crops(run, states["tac"], sets))
+  crops = _Crops(run, states["tac"], sets)
   for name, state in states.items():
-    for kind, boxes in crops.items():
+    for kind in crops.kinds:
       rows = [row for row in before["rows"] if name in fresh
-              and row["method"] == METHODS[name] and row["crops"] == kind]
+              and row["method"] == ENCODERS[name] and row["crops"] == kind]
       if rows:
-        run.log(f"evaluate: {METHODS[name]}, {kind}, was evaluated before")
+        run.log(f"evaluate: {ENCODERS[name]}, {kind}, was evaluated before")
       else:
-        run.log(f"evaluate: {METHODS[name]}, {kind}")
-        rows = _rows(run, METHODS[name], state, kind, boxes, sets)
+        run.log(f"evaluate: {ENCODERS[name]}, {kind}")
+        rows = _rows(run, ENCODERS[name], state, kind, crops)
       results["rows"] += rows
       run.folder.write_results(results)
   return results
 
 
-def _rows(run: Run, method: str, state, kind: str, boxes: dict[str, np.ndarray],
-          sets: dict[str, ImageSet]) -> list[dict[str, Any]]:
+def _rows(run: Run, method: str, state, kind: str,
+          crops: "_Crops") -> list[dict[str, Any]]:
   """Of one encoder under one kind of crops, on f and on the head."""
   encode = _encode(run, state)
-  outputs = {name: encode(images.images, boxes[name])
-             for name, images in sets.items()}
-  train, *tests = sets
+  outputs = {name: encode(images.images, crops.boxes(kind, name))
+             for name, images in crops.sets.items()}
+  train, *tests = crops.sets
   rows = []
   for feature in ("f", "head"):
     rows += evaluate_features(
@@ -122,13 +120,6 @@ def _encode(run: Run, state):
   """`(images [N, H, W, C], boxes [N, n, 3]) -> {"f": …, "head": …}`."""
   return chunked(jax.tree_util.Partial(
       _features, stages.networks(run.config), stages.encoder_variables(state)),
-                 run.config.evaluate.batch_size)
-
-
-def _log_p(run: Run, state):
-  """`images [N, H, W, C] -> log P(t|x) [N, K]`."""
-  return chunked(jax.tree_util.Partial(
-      _channel, stages.networks(run.config), {"params": state.channel.net.params}),
                  run.config.evaluate.batch_size)
 
 
@@ -150,30 +141,49 @@ def _both(module, images):
   return features, module.head(features)
 
 
-def _crops(run: Run, state, sets: dict[str, ImageSet],
-           ) -> Iterator[tuple[str, dict[str, np.ndarray]]]:
-  """Kinds of crops: for each set int32 [N, n, 3], windows of each image."""
-  nets, tac = stages.networks(run.config), run.config.tac
-  log_p = _log_p(run, state)
-  p = {name: log_p(images.images) for name, images in sets.items()}
-  boxes = nets.grid.boxes()
+class _Crops:
+  """Windows of every image, by kind and set; computed once, when asked for.
 
-  def drawn(log_p, name):
-    key = stream(jax.random.key(run.config.seed), f"evaluate/{name}")
-    keys = jax.vmap(jax.random.fold_in, (None, 0))(
-        key, jnp.arange(len(log_p)))
-    return boxes[np.asarray(draw_t(keys, jnp.asarray(log_p), 1))]
+  Attributes:
+    sets: by name.
+    kinds: names of the kinds: "P", "top-n", "uniform" and, where it is known,
+      "true place".
+  """
 
-  yield "P", {name: drawn(value, name) for name, value in p.items()}
-  yield f"top-{tac.top}", {
-      name: boxes[np.argsort(-value, axis=1, kind="stable")[:, :tac.top]]
-      for name, value in p.items()}
-  yield "uniform", {name: drawn(np.zeros_like(value), name)
-                    for name, value in p.items()}
-  if all(images.places is not None for images in sets.values()):
-    yield TRUE_PLACE, {name: true_boxes(
-        images.places, run.config.data.image_size, tac.crop,
-        run.config.data.canvas)[:, None] for name, images in sets.items()}
+  def __init__(self, run: Run, state, sets: dict[str, ImageSet]):
+    self.sets = sets
+    self.kinds = ["P", f"top-{run.config.tac.top}", "uniform"]
+    if all(images.places is not None for images in sets.values()):
+      self.kinds.append(TRUE_PLACE)
+    self._config, self._state = run.config, state
+    self.log_p = functools.cache(self._log_p)
+    self.boxes = functools.cache(self._boxes)
+
+  def _log_p(self, name: str) -> np.ndarray:
+    """float32 [N, K], log P(t|x)."""
+    channel = jax.tree_util.Partial(
+        _channel, stages.networks(self._config),
+        {"params": self._state.channel.net.params})
+    return chunked(channel, self._config.evaluate.batch_size)(
+        self.sets[name].images)
+
+  def _boxes(self, kind: str, name: str) -> np.ndarray:
+    """int32 [N, n, 3], n windows of each image."""
+    data, tac, images = self._config.data, self._config.tac, self.sets[name]
+    if kind == TRUE_PLACE:
+      return true_boxes(
+          images.places, data.image_size, tac.crop, data.canvas)[:, None]
+    grid = stages.crop_grid(self._config)
+    if kind.startswith("top-"):
+      chosen = np.argsort(-self.log_p(name), axis=1, kind="stable")[:, :tac.top]
+    else:
+      log_p = (self.log_p(name) if kind == "P"
+               else np.zeros((len(images), grid.size), np.float32))
+      key = stream(jax.random.key(self._config.seed), f"evaluate/{name}")
+      keys = jax.vmap(jax.random.fold_in, (None, 0))(
+          key, jnp.arange(len(images)))
+      chosen = np.asarray(draw_t(keys, jnp.asarray(log_p), 1))
+    return grid.boxes()[chosen]
 
 
 def true_boxes(places: np.ndarray, size: int, crop: int,

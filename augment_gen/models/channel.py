@@ -6,6 +6,7 @@ import jax.numpy as jnp
 
 from augment_gen.augment.crops import CropGrid
 from augment_gen.models import conv
+from augment_gen.models import norm
 
 
 class CropDistribution(nn.Module):
@@ -38,7 +39,7 @@ class CropDistribution(nn.Module):
     """
     stride = self.grid.stride
     # One place of this map for each step of the grid.
-    x = _normalised(x, self.mean, self.std)
+    x = norm.of_images(x, self.mean, self.std)
     h = nn.relu(conv.Conv(
         self.width // 2, (stride, stride), strides=(stride, stride),
         padding="VALID", name="stem")(x))
@@ -74,16 +75,10 @@ class LatentDistribution(nn.Module):
   @nn.compact
   def __call__(self, x: jax.Array) -> jax.Array:
     """float32 [B, H, W, C] in [0, 1] -> float32 [B, K], log P(z|x)."""
-    h = _normalised(x, self.mean, self.std)
+    h = norm.of_images(x, self.mean, self.std)
     for number, width in enumerate((self.width, 2 * self.width), start=1):
       h = nn.relu(conv.Conv(width, (3, 3), strides=(2, 2),
                             name=f"conv{number}")(h))
     logits = nn.Dense(self.size, kernel_init=nn.initializers.zeros,
                       name="score")(h.reshape(len(h), -1))
     return jax.nn.log_softmax(logits, axis=-1)
-
-
-def _normalised(x, mean, std):
-  mean, std = (jnp.asarray(values, jnp.float32).reshape(1, 1, 1, -1)
-               for values in (mean, std))
-  return (x - mean) / std

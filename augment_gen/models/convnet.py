@@ -50,10 +50,8 @@ class ConvNet(nn.Module):
       the maps "stem_conv" (of the first convolution), "stage1", ... and
       "pooled", the embedding again.
     """
-    mean, std = (jnp.asarray(values, jnp.float32).reshape(1, 1, 1, -1)
-                 for values in (self.mean, self.std))
     out = {}
-    h = ((x - mean) / std).astype(self.dtype)
+    h = norm.of_images(x, self.mean, self.std).astype(self.dtype)
     for stage, convolutions in enumerate(self.stage_sizes, start=1):
       for index in range(convolutions):
         stride = 2 if index == 0 else 1

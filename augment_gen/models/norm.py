@@ -1,4 +1,4 @@
-"""Batch normalisation whose statistics stay within groups of the batch."""
+"""Normalisation: of images, and of batches whose statistics stay in groups."""
 
 from typing import Any
 
@@ -6,7 +6,34 @@ from flax import linen as nn
 import jax
 import jax.numpy as jnp
 
+from augment_gen import errors
 from augment_gen import parallel
+
+
+def of_images(x: jax.Array, mean: tuple[float, ...],
+              std: tuple[float, ...]) -> jax.Array:
+  """(x − mean) / std, channel by channel, as every encoder begins.
+
+  Args:
+    x: float32 [B, H, W, C].
+    mean: one number per channel, or one for all.
+    std: likewise.
+
+  Returns:
+    float32 [B, H, W, C].
+
+  Raises:
+    UserError: mean or std fit the channels of `x` in neither way.
+  """
+  channels = x.shape[-1]
+  errors.raise_if_any(
+      f"data.{name} has {len(values)} numbers but the images have {channels} "
+      "channel(s): give one for each channel, or one for all"
+      for name, values in (("mean", mean), ("std", std))
+      if len(values) not in (1, channels))
+  mean, std = (jnp.asarray(values, jnp.float32).reshape(1, 1, 1, -1)
+               for values in (mean, std))
+  return (x - mean) / std
 
 
 class BatchNorm(nn.Module):

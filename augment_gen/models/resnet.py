@@ -136,7 +136,7 @@ class ResNet(nn.Module):
       UserError: mean or std fit the channels of `x` in neither way.
     """
     out = {}
-    x = self._normalised(x).astype(self.dtype)
+    x = norm.of_images(x, self.mean, self.std).astype(self.dtype)
     x = self._stem_conv(x, train)
     out["stem_conv"] = x
     if self.stem == "imagenet":
@@ -152,17 +152,6 @@ class ResNet(nn.Module):
       out[f"stage{stage}"] = x
     out["pooled"] = x.astype(jnp.float32).mean(axis=(1, 2))
     return out["pooled"], out
-
-  def _normalised(self, x):
-    channels = x.shape[-1]
-    errors.raise_if_any(
-        f"data.{name} has {len(values)} numbers but the images have {channels} "
-        "channel(s): give one for each channel, or one for all"
-        for name, values in (("mean", self.mean), ("std", self.std))
-        if len(values) not in (1, channels))
-    mean, std = (jnp.asarray(values, jnp.float32).reshape(1, 1, 1, -1)
-                 for values in (self.mean, self.std))
-    return (x - mean) / std
 
   def _stem_conv(self, x, train):
     if self.stem not in STEMS:

@@ -91,7 +91,8 @@ def _as_text(experiments: list[str], body: list[list[str]]) -> list[str]:
   table = ["  ".join(_ljust(c, w) for c, w in zip(cells, widths)).rstrip()
            for cells in body]
   rule = "-" * (sum(widths) + 2 * (len(widths) - 1))
-  return [heading.rstrip()] * any(experiments) + [table[0], rule] + table[1:]
+  above = [heading.rstrip()] if any(experiments) else []
+  return above + [table[0], rule] + table[1:]
 
 
 def _as_markdown(
