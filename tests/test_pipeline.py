@@ -8,7 +8,6 @@ import signal
 import sys
 import threading
 
-import jax
 import numpy as np
 import pytest
 
