@@ -232,7 +232,11 @@ class TacConfig:
   draws: int = 4  # m, crops of an image in phase (a)
   # Of phase (a): (2) itself ("information"), or its lower bound ("jensen").
   numerator: str = "information"
-  top: int = 4  # n of the row "top-n", the most probable crops
+  # n, crops of an image in evaluation, over which its representation is the
+  # mean: the most probable ones ("top-n"), or draws.
+  top: int = 4
+  # Rows beside CRL-TAC's: "simclr", trained in a stage of its own, "untrained".
+  controls: str = "simclr,untrained"
   optimizer: OptimizerConfig = OptimizerConfig(
       name="adam", lr=1e-3, weight_decay=0.0, schedule="cosine")
   channel: ChannelConfig = ChannelConfig()
@@ -352,13 +356,14 @@ def plain(config: ml_collections.ConfigDict) -> dict[str, Any]:
 def identity(values: Mapping[str, Any]) -> dict[str, Any]:
   """The part of a config (from `plain`) that decides results.
 
-  What only chooses how much is computed or written (stages, arms, log), or where
+  What only chooses how much is computed or written (stages, arms, controls, log), or where
   the same is taken from, is left out: a run may be continued with other values
   of these.
   """
   kept = {name: value for name, value in values.items()
           if name not in ("stages", "log", "debug")}
-  for stage, field in (("pretrain", "run"), ("retrain", "arms")):
+  for stage, field in (("pretrain", "run"), ("retrain", "arms"),
+                       ("tac", "controls")):
     kept[stage] = {name: value for name, value in kept[stage].items()
                    if name != field}
   return kept

@@ -18,6 +18,7 @@ from augment_gen.steps import generator
 STAGES = {"generator": ("pretrain", "generator", "retrain", "evaluate"),
           "tac": ("simclr", "tac", "evaluate")}
 ARMS = ("generator", "prior", "channel", "control", "random", "oracle")
+TAC_CONTROLS = ("simclr", "untrained")
 
 
 def problems(config: Config, devices: int) -> list[str]:
@@ -100,13 +101,14 @@ def _choices(config: Config) -> Iterator[str]:
              f"{', '.join(choices)}")
   for field, choices in (("stages", ("all", *STAGES[config.method])),
                          ("retrain.arms", ARMS),
+                         ("tac.controls", TAC_CONTROLS),
                          ("evaluate.protocols", protocol.PROTOCOLS)):
     chosen = names(_get(config, field))
     for value in chosen:
       if value not in choices:
         yield (f"config.{field} names {value!r}, which is unknown; choose "
                f"from: {', '.join(choices)}")
-    if not chosen and field != "retrain.arms":
+    if not chosen and field not in ("retrain.arms", "tac.controls"):
       yield f"config.{field} is empty; choose from: {', '.join(choices)}"
 
 

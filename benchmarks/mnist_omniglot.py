@@ -16,15 +16,12 @@ something that was measured falls short.
     ablations  one setting at a time as the paper has it, or as is common
 """
 
-import argparse
 from collections.abc import Iterator
-import dataclasses
-import json
 import pathlib
-import signal
-import subprocess
 import sys
-import time
+
+import grid
+from grid import Claims, Run, mean
 
 from augment_gen import tables
 from augment_gen.evaluate import health
@@ -62,118 +59,52 @@ ABLATIONS = {
         "generator.optimizer.momentum": 0.9},
 }
 CONTROL_SEEDS = 3
+OURS = "MoCo v2 + G_A"
 PARTS = ("main", "controls", "others", "ablations")
 
 
-@dataclasses.dataclass(frozen=True)
-class Run:
-  """One command, and how its row of G_A is called in the table."""
-  part: str
-  name: str  # of its folder
-  seed: int
-  settings: dict
-  method: str = ""  # "": all rows, under their own names
-  experiment: str = "MNIST-Omniglot"
-
-
-def runs(parts: list[str], seeds: list[int], out: pathlib.Path) -> Iterator[Run]:
+def runs(parts: list[str], seeds: list[int], config: str, out: pathlib.Path
+         ) -> Iterator[Run]:
   """All runs of the chosen parts, those first that others start from."""
 
-  def varied(seed):
-    return {"pretrain.run": str(out / f"main-{seed}")}
+  def run(part, name, seed, *, arms, method="", experiment="MNIST-Omniglot",
+          pretrained=True, **settings):
+    settings = {"seed": seed, "experiment": experiment, "retrain.arms": arms,
+                **settings}
+    if pretrained:
+      settings["pretrain.run"] = str(out / f"main-{seed}")
+    return Run(part, f"{name.replace(' ', '-')}-{seed}", config, settings,
+               rows=1 + len([arm for arm in arms.split(",") if arm]),
+               method=method)
 
   if "main" in parts:
     for seed in seeds:
-      yield Run("main", f"main-{seed}", seed,
-                {"retrain.arms": "generator,oracle,control,prior,random"})
+      yield run("main", "main", seed, pretrained=False,
+                arms="generator,oracle,control,prior,random")
   if "controls" in parts:
     for seed in seeds[:CONTROL_SEEDS]:
       for label, settings in CONTROLS.items():
-        yield Run("controls", f"{label.replace(' ', '-')}-{seed}", seed,
-                  {**varied(seed), "retrain.arms": "generator", **settings},
-                  method=f"MoCo v2 + G_A {label}")
-      yield Run("controls", f"union-{seed}", seed, {
-          "pretrain.with_finetune": True, "retrain.arms": "",
-          "stages": "pretrain,evaluate"})
+        yield run("controls", label, seed, arms="generator",
+                  method=f"{OURS} {label}", **settings)
+      yield run("controls", "union", seed, pretrained=False, arms="",
+                stages="pretrain,evaluate", **{"pretrain.with_finetune": True})
   if "others" in parts:
     for name in OTHERS:
-      yield Run("others", f"{name}-{seeds[0]}", seeds[0], {
-          **varied(seeds[0]), "data.implicit": name,
-          "retrain.arms": "generator,oracle"},
-          experiment=f"MNIST-Omniglot, {name}")
+      yield run("others", name, seeds[0], arms="generator,oracle",
+                experiment=f"MNIST-Omniglot, {name}", **{"data.implicit": name})
   if "ablations" in parts:
     for label, settings in ABLATIONS.items():
-      yield Run("ablations", f"ablation-{label.replace(' ', '-')}-{seeds[0]}", seeds[0],
-                {**varied(seeds[0]), "retrain.arms": "generator", **settings},
-                method=f"MoCo v2 + G_A, {label}")
-
-
-def command(run: Run, options) -> list[str]:
-  settings = {"data.root": options.data, "seed": run.seed,
-              "experiment": run.experiment, **run.settings}
-  return [sys.executable, "-m", "augment_gen.main", f"--config={options.config}",
-          f"--workdir={options.out / run.name}",
-          *(f"--config.{name}={value}" for name, value in settings.items())]
-
-
-def is_finished(run: Run, out: pathlib.Path) -> bool:
-  """Whether every encoder of the run has its rows."""
-  path = out / run.name / "results.json"
-  if not path.exists():
-    return False
-  found = {row["method"] for row in json.loads(path.read_text())["rows"]}
-  arms = [arm for arm in run.settings["retrain.arms"].split(",") if arm]
-  return len(found) == 1 + len(arms)
-
-
-def compute(run: Run, options, deadline: float) -> bool:
-  """Runs or continues one command; False if time is up."""
-  with open(options.out / f"{run.name}.log", "a") as log:
-    process = subprocess.Popen(command(run, options), stdout=log, stderr=log)
-  start = time.monotonic()
-  while process.poll() is None:
-    if time.monotonic() > deadline:
-      process.send_signal(signal.SIGTERM)
-      process.wait()
-      return False
-    time.sleep(1)
-  print(f"{run.name}: {time.monotonic() - start:.0f} s", flush=True)
-  if process.returncode:
-    raise SystemExit(f"{run.name} ended with status {process.returncode}: see "
-                     f"{options.out / run.name}.log")
-  return True
-
-
-def read(run: Run, out: pathlib.Path) -> dict:
-  """results.json, with the row of G_A under the run's own name."""
-  result = json.loads((out / run.name / "results.json").read_text())
-  if run.method:
-    rows = [row for row in result["rows"] if row["method"] == "MoCo v2 + G_A"]
-    result["rows"] = [{**row, "method": run.method} for row in rows]
-  return result
-
-
-class Claims:
-  """What is to be shown, each claim with the numbers that decide it."""
-
-  def __init__(self):
-    self.failed = False
-
-  def check(self, holds: bool, text: str) -> None:
-    print(f"{'  holds' if holds else '  FAILS'}  {text}")
-    self.failed |= not holds
+      yield run("ablations", f"ablation {label}", seeds[0], arms="generator",
+                method=f"{OURS}, {label}", **settings)
 
 
 def accuracies(results: list[dict], method: str, test: str) -> dict[int, float]:
   """Seed -> accuracy of the first protocol."""
-  return {row["seed"]: row["accuracy"] for result in results
-          for row in result["rows"] if row["method"] == method
-          and row["test"] == test and row["protocol"] == "l2"}
+  return grid.by_seed(results, method=method, test=test, protocol="l2")
 
 
 def check_effect(results: list[dict], claims: Claims) -> None:
   """The learned augmentation against baseline and oracle."""
-  mean = lambda values: sum(values.values()) / max(len(values), 1)
   for test, times in (("C", 10), ("D", 4)):
     base, bank, prior, oracle = (
         accuracies(results, method, test) for method in (
@@ -241,33 +172,17 @@ def check_health(results: list[dict], claims: Claims) -> None:
 
 
 def main() -> int:
-  parser = argparse.ArgumentParser(
-      description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-  parser.add_argument("--data", required=True)
-  parser.add_argument("--out", type=pathlib.Path, required=True)
-  parser.add_argument("--parts", default=",".join(PARTS))
-  parser.add_argument("--seeds", default="0,1,2,3,4")
-  parser.add_argument("--minutes", type=float, default=float("inf"))
+  parser = grid.parser(__doc__, PARTS)
   parser.add_argument("--config", default=CONFIG)
   options = parser.parse_args()
-  options.out.mkdir(parents=True, exist_ok=True)
-  deadline = time.monotonic() + 60 * options.minutes
-
-  wanted = list(runs(options.parts.split(","),
-                     [int(seed) for seed in options.seeds.split(",")],
-                     options.out))
-  for run in wanted:
-    if not is_finished(run, options.out) and not compute(run, options, deadline):
-      print(f"time is up in {run.name}; the same command goes on", flush=True)
-      break
-
-  finished = [run for run in wanted if is_finished(run, options.out)]
-  print(f"\n{len(finished)} of {len(wanted)} runs are finished\n")
+  finished = grid.compute(
+      runs(options.parts, options.seeds, options.config, options.out), options)
   if not finished:
     return 0
-  print(tables.format_table([read(run, options.out) for run in finished]))
+  read = lambda run: grid.read(run, options.out, OURS)
+  print(tables.format_table([read(run) for run in finished]))
   claims = Claims()
-  part = {name: [read(run, options.out) for run in finished if run.part == name]
+  part = {name: [read(run) for run in finished if run.part == name]
           for name in PARTS}
   if part["main"]:
     check_effect(part["main"], claims)

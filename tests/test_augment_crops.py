@@ -67,6 +67,15 @@ def test_shares_of_ink():
   np.testing.assert_array_equal(shares[2], 0.0)
 
 
+def test_mass_on_windows_that_hold_half_of_the_ink():
+  grid = crops.CropGrid(image_size=4, crop=2, stride=2)
+  image = np.zeros((1, 4, 4, 1), np.float32)
+  image[0, 0, 0], image[0, 0, 3], image[0, 3, 3] = 0.5, 0.3, 0.2
+  p = np.asarray([[0.1, 0.2, 0.3, 0.4]], np.float32)
+  mass = grid.mass_on_content(jnp.asarray(image), jnp.log(p))
+  np.testing.assert_allclose(mass, [0.1], rtol=1e-6)
+
+
 def test_draws_without_replacement_follow_p():
   p = np.array([0.5, 0.3, 0.15, 0.05])
   n = 20_000

@@ -1,11 +1,11 @@
-"""What benchmarks/mnist_omniglot.py claims of results, on results made up."""
+"""What the grids in benchmarks/ claim of results, on results made up."""
 
-import importlib.util
+import importlib
 import pathlib
 
 import pytest
 
-PATH = pathlib.Path(__file__).parent.parent / "benchmarks/mnist_omniglot.py"
+FOLDER = pathlib.Path(__file__).parent.parent / "benchmarks"
 # As a run of seed 0 measured them (docs/experiments/006_sizes_of_dots.md).
 ACCURACIES = {"MoCo v2": (1.52, 3.56), "MoCo v2 + control": (1.71, 3.02),
               "MoCo v2 + random G_A": (14.45, 7.85),
@@ -15,12 +15,16 @@ ACCURACIES = {"MoCo v2": (1.52, 3.56), "MoCo v2 + control": (1.71, 3.02),
 GOOD = ACCURACIES | {"MoCo v2 + G_A": (30.0, 20.0)}
 
 
-@pytest.fixture(scope="module")
-def benchmark():
-  spec = importlib.util.spec_from_file_location("mnist_omniglot", PATH)
-  module = importlib.util.module_from_spec(spec)
-  spec.loader.exec_module(module)
-  return module
+@pytest.fixture(name="benchmark")
+def mnist_omniglot(monkeypatch):
+  monkeypatch.syspath_prepend(FOLDER)
+  return importlib.import_module("mnist_omniglot")
+
+
+@pytest.fixture
+def crl_tac(monkeypatch):
+  monkeypatch.syspath_prepend(FOLDER)
+  return importlib.import_module("crl_tac")
 
 
 def results(accuracies, seeds=(0, 1, 2), experiment="MNIST-Omniglot"):
@@ -65,3 +69,49 @@ def test_the_others(benchmark, capsys):
   assert holds(benchmark, benchmark.check_others, found)
   assert not holds(benchmark, benchmark.check_others, found[:3])
   assert "strokes, blur, gradient" in capsys.readouterr().out
+
+
+# --- CRL-TAC -----------------------------------------------------------------
+
+
+def channel_results(ours, untrained=80.0, mass=0.95):
+  """Two seeds; `ours`: accuracy by feature and what the crops' name starts with."""
+  kinds = ("P", "top-4", "uniform", "true place")
+  return [{"experiment": "Regional MNIST",
+           "channel": {"test": {"mass_on_content": mass + 0.01 * seed}},
+           "rows": [
+               {"method": method, "crops": kind, "feature": feature,
+                "seed": seed, "protocol": "l2", "accuracy": accuracy[feature]}
+               for method, accuracy in (
+                   ("CRL-TAC", ours), ("SimCLR", {"f": 46.0, "head": 32.0}),
+                   ("untrained encoder", dict.fromkeys(("f", "head"), untrained)))
+               for kind in kinds for feature in ("f", "head")]}
+          for seed in (0, 1)]
+
+
+@pytest.mark.parametrize("f,head,shown", [
+    (97.3, 95.5, True), (96.9, 95.5, False), (97.3, 94.9, False)])
+def test_accuracy_of_crl_tac(crl_tac, f, head, shown):
+  found = channel_results({"f": f, "head": head})
+  assert holds(crl_tac, crl_tac.check_accuracy, "regional", found) == shown
+
+
+def test_top_n_is_no_worse(crl_tac):
+  found = channel_results({"f": 97.3, "head": 95.5})
+  for row in found[0]["rows"]:
+    row["accuracy"] -= row["crops"] == "top-4"
+  assert not holds(crl_tac, crl_tac.check_accuracy, "regional", found)
+
+
+def test_an_untrained_encoder_is_worse(crl_tac):
+  ours = {"f": 97.3, "head": 95.5}
+  assert holds(crl_tac, crl_tac.check_encoder, "regional", channel_results(ours))
+  ahead = channel_results(ours, untrained=96.0)  # on the head alone
+  assert not holds(crl_tac, crl_tac.check_encoder, "regional", ahead)
+
+
+def test_mass_on_the_digit(crl_tac):
+  ours = {"f": 97.3, "head": 95.5}
+  for mass, shown in ((0.91, True), (0.895, False)):  # of the worst seed
+    found = channel_results(ours, mass=mass)
+    assert holds(crl_tac, crl_tac.check_channel, "regional", found) == shown

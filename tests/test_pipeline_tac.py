@@ -36,6 +36,8 @@ def test_rows_of_every_encoder_under_every_kind_of_crops(whole):
       for method in ("CRL-TAC", "SimCLR", "untrained encoder")
       for crops in KINDS for feature in ("f", "head"))
   assert {row["train"] for row in found["rows"]} == {"train"}
+  assert 0 <= found["channel"]["test"]["mass_on_content"] <= 1
+  assert found["channel"]["test"]["entropy"] > 0
   assert set(found["provenance"]["stages"]) == {"tac", "simclr", "untrained"}
   assert {path.name for path in (whole / "figures").iterdir()} == {
       "examples.png", "curves.png", "heat_maps.png", "instances.png",
@@ -94,10 +96,14 @@ def test_rows_are_kept_only_for_the_states_they_were_measured_on(
   assert (whole / "results.json").read_bytes() == before
 
 
-def test_plain_mnist_has_no_true_place(tmp_path):
-  assert main(command(tmp_path / "run", name="mnist")) == 0
+def test_plain_mnist_has_no_true_place_and_controls_can_be_left_out(tmp_path):
+  assert main(command(
+      tmp_path / "run", "--config.tac.controls=untrained", name="mnist")) == 0
   found = json.loads((tmp_path / "run" / "results.json").read_text())
   assert {row["crops"] for row in found["rows"]} == {"P", "top-4", "uniform"}
+  assert {row["method"] for row in found["rows"]} == {
+      "CRL-TAC", "untrained encoder"}
+  assert not (tmp_path / "run" / "checkpoints" / "simclr").exists()
 
 
 def test_windows_about_the_content_lie_within_the_canvas():

@@ -103,3 +103,15 @@ class CropGrid:
     inside = (ink[:, top + side, left + side] - ink[:, top, left + side]
               - ink[:, top + side, left] + ink[:, top, left])
     return jnp.clip(inside / jnp.maximum(ink[:, -1:, -1], 1e-6), 0.0, 1.0)
+
+  def mass_on_content(self, images: jax.Array, log_p: jax.Array) -> jax.Array:
+    """P's mass on windows that hold at least half of what an image shows.
+
+    Args:
+      images: as `shares`.
+      log_p: float32 [B, K].
+
+    Returns:
+      float32 [B] in [0, 1].
+    """
+    return jnp.sum(jnp.exp(log_p) * (self.shares(images) >= 0.5), axis=1)

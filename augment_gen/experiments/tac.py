@@ -8,17 +8,20 @@ import functools
 from typing import Any
 
 import jax
+from jax import lax
 import jax.numpy as jnp
 import numpy as np
 
 from augment_gen.augment.channel import draw_t
 from augment_gen.checkpoint import checksum
+from augment_gen.config import names
 from augment_gen.data.base import ImageSet
 from augment_gen.evaluate.chunks import chunked
 from augment_gen.evaluate.protocol import evaluate_features
 from augment_gen.experiments import common
 from augment_gen.experiments.common import Run
 from augment_gen.figures import report
+from augment_gen.losses.information import entropy
 from augment_gen.random import stream
 from augment_gen.stages import tac as stages
 
@@ -39,35 +42,41 @@ def run(run: Run) -> dict[str, Any] | None:
     UserError, Preempted, NonFiniteError: see `training.train`.
   """
   report.examples(run.task, run.folder, run.writer, run.config.log)
-  # 1. SimCLR: crops at uniform places.
+  controls, states = names(run.config.tac.controls), {}
   baseline = stages.train(run.config, run.task, learned=False)
   untrained = jax.device_get(baseline.state)
   run.overview("h = H∘F", baseline.state.encoder.params)
   run.overview("P(T|X)", baseline.state.channel.net.params)
-  simclr = run.trained(baseline, run.wants("simclr"))
+  # 1. SimCLR: crops at uniform places.
+  if "simclr" in controls:
+    states["simclr"] = run.trained(baseline, run.wants("simclr"))
   # 2. An encoder and P(T|X), from the same start.
-  tac = run.trained(stages.train(run.config, run.task, learned=True),
-                    run.wants("tac"))
-  _draw(run, tac, simclr)
+  states["tac"] = run.trained(stages.train(run.config, run.task, learned=True),
+                              run.wants("tac"))
+  _draw(run, states)
   if not run.wants("evaluate"):
     return None
   # 3. Linear heads on every encoder under every kind of crops.
-  return _evaluate(run, {"tac": tac, "simclr": simclr, "untrained": untrained})
+  if "untrained" in controls:
+    states["untrained"] = untrained
+  return _evaluate(run, {name: states[name] for name in ENCODERS
+                         if name in states})
 
 
-def _draw(run: Run, tac, simclr) -> None:
+def _draw(run: Run, states: dict[str, Any]) -> None:
   """The poster's figures, of the first test set."""
   report.curves(run.folder, run.writer)
   name, images = next(iter(run.task.tests.items()))
   images = images.select(np.linspace(
       0, len(images) - 1, min(len(images), _DRAWN)).astype(int))
-  crops = _Crops(run, tac, {name: images})
-  h = lambda state, kind: _encode(run, state)(
+  crops = _Crops(run, states["tac"], {name: images})
+  h = {f"{ENCODERS[encoder]}, {text}": _encode(run, states[encoder])(
       images.images, crops.boxes(kind, name))["head"]
+       for encoder, kind, text in (("simclr", "uniform", "uniform crops"),
+                                   ("tac", "P", "crops of P"))
+       if encoder in states}
   report.channel(
-      stages.crop_grid(run.config), images, np.exp(crops.log_p(name)),
-      {"SimCLR, uniform crops": h(simclr, "uniform"),
-       "CRL-TAC, crops of P": h(tac, "P")},
+      stages.crop_grid(run.config), images, np.exp(crops.log_p(name)), h,
       run.folder, run.writer, run.config.log)
 
 
@@ -83,6 +92,7 @@ def _evaluate(run: Run, states: dict[str, Any]) -> dict[str, Any]:
              "provenance": common.provenance(run, ends)}
   sets = {run.config.data.finetune_name: run.task.finetune, **run.task.tests}
   crops = _Crops(run, states["tac"], sets)
+  results["channel"] = {name: crops.summary(name) for name in run.task.tests}
   for name, state in states.items():
     for kind in crops.kinds:
       rows = [row for row in before["rows"] if name in fresh
@@ -159,6 +169,15 @@ class _Crops:
     self.log_p = functools.cache(self._log_p)
     self.boxes = functools.cache(self._boxes)
 
+  def summary(self, name: str) -> dict[str, float]:
+    """Of P: its mean entropy in nats, and its mass on what the images show."""
+    log_p = self.log_p(name)
+    masses = chunked(
+        stages.crop_grid(self._config).mass_on_content,
+        self._config.evaluate.batch_size)(self.sets[name].images, log_p)
+    return {"entropy": float(np.mean(entropy(log_p))),
+            "mass_on_content": float(np.mean(masses))}
+
   def _log_p(self, name: str) -> np.ndarray:
     """float32 [N, K], log P(t|x)."""
     channel = jax.tree_util.Partial(
@@ -168,21 +187,28 @@ class _Crops:
         self.sets[name].images)
 
   def _boxes(self, kind: str, name: str) -> np.ndarray:
-    """int32 [N, n, 3], n windows of each image."""
+    """int32 [N, n, 3], n windows of each image; one at the true place.
+
+    NOTE(paper): the poster does not say of how many crops a representation is
+    made. Here it is the mean over as many draws as "top-n" has crops.
+    """
     data, tac, images = self._config.data, self._config.tac, self.sets[name]
     if kind == TRUE_PLACE:
       return true_boxes(
           images.places, data.image_size, tac.crop, data.canvas)[:, None]
     grid = stages.crop_grid(self._config)
-    if kind.startswith("top-"):
-      chosen = np.argsort(-self.log_p(name), axis=1, kind="stable")[:, :tac.top]
-    else:
-      log_p = (self.log_p(name) if kind == "P"
-               else np.zeros((len(images), grid.size), np.float32))
-      key = stream(jax.random.key(self._config.seed), f"evaluate/{name}")
-      keys = jax.vmap(jax.random.fold_in, (None, 0))(
-          key, jnp.arange(len(images)))
-      chosen = np.asarray(draw_t(keys, jnp.asarray(log_p), 1))
+    log_p = (np.zeros((len(images), grid.size), np.float32)
+             if kind == "uniform" else self.log_p(name))
+    key = stream(jax.random.key(self._config.seed), f"evaluate/{name}")
+
+    def choose(log_p, index):
+      if kind.startswith("top-"):
+        return lax.top_k(log_p, tac.top)[1]
+      keys = jax.vmap(jax.random.fold_in, (None, 0))(key, index)
+      return draw_t(keys, log_p, tac.top)
+
+    chosen = chunked(choose, self._config.evaluate.batch_size)(
+        log_p, np.arange(len(images)))
     return grid.boxes()[chosen]
 
 

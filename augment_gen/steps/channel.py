@@ -21,7 +21,7 @@ PyTree = Any
 
 Z_KINDS = ("mean", "drawn")
 # Bounds of the weight that holds the entropy near its target.
-_LEAST_WEIGHT, _MOST_WEIGHT = 1e-3, 1e2
+_LEAST_WEIGHT, _MOST_WEIGHT = 0.1, 1e2
 
 
 @struct.dataclass

@@ -116,10 +116,8 @@ def make_step(nets: Networks, txs: dict[str, optax.GradientTransformation],
 
     channel, of_channel, log_p, x = update_channel(
         state.channel, x, views, key)
-    # What the crops show, where images are black but for their content.
-    shown = grid.shares(x) >= 0.5
     of_channel["mass_on_content"] = parallel.mean(
-        jnp.mean(jnp.sum(jnp.exp(log_p) * shown, axis=1)))
+        jnp.mean(grid.mass_on_content(x, log_p)))
     return (state.replace(channel=channel),
             metrics | named("channel", of_channel))
 

@@ -1,0 +1,121 @@
+"""CRL-TAC over seeds, against its controls: the poster's two tables.
+
+    python benchmarks/crl_tac.py --data=FOLDER --out=runs/crl-tac \
+        [--parts=regional,mnist,ablations] [--minutes=120]
+
+FOLDER holds mnist.npz. Runs what is not finished yet, stops after `--minutes`
+(the run under way saves its state), and goes on when started again. Then prints
+the tables and what has been shown by then; exit status 1 if something that was
+measured falls short.
+
+    regional   each seed: Regional MNIST, with SimCLR and an untrained encoder
+    mnist      each seed: MNIST, likewise
+    ablations  one seed of Regional MNIST: without the entropy term, other m, P
+               trained with the lower bound in place of (2)
+"""
+
+from collections.abc import Iterator
+import sys
+
+import grid
+from grid import Claims, Run, mean
+
+from augment_gen import tables
+
+OURS = "CRL-TAC"
+PARTS = ("regional", "mnist", "ablations")
+CONFIGS = {"regional": "configs/regional_mnist.py:npz",
+           "mnist": "configs/mnist.py:npz"}
+KINDS = {"regional": 4, "mnist": 3}  # of crops
+# Least percent under crops of P, on f and on the head.
+LEAST = {"regional": {"f": 97.0, "head": 95.0}, "mnist": {"f": 98.0, "head": 96.4}}
+ABLATIONS = {
+    "no entropy term": {
+        "tac.channel.entropy_weight": 0.0, "tac.channel.entropy_target": 0.0},
+    "m = 2": {"tac.draws": 2},
+    "m = 4": {"tac.draws": 4},
+    "m = 8": {"tac.draws": 8},
+    "m = 16": {"tac.draws": 16},
+    "P by the lower bound": {"tac.channel.numerator": "jensen"},
+}
+
+
+def runs(parts: list[str], seeds: list[int]) -> Iterator[Run]:
+  """All runs of the chosen parts."""
+  for part, config in CONFIGS.items():
+    if part in parts:
+      for seed in seeds:
+        yield Run(part, f"{part}-{seed}", config, {"seed": seed},
+                  rows=3 * KINDS[part])
+  if "ablations" in parts:
+    for label, settings in ABLATIONS.items():
+      name = f"ablation-{label.replace(' ', '-')}-{seeds[0]}"
+      yield Run("ablations", name, CONFIGS["regional"],
+                {"seed": seeds[0], "tac.controls": "", **settings},
+                rows=KINDS["regional"], method=f"{OURS}, {label}")
+
+
+def accuracies(results: list[dict], method: str, crops: str, feature: str
+               ) -> dict[int, float]:
+  """Seed -> accuracy; `crops` is what their kind's name starts with."""
+  kinds = {row["crops"] for result in results for row in result["rows"]
+           if row["crops"].startswith(crops)}
+  return {seed: value for kind in kinds for seed, value in grid.by_seed(
+      results, method=method, crops=kind, feature=feature, protocol="l2").items()}
+
+
+def check_accuracy(part: str, results: list[dict], claims: Claims) -> None:
+  """Ours: what the poster reports, and top-n beside draws from P."""
+  for feature, least in LEAST[part].items():
+    ours, top, simclr = (
+        mean(accuracies(results, method, crops, feature))
+        for method, crops in (
+            (OURS, "P"), (OURS, "top-"), ("SimCLR", "uniform")))
+    claims.check(ours >= least, f"{part}, {feature}: CRL-TAC {ours:.2f}, at "
+                 f"least {least} (SimCLR {simclr:.2f})")
+    claims.check(top >= ours,
+                 f"{part}, {feature}: top-n {top:.2f} is no worse")
+
+
+def check_encoder(part: str, results: list[dict], claims: Claims) -> None:
+  """The trained encoder against an untrained one, under the same crops."""
+  kinds = dict.fromkeys(row["crops"] for result in results
+                        for row in result["rows"])
+  for feature in LEAST[part]:
+    for kind in kinds:
+      ours, untrained = (accuracies(results, method, kind, feature)
+                         for method in (OURS, "untrained encoder"))
+      gains = [ours[seed] - untrained[seed] for seed in ours]
+      claims.check(min(gains) > 0, f"{part}, {feature}, {kind}: CRL-TAC's encoder "
+                   f"is {sum(gains) / len(gains):+.2f} points from an untrained "
+                   f"one's, {min(gains):+.2f} at the least")
+
+
+def check_channel(part: str, results: list[dict], claims: Claims) -> None:
+  """P on crops that show the digit."""
+  masses = [channel["mass_on_content"] for result in results
+            for channel in result["channel"].values()]
+  claims.check(min(masses) >= 0.9, f"{part}: {100 * min(masses):.1f} % of P's mass "
+               "at the least lies on crops that show the digit; at least 90 %")
+
+
+def main() -> int:
+  options = grid.parser(__doc__, PARTS).parse_args()
+  finished = grid.compute(runs(options.parts, options.seeds), options)
+  if not finished:
+    return 0
+  print(tables.format_table(
+      [grid.read(run, options.out, OURS) for run in finished]))
+  claims = Claims()
+  for part in CONFIGS:
+    results = [grid.read(run, options.out, OURS) for run in finished
+               if run.part == part]
+    if results:
+      check_accuracy(part, results, claims)
+      check_encoder(part, results, claims)
+      check_channel(part, results, claims)
+  return int(claims.failed)
+
+
+if __name__ == "__main__":
+  sys.exit(main())

@@ -1,0 +1,127 @@
+"""Grids of runs that are computed in pieces, and what they are to show."""
+
+import argparse
+from collections.abc import Iterable
+import dataclasses
+import json
+import pathlib
+import signal
+import subprocess
+import sys
+import time
+
+
+@dataclasses.dataclass(frozen=True)
+class Run:
+  """One command, and how its rows are called in the table.
+
+  Attributes:
+    part: of the grid.
+    name: of its folder.
+    config: file and variants.
+    settings: `--config.name=value`, beside `data.root`.
+    rows: how many methods its results hold once it is finished.
+    method: what the row of the method under trial is called; "": as it is.
+  """
+  part: str
+  name: str
+  config: str
+  settings: dict
+  rows: int
+  method: str = ""
+
+
+class Claims:
+  """What is to be shown, each claim with the numbers that decide it."""
+
+  def __init__(self):
+    self.failed = False
+
+  def check(self, holds: bool, text: str) -> None:
+    print(f"{'  holds' if holds else '  FAILS'}  {text}")
+    self.failed |= not holds
+
+
+def parser(doc: str, parts: Iterable[str]) -> argparse.ArgumentParser:
+  """The options that all grids have."""
+  out = argparse.ArgumentParser(
+      description=doc, formatter_class=argparse.RawDescriptionHelpFormatter)
+  out.add_argument("--data", required=True)
+  out.add_argument("--out", type=pathlib.Path, required=True)
+  out.add_argument("--parts", type=lambda text: text.split(","),
+                   default=list(parts))
+  out.add_argument("--seeds", default=[0, 1, 2, 3, 4],
+                   type=lambda text: [int(seed) for seed in text.split(",")])
+  out.add_argument("--minutes", type=float, default=float("inf"))
+  return out
+
+
+def compute(runs: Iterable[Run], options: argparse.Namespace) -> list[Run]:
+  """Runs or continues what is not finished, until the time is up.
+
+  Returns:
+    The finished ones.
+
+  Raises:
+    SystemExit: a command failed.
+  """
+  options.out.mkdir(parents=True, exist_ok=True)
+  deadline = time.monotonic() + 60 * options.minutes
+  runs = list(runs)
+  for run in runs:
+    if not _is_finished(run, options.out) and not _run(run, options, deadline):
+      print(f"time is up in {run.name}; the same command goes on", flush=True)
+      break
+  finished = [run for run in runs if _is_finished(run, options.out)]
+  print(f"\n{len(finished)} of {len(runs)} runs are finished\n")
+  return finished
+
+
+def read(run: Run, out: pathlib.Path, method: str) -> dict:
+  """results.json; of a run with a name of its own, the rows of `method` so."""
+  result = json.loads((out / run.name / "results.json").read_text())
+  if run.method:
+    rows = [row for row in result["rows"] if row["method"] == method]
+    result["rows"] = [{**row, "method": run.method} for row in rows]
+  return result
+
+
+def by_seed(results: list[dict], **where) -> dict[int, float]:
+  """Seed -> accuracy of the rows whose fields are as in `where`."""
+  return {row["seed"]: row["accuracy"] for result in results
+          for row in result["rows"]
+          if all(row[name] == value for name, value in where.items())}
+
+
+def mean(values: dict[int, float]) -> float:
+  return sum(values.values()) / max(len(values), 1)
+
+
+def _is_finished(run: Run, out: pathlib.Path) -> bool:
+  path = out / run.name / "results.json"
+  if not path.exists():
+    return False
+  rows = json.loads(path.read_text())["rows"]
+  return len({(row["method"], row.get("crops")) for row in rows}) == run.rows
+
+
+def _run(run: Run, options, deadline: float) -> bool:
+  """Runs or continues one command; False if time is up."""
+  settings = {"data.root": options.data, **run.settings}
+  command = [sys.executable, "-m", "augment_gen.main", f"--config={run.config}",
+             f"--workdir={options.out / run.name}",
+             *(f"--config.{name}={value}" for name, value in settings.items())]
+  with open(options.out / f"{run.name}.log", "a") as log:
+    process = subprocess.Popen(command, stdout=log, stderr=log)
+  start = time.monotonic()
+  while process.poll() is None:
+    if time.monotonic() > deadline:
+      process.send_signal(signal.SIGTERM)
+      process.wait()
+      return False
+    time.sleep(1)
+  print(f"{run.name}: {time.monotonic() - start:.0f} s", flush=True)
+  if process.returncode:
+    raise SystemExit(f"{run.name} ended with status {process.returncode}: see "
+                     f"{options.out / run.name}.log")
+  return True
