@@ -182,7 +182,7 @@ class ChannelConfig:
   # ("jensen").
   numerator: str = "information"
   # Weight of H(T|X). With a target (nats) the weight is raised where H lies
-  # below, and lowered above, by e^(rate · difference) a step.
+  # below, and lowered above, by e^(rate · difference) a step, between 0.1 and 100.
   entropy_weight: float = 0.5
   entropy_target: float = 0.0  # 0: the weight stays as it is
   entropy_rate: float = 0.01
@@ -356,9 +356,9 @@ def plain(config: ml_collections.ConfigDict) -> dict[str, Any]:
 def identity(values: Mapping[str, Any]) -> dict[str, Any]:
   """The part of a config (from `plain`) that decides results.
 
-  What only chooses how much is computed or written (stages, arms, controls, log), or where
-  the same is taken from, is left out: a run may be continued with other values
-  of these.
+  What only chooses how much is computed or written (stages, arms, controls,
+  log), or where the same is taken from, is left out: a run may be continued with
+  other values of these.
   """
   kept = {name: value for name, value in values.items()
           if name not in ("stages", "log", "debug")}

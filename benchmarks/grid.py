@@ -20,8 +20,9 @@ class Run:
     name: of its folder.
     config: file and variants.
     settings: `--config.name=value`, beside `data.root`.
-    rows: how many methods its results hold once it is finished.
-    method: what the row of the method under trial is called; "": as it is.
+    rows: how many methods, each under one kind of crops if there are kinds, its
+      results hold once it is finished.
+    method: what the rows of the method under trial are called; "": as they are.
   """
   part: str
   name: str

@@ -18,7 +18,7 @@ def get_config(variant: str = ""):
   config = default_config()
   presets.crl_tac(config)
   config.experiment = "MNIST"
-  # NOTE(paper): the crops are not given.
+  # NOTE(paper): the crops are not given. Not measured yet.
   config.tac.crop, config.tac.stride, config.tac.scales = 20, 2, (1.0, 1.4)
   config.tac.channel.draws = 26  # all of them
   config.tac.channel.entropy_target = 2.5  # of at most log 26

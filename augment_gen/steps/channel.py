@@ -20,7 +20,9 @@ from augment_gen.steps.state import NetState, apply_gradients
 PyTree = Any
 
 Z_KINDS = ("mean", "drawn")
-# Bounds of the weight that holds the entropy near its target.
+# Bounds of the weight that holds the entropy near its target. From a thousandth
+# it takes hundreds of steps to come back, while P falls to few places
+# (docs/experiments/007).
 _LEAST_WEIGHT, _MOST_WEIGHT = 0.1, 1e2
 
 
