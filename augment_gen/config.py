@@ -181,11 +181,11 @@ class ChannelConfig:
   # (2) itself ("information") or its lower bound by Jensen's inequality
   # ("jensen").
   numerator: str = "information"
-  # Weight of H(T|X). With a target (nats) the weight is raised where H lies
-  # below, and lowered above, by e^(rate · difference) a step, between 0.1 and 100.
+  # Weight of H(T|X), of each image up to a target (nats; 0: all of it counts);
+  # over the stage it stays ("constant") or falls to 0 ("linear").
   entropy_weight: float = 0.5
-  entropy_target: float = 0.0  # 0: the weight stays as it is
-  entropy_rate: float = 0.01
+  entropy_target: float = 0.0
+  entropy_schedule: str = "constant"
   width: int = 32  # channels of P's network
   optimizer: OptimizerConfig = OptimizerConfig(
       name="adam", lr=1e-3, weight_decay=0.0, schedule="constant")
@@ -229,6 +229,8 @@ class TacConfig:
   stride: int = 4
   scales: tuple[float, ...] = (1.0,)
   dim: int = 50  # D, of h
+  # H: "mlp", the two layers of MoCo v2, or "linear", one.
+  head: str = "mlp"
   draws: int = 4  # m, crops of an image in phase (a)
   # Of phase (a): (2) itself ("information"), or its lower bound ("jensen").
   numerator: str = "information"

@@ -9,7 +9,7 @@ from augment_gen.config import ChannelConfig, Config, OptimizerConfig, names
 from augment_gen.data.task import Task, check_data
 from augment_gen.evaluate import protocol
 from augment_gen.losses import information
-from augment_gen.models import build, outputs, resnet
+from augment_gen.models import build, heads, outputs, resnet
 from augment_gen.steps import channel
 from augment_gen.steps import frozen_encoder
 from augment_gen.steps import generator
@@ -89,10 +89,12 @@ def _choices(config: Config) -> Iterator[str]:
       "pretrain.recipe": recipes.NAMES,
       "retrain.recipe": recipes.NAMES,
       "retrain.order": ("first", "last"),
+      "tac.head": heads.HIDDEN,
       "tac.numerator": information.NUMERATORS,
       **{f"{stage}.channel.{field}": choices for stage in ("tac", "retrain")
          for field, choices in (("numerator", information.NUMERATORS),
-                                ("z", channel.Z_KINDS))},
+                                ("z", channel.Z_KINDS),
+                                ("entropy_schedule", channel.SCHEDULES))},
   }
   for field, choices in one_of.items():
     value = _get(config, field)
@@ -197,7 +199,7 @@ def _channel(stage: ChannelConfig, section: str, batch_size: int, size: int,
   for name in ("beta", "width"):
     if not getattr(stage, name) > 0:
       yield f"{field}.{name}={getattr(stage, name)} must be more than 0"
-  for name in ("entropy_weight", "entropy_target", "entropy_rate"):
+  for name in ("entropy_weight", "entropy_target"):
     if getattr(stage, name) < 0:
       yield f"{field}.{name}={getattr(stage, name)} must not be negative"
 

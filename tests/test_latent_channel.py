@@ -49,7 +49,7 @@ def set_up():
       channel=channel.init(P, tx, CHANNEL, SHAPE, key))
   moco_step = moco.make_step(NET, tx, MOCO, pair)
   step = latent_channel.make_step(
-      NET, Veil(), moco_step, channel.make_update(P, tx, CHANNEL, P.size))
+      NET, Veil(), moco_step, channel.make_update(P, tx, CHANNEL, P.size, 10))
   x = np.random.default_rng(0).random((8, *SHAPE)).astype(np.float32)
   return state, step, moco_step, {"x_p": x}
 
@@ -116,7 +116,7 @@ def test_p_learns_to_leave_out_what_hides_the_image():
   config = ChannelConfig(draws=3, beta=10.0, entropy_weight=0.1, width=2)
   own = channel.init(P, tx, config, SHAPE, jax.random.key(0))
   update = jax.jit(
-      lambda s, key: channel.make_update(P, tx, config, 3)(s, x, seen, key)[0])
+      lambda s, key: channel.make_update(P, tx, config, 3, 10)(s, x, seen, key)[0])
   for t in range(60):
     own = update(own, jax.random.key(t))
   p = np.exp(P.apply({"params": own.net.params}, x))

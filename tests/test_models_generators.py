@@ -200,6 +200,17 @@ def test_projection_is_a_normalised_perceptron():
   assert wide["params"]["hidden"]["kernel"].shape == (16, 7)
 
 
+def test_linear_projection_has_one_layer():
+  head = heads.ProjectionHead(dim=6, hidden=heads.HIDDEN["linear"])
+  y = jax.random.normal(jax.random.key(0), (5, 16))
+  params = head.init(jax.random.key(1), y)
+  assert set(params["params"]) == {"out"}
+  expected = np.asarray(y) @ params["params"]["out"]["kernel"]
+  expected /= np.linalg.norm(expected, axis=1, keepdims=True)
+  np.testing.assert_allclose(head.apply(params, y), expected, rtol=1e-4,
+                             atol=1e-6)
+
+
 def test_zero_vectors_normalise_to_zero_without_nan():
   x = jnp.asarray([[0.0, 0.0], [3.0, 4.0]], jnp.bfloat16)
   value, grad = jax.value_and_grad(

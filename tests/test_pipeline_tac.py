@@ -6,6 +6,7 @@ import pathlib
 import numpy as np
 import pytest
 
+from augment_gen.augment.crops import CropGrid
 from augment_gen.data import feed
 from augment_gen.experiments import tac
 from augment_gen.main import main
@@ -108,8 +109,9 @@ def test_plain_mnist_has_no_true_place_and_controls_can_be_left_out(tmp_path):
 
 def test_windows_about_the_content_lie_within_the_canvas():
   places = np.array([[0, 10], [5, 20], [4, 0]])
-  boxes = tac.true_boxes(places, size=8, crop=12, canvas=28)
+  grid = CropGrid(image_size=28, crop=4, stride=4, scales=(1.0, 3.0))
+  boxes = tac.true_boxes(places, 8, grid)
+  assert boxes.shape == (3, 2, 3) and boxes.dtype == np.int32
+  np.testing.assert_array_equal(boxes[:, 0, :2], places + 2)
   np.testing.assert_array_equal(
-      boxes, [[0, 8, 12], [3, 16, 12], [2, 0, 12]])
-  inner = tac.true_boxes(places, size=8, crop=4, canvas=28)
-  np.testing.assert_array_equal(inner[:, :2], places + 2)
+      boxes[:, 1], [[0, 8, 12], [3, 16, 12], [2, 0, 12]])

@@ -53,7 +53,7 @@ def one_step(config=CONFIG, learned=True, nets=NETS, n=8, devices=1):
   state = tac.init(nets, TXS, config, (6, 6, 1), jax.random.key(0))
   mesh = parallel.make_mesh(jax.devices()[:devices])
   step = parallel.map_step(
-      tac.make_step(nets, TXS, config, learned), mesh,
+      tac.make_step(nets, TXS, config, learned, steps=10), mesh,
       lambda frozen, place: {"x_p": place})
   before = jax.device_get(state)
   after, metrics = step(
@@ -170,14 +170,37 @@ def test_several_devices_do_what_one_does(devices):
   jax.tree.map(close, metrics_one, metrics_many)
 
 
-@pytest.mark.parametrize("target, rises", [(2.9, True), (0.5, False)])
-def test_weight_of_entropy_follows_its_target(target, rises):
-  config = with_channel(entropy_target=target, entropy_rate=0.1)
-  before, after, metrics = one_step(config)
-  assert (after.channel.entropy_weight > before.channel.entropy_weight) == rises
+def test_entropy_counts_up_to_the_target():
+  before, plain, _ = one_step()
+  log_p = NETS.channel.apply({"params": before.channel.net.params}, images())
+  target = float(np.median(entropy(log_p)))
+  below = np.asarray(entropy(log_p)) < target
+  assert below.any() and not below.all()
+
+  def missing(params):
+    """Slope of what no longer counts."""
+    log_p = NETS.channel.apply({"params": params}, images())
+    return 0.3 * jnp.maximum(entropy(log_p) - target, 0.0).mean()
+
+  _, held, metrics = one_step(with_channel(entropy_target=target))
+  assert_is_gradient(
+      missing, before.channel.net.params,
+      # The loss has −0.3 H of each image; `held` lacks that of these.
+      moved_by(plain.channel.net.params, held.channel.net.params))
   np.testing.assert_allclose(
-      after.channel.entropy_weight,
-      0.3 * np.exp(0.1 * (target - metrics["channel/entropy"])), rtol=1e-5)
+      metrics["channel/entropy"], entropy(log_p).mean(), rtol=1e-5)
+
+
+@pytest.mark.parametrize("schedule, weight", [
+    ("constant", 0.3), ("linear", 0.3 * 0.8)])
+def test_weight_of_entropy_follows_its_schedule(schedule, weight):
+  config = with_channel(entropy_schedule=schedule)
+  state = tac.init(NETS, TXS, config, (6, 6, 1), jax.random.key(0))
+  step = jax.jit(tac.make_step(NETS, TXS, config, learned=True, steps=10))
+  for _ in range(3):
+    state, metrics = step(state, {}, {"x_p": images()}, jax.random.key(7))
+  np.testing.assert_allclose(metrics["channel/entropy_weight"], weight, rtol=1e-6)
+  assert state.channel.step == 3
 
 
 def test_p_finds_what_is_not_blank():
@@ -195,7 +218,7 @@ def test_p_finds_what_is_not_blank():
       channel=CropDistribution(grid, width=16), grid=grid)
   txs = {name: optax.adam(3e-3) for name in ("encoder", "channel")}
   state = tac.init(nets, txs, config, (12, 12, 1), jax.random.key(0))
-  step = jax.jit(tac.make_step(nets, txs, config, learned=True))
+  step = jax.jit(tac.make_step(nets, txs, config, learned=True, steps=200))
   shown = []
   for t in range(200):
     state, metrics = step(

@@ -13,6 +13,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from augment_gen.augment.channel import draw_t
+from augment_gen.augment.crops import CropGrid
 from augment_gen.checkpoint import checksum
 from augment_gen.config import names
 from augment_gen.data.base import ImageSet
@@ -187,16 +188,15 @@ class _Crops:
         self.sets[name].images)
 
   def _boxes(self, kind: str, name: str) -> np.ndarray:
-    """int32 [N, n, 3], n windows of each image; one at the true place.
+    """int32 [N, n, 3], n windows of each image.
 
     NOTE(paper): the poster does not say of how many crops a representation is
     made. Here it is the mean over as many draws as "top-n" has crops.
     """
     data, tac, images = self._config.data, self._config.tac, self.sets[name]
-    if kind == TRUE_PLACE:
-      return true_boxes(
-          images.places, data.image_size, tac.crop, data.canvas)[:, None]
     grid = stages.crop_grid(self._config)
+    if kind == TRUE_PLACE:
+      return true_boxes(images.places, data.image_size, grid)
     log_p = (np.zeros((len(images), grid.size), np.float32)
              if kind == "uniform" else self.log_p(name))
     key = stream(jax.random.key(self._config.seed), f"evaluate/{name}")
@@ -212,16 +212,17 @@ class _Crops:
     return grid.boxes()[chosen]
 
 
-def true_boxes(places: np.ndarray, size: int, crop: int,
-               canvas: int) -> np.ndarray:
-  """Windows about the content's middle: int32 [N, 3].
+def true_boxes(places: np.ndarray, size: int, grid: CropGrid) -> np.ndarray:
+  """Windows about the content's middle, one of each scale: int32 [N, scales, 3].
 
   Args:
     places: int [N, 2] of the content's first pixel.
     size: of the content's side, pixels.
-    crop: side of the windows, pixels.
-    canvas: side of the whole, pixels.
+    grid: sides of the windows and of the images, which bounds them.
   """
-  corners = np.clip(places + (size - crop) // 2, 0, canvas - crop)
-  return np.concatenate(
-      [corners, np.full((len(corners), 1), crop)], axis=1).astype(np.int32)
+  boxes = []
+  for side, _ in grid.windows:
+    corners = np.clip(places + (size - side) // 2, 0, grid.image_size - side)
+    boxes.append(np.concatenate(
+        [corners, np.full((len(corners), 1), side)], axis=1))
+  return np.stack(boxes, axis=1).astype(np.int32)

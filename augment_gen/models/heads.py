@@ -19,13 +19,17 @@ def l2_normalize(x: jax.Array, epsilon: float = 1e-6) -> jax.Array:
   return x * jax.lax.rsqrt(jnp.maximum(squares, epsilon**2))
 
 
+# Values of `ProjectionHead.hidden`.
+HIDDEN = {"mlp": None, "linear": 0}
+
+
 class ProjectionHead(nn.Module):
-  """H, the two-layer head of MoCo v2 (Chen et al. 2020).
+  """H, the two-layer head of MoCo v2 (Chen et al. 2020), or a linear one.
 
   Attributes:
     dim: D, of the projection.
-    hidden: units of the first layer; None: as many as the embedding has, as
-      official MoCo.
+    hidden: units of the first of two layers; None: as many as the embedding
+      has, as official MoCo; 0: there is none, the head is linear.
   """
   dim: int = 128
   hidden: int | None = None
@@ -34,9 +38,11 @@ class ProjectionHead(nn.Module):
   def __call__(self, y: jax.Array) -> jax.Array:
     """Projects [B, feature_dim] to float32 [B, D] of unit length."""
     y = y.astype(jnp.float32)
-    y = nn.Dense(self.hidden or y.shape[-1], kernel_init=_TORCH_LINEAR,
-                 name="hidden")(y)
-    y = nn.Dense(self.dim, kernel_init=_TORCH_LINEAR, name="out")(nn.relu(y))
+    hidden = y.shape[-1] if self.hidden is None else self.hidden
+    if hidden:
+      y = nn.relu(nn.Dense(
+          hidden, kernel_init=_TORCH_LINEAR, name="hidden")(y))
+    y = nn.Dense(self.dim, kernel_init=_TORCH_LINEAR, name="out")(y)
     return l2_normalize(y)
 
 

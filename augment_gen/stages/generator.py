@@ -260,4 +260,5 @@ def _with_channel(config: Config, moco: moco_step.MocoState, step: Callable,
   augmenter, _ = build_generator(config.generator, config.data)
   return state, latent_channel.make_step(
       net, augmenter, step,
-      channel_step.make_update(channel, tx, settings, channel.size))
+      channel_step.make_update(
+          channel, tx, settings, channel.size, steps))

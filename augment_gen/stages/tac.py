@@ -15,7 +15,8 @@ from augment_gen.data.feed import ResidentFeed, fetch
 from augment_gen.data.task import Task
 from augment_gen.models.build import build_encoder
 from augment_gen.models.channel import CropDistribution
-from augment_gen.models.heads import ProjectedEncoder, ProjectionHead
+from augment_gen.models.heads import (
+    HIDDEN, ProjectedEncoder, ProjectionHead)
 from augment_gen.random import stream
 from augment_gen.stages import common
 from augment_gen.steps import tac as tac_step
@@ -34,7 +35,7 @@ def networks(config: Config) -> tac_step.Networks:
   return tac_step.Networks(
       encoder=ProjectedEncoder(
           build_encoder(config.encoder, config.data),
-          ProjectionHead(config.tac.dim)),
+          ProjectionHead(config.tac.dim, HIDDEN[config.tac.head])),
       channel=CropDistribution(
           grid, width=config.tac.channel.width, mean=config.data.mean,
           std=config.data.std),
@@ -78,7 +79,7 @@ def train(config: Config, task: Task, learned: bool) -> Stage:
       name=name,
       state=tac_step.init(nets, txs, stage, common.image_shape(config), key),
       step=tac_step.make_step(nets, txs, stage if learned else simclr(stage),
-                              learned),
+                              learned, steps),
       frozen={"images": {"x_p": images}},
       feed=ResidentFeed({"x_p": len(images)}, stage.batch_size,
                         seed=config.seed, stage="tac"),

@@ -1,6 +1,7 @@
 """Phase (b) of CRL-TAC: P moves, what it chooses from is held fixed."""
 
 from collections.abc import Callable
+import math
 from typing import Any
 
 from flax import linen as nn
@@ -20,17 +21,14 @@ from augment_gen.steps.state import NetState, apply_gradients
 PyTree = Any
 
 Z_KINDS = ("mean", "drawn")
-# Bounds of the weight that holds the entropy near its target. From a thousandth
-# it takes hundreds of steps to come back, while P falls to few places
-# (docs/experiments/007).
-_LEAST_WEIGHT, _MOST_WEIGHT = 0.1, 1e2
+SCHEDULES = ("constant", "linear")
 
 
 @struct.dataclass
 class ChannelState:
-  """P(T|X, η) and what regularises it."""
+  """P(T|X, η)."""
+  step: jax.Array  # int32
   net: NetState  # η
-  entropy_weight: jax.Array  # float32, of H(T|X) in the objective of η
 
 
 def init(channel: nn.Module, tx: optax.GradientTransformation,
@@ -39,9 +37,8 @@ def init(channel: nn.Module, tx: optax.GradientTransformation,
   """A fresh state."""
   x = jnp.zeros((1, *image_shape), jnp.float32)
   variables = jax.jit(channel.init)(stream(key, "channel_init"), x)
-  return ChannelState(
-      net=NetState.create(variables, tx),
-      entropy_weight=jnp.asarray(config.entropy_weight, jnp.float32))
+  return ChannelState(step=jnp.zeros((), jnp.int32),
+                      net=NetState.create(variables, tx))
 
 
 def objective(h: jax.Array, key: jax.Array, config: ChannelConfig,
@@ -69,27 +66,39 @@ def objective(h: jax.Array, key: jax.Array, config: ChannelConfig,
 
 
 def make_update(channel: nn.Module, tx: optax.GradientTransformation,
-                config: ChannelConfig, size: int) -> Callable:
+                config: ChannelConfig, size: int, steps: int) -> Callable:
   """One update of η by (2) of uniform draws, weighted by P(t|x), and by H(T|X).
+
+  NOTE(paper): "extra regularization term to increase H(T|X)", no more is said.
+  A constant weight ends at few places or at all; one that a controller moves
+  swings between these (docs/experiments/007). Here the entropy of an image counts
+  up to a target, so that nothing pulls towards uniform.
 
   Args:
     channel: P, x [b, H, W, C] -> log P(t|x) [b, K].
     tx: its optimiser.
     config: how many draws of how many images, and the objective.
     size: K.
+    steps: of the stage, for the schedule of the weight.
 
   Returns:
     `update(state, x, views, key) -> (state, metrics, log_p, x)`, where
     `views(x, chosen [b, m]) -> h [b, m, D]`, of unit length, and the last two
     are those of the images that were used.
   """
+  most = config.entropy_target or math.inf
+  schedule = (optax.constant_schedule(config.entropy_weight)
+              if config.entropy_schedule == "constant" else
+              optax.linear_schedule(config.entropy_weight, 0.0, steps))
+
   def loss_fn(params, x, h, chosen, weight, key):
     log_p = channel.apply({"params": params}, x)
     value, _ = objective(h, key, config, config.numerator,
                          jnp.take_along_axis(log_p, chosen, axis=1))
-    spread = jnp.mean(entropy(log_p))
-    return -(value + weight * spread), (log_p, {
-        "information": value, "entropy": spread})
+    spread = entropy(log_p)
+    return -(value + weight * jnp.mean(jnp.minimum(spread, most))), (log_p, {
+        "information": value, "entropy": jnp.mean(spread),
+        "entropy_weight": weight})
 
   def update(state: ChannelState, x, views, key):
     x = x[:config.batch // parallel.axis_size() or None]
@@ -98,16 +107,9 @@ def make_update(channel: nn.Module, tx: optax.GradientTransformation,
     h = views(x, chosen)
     (_, (log_p, metrics)), grads = jax.value_and_grad(loss_fn, has_aux=True)(
         state.net.params, x, lax.stop_gradient(h), chosen,
-        state.entropy_weight, key)
+        schedule(state.step), key)
     net, norms = apply_gradients(state.net, parallel.mean(grads), tx)
-    metrics = parallel.mean(metrics)
-    weight = state.entropy_weight
-    metrics["entropy_weight"] = weight
-    if config.entropy_target:
-      weight *= jnp.exp(config.entropy_rate
-                        * (config.entropy_target - metrics["entropy"]))
-      weight = jnp.clip(weight, _LEAST_WEIGHT, _MOST_WEIGHT)
-    state = state.replace(net=net, entropy_weight=weight)
-    return state, metrics | norms, log_p, x
+    state = state.replace(step=state.step + 1, net=net)
+    return state, parallel.mean(metrics) | norms, log_p, x
 
   return update

@@ -51,7 +51,7 @@ def init(nets: Networks, txs: dict[str, optax.GradientTransformation],
 
 
 def make_step(nets: Networks, txs: dict[str, optax.GradientTransformation],
-              config: TacConfig, learned: bool) -> Callable:
+              config: TacConfig, learned: bool, steps: int) -> Callable:
   """One iteration of the poster's Algorithm 1.
 
   Who is moved by what:
@@ -65,6 +65,7 @@ def make_step(nets: Networks, txs: dict[str, optax.GradientTransformation],
     config: section `tac`.
     learned: or leave P uniform, and (b) out. With the lower bound and Z the
       mean (a) is then SimCLR.
+    steps: of the stage, for the schedule of the entropy's weight.
 
   Returns:
     `step(state, frozen, batch, key) -> (state, metrics)`; `batch["x_p"]` is
@@ -72,7 +73,7 @@ def make_step(nets: Networks, txs: dict[str, optax.GradientTransformation],
   """
   grid = nets.grid
   update_channel = channel_step.make_update(
-      nets.channel, txs["channel"], config.channel, grid.size)
+      nets.channel, txs["channel"], config.channel, grid.size, steps)
 
   def encode(params, batch_stats, x, chosen, train):
     """h(T(x)): [b, m, D], and new statistics."""
