@@ -228,6 +228,8 @@ class TacConfig:
   crop: int = 28
   stride: int = 4
   scales: tuple[float, ...] = (1.0,)
+  # P's mass on the windows of each scale: "learned", or "equal".
+  scale_mass: str = "learned"
   dim: int = 50  # D, of h
   # H: "mlp", the two layers of MoCo v2, or "linear", one.
   head: str = "mlp"

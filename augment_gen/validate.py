@@ -10,6 +10,7 @@ from augment_gen.data.task import Task, check_data
 from augment_gen.evaluate import protocol
 from augment_gen.losses import information
 from augment_gen.models import build, heads, outputs, resnet
+from augment_gen.models.channel import SCALE_MASSES
 from augment_gen.steps import channel
 from augment_gen.steps import frozen_encoder
 from augment_gen.steps import generator
@@ -90,6 +91,7 @@ def _choices(config: Config) -> Iterator[str]:
       "retrain.recipe": recipes.NAMES,
       "retrain.order": ("first", "last"),
       "tac.head": heads.HIDDEN,
+      "tac.scale_mass": SCALE_MASSES,
       "tac.numerator": information.NUMERATORS,
       **{f"{stage}.channel.{field}": choices for stage in ("tac", "retrain")
          for field, choices in (("numerator", information.NUMERATORS),

@@ -18,10 +18,9 @@ def get_config(variant: str = ""):
   config = default_config()
   presets.crl_tac(config)
   config.experiment = "MNIST"
-  # NOTE(paper): the crops are not given. Not measured yet.
-  config.tac.crop, config.tac.stride, config.tac.scales = 20, 2, (1.0, 1.4)
-  config.tac.channel.draws = 26  # all of them
-  config.tac.channel.entropy_target = 2.5  # of at most log 26
+  config.tac.stride = 2
+  config.tac.channel.draws = 65  # all of them
+  config.tac.channel.entropy_target = 3.5  # of at most 4.0 nats
   return apply_variants(config, variant, {
       "npz": presets.mnist_npz, "rendered": presets.rendered_characters,
       "runlocal": runlocal})

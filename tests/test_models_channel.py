@@ -28,6 +28,20 @@ def test_a_distribution_over_all_windows_uniform_at_first(grid):
   assert float(jnp.std(log_p)) > 0.1
 
 
+def test_scales_can_have_equal_mass():
+  grid = CropGrid(image_size=18, crop=6, stride=3, scales=(1.0, 1.5))
+  net = CropDistribution(grid, width=4, scale_mass="equal")
+  x = jax.random.uniform(jax.random.key(0), (3, 18, 18, 1))
+  params = jax.tree.map(
+      lambda a: a + 0.3 * jax.random.normal(jax.random.key(2), a.shape),
+      net.init(jax.random.key(1), x)["params"])
+  p = np.exp(net.apply({"params": params}, x))
+  sides = grid.boxes()[:, 2]
+  for side in (6, 9):
+    np.testing.assert_allclose(p[:, sides == side].sum(axis=1), 0.5, rtol=1e-5)
+    assert p[:, sides == side].std(axis=1).min() > 1e-4
+
+
 def test_a_window_is_scored_by_what_it_and_its_neighbours_show():
   """P(t|x) / P(t'|x) does not change with what lies far from both."""
   grid = CropGrid(image_size=40, crop=8, stride=4)

@@ -9,21 +9,26 @@ from augment_gen.models import conv
 from augment_gen.models import norm
 
 
+SCALE_MASSES = ("learned", "equal")
+
+
 class CropDistribution(nn.Module):
   """P(T|X, η): X -> log-probabilities of the windows of a grid.
 
   NOTE(paper): the poster's network is not given. Here each window is scored by
   what it shows (a convolution whose field is the window), then by what its
-  neighbours show. At first all windows are as likely.
+  neighbours show. At first all windows (of a scale) are as likely.
 
   Attributes:
     grid: the windows.
     width: channels.
+    scale_mass: of P on the windows of each scale: "learned", or "equal".
     mean: of the images, subtracted; one number per channel, or one for all.
     std: what they are divided by then.
   """
   grid: CropGrid
   width: int = 32
+  scale_mass: str = "learned"
   mean: tuple[float, ...] = (0.5,)
   std: tuple[float, ...] = (0.5,)
 
@@ -53,6 +58,8 @@ class CropDistribution(nn.Module):
       w = conv.Conv(1, (1, 1), kernel_init=nn.initializers.zeros,
                     name=f"score{number}")(w)
       logits.append(w.reshape(len(x), -1))
+    if self.scale_mass == "equal":
+      logits = [jax.nn.log_softmax(scores, axis=-1) for scores in logits]
     return jax.nn.log_softmax(jnp.concatenate(logits, axis=-1), axis=-1)
 
 

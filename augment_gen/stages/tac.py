@@ -37,7 +37,8 @@ def networks(config: Config) -> tac_step.Networks:
           build_encoder(config.encoder, config.data),
           ProjectionHead(config.tac.dim, HIDDEN[config.tac.head])),
       channel=CropDistribution(
-          grid, width=config.tac.channel.width, mean=config.data.mean,
+          grid, width=config.tac.channel.width,
+          scale_mass=config.tac.scale_mass, mean=config.data.mean,
           std=config.data.std),
       grid=grid)
 
