@@ -181,8 +181,8 @@ class ChannelConfig:
   # (2) itself ("information") or its lower bound by Jensen's inequality
   # ("jensen").
   numerator: str = "information"
-  # Weight of H(T|X), of each image up to a target (nats; 0: all of it counts);
-  # over the stage it stays ("constant") or falls to 0 ("linear").
+  # Weight of H(T|X), of each image up to a target (nats; 0: all of it counts).
+  # Over the stage the weight stays ("constant") or falls to 0 ("linear").
   entropy_weight: float = 0.5
   entropy_target: float = 0.0
   entropy_schedule: str = "constant"

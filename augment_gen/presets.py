@@ -103,14 +103,13 @@ def crl_tac(config: ml_collections.ConfigDict) -> None:
   # docs/experiments/007 and 008.
   config.tac.steps = 1600
   config.tac.batch_size, config.tac.draws = 128, 4
-  # Smaller than a digit (20 pixels of ink): one crop tells little by itself, and
-  # h has to tell what crops have in common. Two sizes, and a mean over many.
+  # About as large as a digit (20 pixels of ink), so that most crops lack a part
+  # of it: h has to hold what the parts have in common.
   config.tac.crop, config.tac.scales = 16, (1.0, 1.4)
   config.tac.scale_mass = "equal"
   config.tac.top = 16
   config.tac.head = "linear"
-  # Many draws of few images: with 32 draws, of which hardly two show the digit
-  # once P is sharp, H jumps between 1 and 6 nats.
+  # Many draws of few images: of 32 hardly two show the digit.
   config.tac.channel.batch, config.tac.channel.draws = 16, 96
   config.tac.channel.optimizer.schedule = "cosine"
   config.tac.channel.entropy_weight = 3.0

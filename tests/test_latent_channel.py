@@ -46,7 +46,7 @@ def set_up():
   state = latent_channel.LatentChannelState(
       step=jnp.zeros((), jnp.int32),
       moco=moco.init(NET, tx, MOCO, SHAPE, key),
-      channel=channel.init(P, tx, CHANNEL, SHAPE, key))
+      channel=channel.init(P, tx, SHAPE, key))
   moco_step = moco.make_step(NET, tx, MOCO, pair)
   step = latent_channel.make_step(
       NET, Veil(), moco_step, channel.make_update(P, tx, CHANNEL, P.size, 10))
@@ -114,7 +114,7 @@ def test_p_learns_to_leave_out_what_hides_the_image():
 
   tx = optax.adam(0.02)
   config = ChannelConfig(draws=3, beta=10.0, entropy_weight=0.1, width=2)
-  own = channel.init(P, tx, config, SHAPE, jax.random.key(0))
+  own = channel.init(P, tx, SHAPE, jax.random.key(0))
   update = jax.jit(
       lambda s, key: channel.make_update(P, tx, config, 3, 10)(s, x, seen, key)[0])
   for t in range(60):

@@ -10,6 +10,11 @@ from augment_gen.models.channel import CropDistribution
 from augment_gen.models.convnet import ConvNet
 
 
+def disturbed(params):
+  return jax.tree.map(
+      lambda a: a + 0.3 * jax.random.normal(jax.random.key(2), a.shape), params)
+
+
 @pytest.mark.parametrize("grid", [
     CropGrid(image_size=20, crop=8, stride=4),
     CropGrid(image_size=21, crop=7, stride=2),
@@ -20,9 +25,7 @@ def test_a_distribution_over_all_windows_uniform_at_first(grid):
   log_p, variables = net.init_with_output(jax.random.key(1), x)
   assert log_p.shape == (3, grid.size) and log_p.dtype == jnp.float32
   np.testing.assert_allclose(log_p, -np.log(grid.size), rtol=1e-5)
-  params = jax.tree.map(
-      lambda a: a + 0.3 * jax.random.normal(jax.random.key(2), a.shape),
-      variables["params"])
+  params = disturbed(variables["params"])
   log_p = net.apply({"params": params}, x)
   np.testing.assert_allclose(jnp.exp(log_p).sum(axis=1), 1.0, rtol=1e-4)
   assert float(jnp.std(log_p)) > 0.1
@@ -32,9 +35,7 @@ def test_scales_can_have_equal_mass():
   grid = CropGrid(image_size=18, crop=6, stride=3, scales=(1.0, 1.5))
   net = CropDistribution(grid, width=4, scale_mass="equal")
   x = jax.random.uniform(jax.random.key(0), (3, 18, 18, 1))
-  params = jax.tree.map(
-      lambda a: a + 0.3 * jax.random.normal(jax.random.key(2), a.shape),
-      net.init(jax.random.key(1), x)["params"])
+  params = disturbed(net.init(jax.random.key(1), x)["params"])
   p = np.exp(net.apply({"params": params}, x))
   sides = grid.boxes()[:, 2]
   for side in (6, 9):
@@ -48,9 +49,7 @@ def test_a_window_is_scored_by_what_it_and_its_neighbours_show():
   net = CropDistribution(grid, width=4)
   x = jax.random.uniform(jax.random.key(0), (1, 40, 40, 1))
   variables = net.init(jax.random.key(1), x)
-  params = jax.tree.map(
-      lambda a: a + 0.3 * jax.random.normal(jax.random.key(2), a.shape),
-      variables["params"])
+  params = disturbed(variables["params"])
   ratio = lambda x: net.apply({"params": params}, x)[0, 0] - net.apply(
       {"params": params}, x)[0, 1]
   slope = np.asarray(jax.grad(ratio)(x))[0, ..., 0]

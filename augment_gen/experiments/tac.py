@@ -191,7 +191,8 @@ class _Crops:
     """int32 [N, n, 3], n windows of each image.
 
     NOTE(paper): the poster does not say of how many crops a representation is
-    made. Here it is the mean over as many draws as "top-n" has crops.
+    made. Here it is the mean over as many draws as "top-n" has crops, and at the
+    true place over one of each scale.
     """
     data, tac, images = self._config.data, self._config.tac, self.sets[name]
     grid = stages.crop_grid(self._config)

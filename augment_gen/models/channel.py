@@ -17,7 +17,8 @@ class CropDistribution(nn.Module):
 
   NOTE(paper): the poster's network is not given. Here each window is scored by
   what it shows (a convolution whose field is the window), then by what its
-  neighbours show. At first all windows (of a scale) are as likely.
+  neighbours show. At first all windows are as likely; with equal mass, all of
+  one scale.
 
   Attributes:
     grid: the windows.

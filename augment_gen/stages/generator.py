@@ -256,7 +256,7 @@ def _with_channel(config: Config, moco: moco_step.MocoState, step: Callable,
   state = latent_channel.LatentChannelState(
       step=jnp.zeros((), jnp.int32), moco=moco,
       channel=channel_step.init(
-          channel, tx, settings, common.image_shape(config), key))
+          channel, tx, common.image_shape(config), key))
   augmenter, _ = build_generator(config.generator, config.data)
   return state, latent_channel.make_step(
       net, augmenter, step,

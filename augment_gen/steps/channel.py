@@ -32,8 +32,7 @@ class ChannelState:
 
 
 def init(channel: nn.Module, tx: optax.GradientTransformation,
-         config: ChannelConfig, image_shape: tuple[int, int, int],
-         key: jax.Array) -> ChannelState:
+         image_shape: tuple[int, int, int], key: jax.Array) -> ChannelState:
   """A fresh state."""
   x = jnp.zeros((1, *image_shape), jnp.float32)
   variables = jax.jit(channel.init)(stream(key, "channel_init"), x)
@@ -70,9 +69,9 @@ def make_update(channel: nn.Module, tx: optax.GradientTransformation,
   """One update of η by (2) of uniform draws, weighted by P(t|x), and by H(T|X).
 
   NOTE(paper): "extra regularization term to increase H(T|X)", no more is said.
-  A constant weight ends at few places or at all; one that a controller moves
-  swings between these (docs/experiments/007). Here the entropy of an image counts
-  up to a target, so that nothing pulls towards uniform.
+  A constant weight ends at few places or at all of them; one that a controller
+  moves swings between the two (docs/experiments/007 and 008). Here the entropy of
+  an image counts up to a target: above it nothing pulls towards uniform.
 
   Args:
     channel: P, x [b, H, W, C] -> log P(t|x) [b, K].

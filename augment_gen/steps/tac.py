@@ -47,7 +47,7 @@ def init(nets: Networks, txs: dict[str, optax.GradientTransformation],
       step=jnp.zeros((), jnp.int32),
       encoder=NetState.create(encoder, txs["encoder"]),
       channel=channel_step.init(
-          nets.channel, txs["channel"], config.channel, image_shape, key))
+          nets.channel, txs["channel"], image_shape, key))
 
 
 def make_step(nets: Networks, txs: dict[str, optax.GradientTransformation],
