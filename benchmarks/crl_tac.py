@@ -33,8 +33,7 @@ KINDS = {"regional": 4, "mnist": 3}  # of crops
 LEAST = {"regional": {"f": 97.0, "head": 95.0},
          "mnist": {"f": 98.0, "head": 96.4}}
 ABLATIONS = {
-    "no entropy term": {
-        "tac.channel.entropy_weight": 0.0, "tac.channel.entropy_target": 0.0},
+    "no entropy term": {"tac.channel.entropy_weight": 0.0},
     # As many crops in a step as the preset (m = 4) has.
     "m = 2": {"tac.draws": 2, "tac.batch_size": 256},
     "m = 8": {"tac.draws": 8, "tac.batch_size": 64},
