@@ -176,8 +176,10 @@ class ChannelConfig:
   """P(T|X), a trainable distribution over augmentations, and its phase (b)."""
   draws: int = 32  # m, uniform draws for each image
   batch: int = 0  # images; 0: all of the stage's batch
-  beta: float = 10.0  # β of (2), in both phases
-  z: str = "mean"  # Z is the "mean" of its distribution, or "drawn" from it
+  # β of (2), and whether Z is the "mean" of its distribution or "drawn" from it;
+  # of `tac` in both phases. (Phase (a) of `retrain.channel` is MoCo's.)
+  beta: float = 10.0
+  z: str = "mean"
   # (2) itself ("information") or its lower bound by Jensen's inequality
   # ("jensen").
   numerator: str = "information"

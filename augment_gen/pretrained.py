@@ -1,8 +1,9 @@
 """Stage 1 taken over from another run.
 
 Pre-training is the longest stage, and what comes after it is what one varies.
-With config.pretrain.run=FOLDER a run starts from that folder's finished stage
-1, provided that it is bit for bit the one that it would train itself.
+With config.pretrain.run=FOLDER a run starts from that folder's stage 1, provided
+that every setting that decides it is its own. The data are taken to be the same
+where their names are.
 """
 
 from collections.abc import Iterator, Mapping

@@ -112,8 +112,9 @@ def train(stage: Stage, *, folder: RunFolder, mesh: jax.sharding.Mesh,
       last = done == stage.total_steps
       save = last or done % config.checkpoint_every_steps == 0
       stop = terminated.is_set()
-      if done % config.every_steps == 0 or save or stop:
-        report.hold(done, metrics)
+      due = done % config.every_steps == 0 or save
+      if due or stop:  # where it is stopped must not show in metrics.jsonl
+        report.hold(done, metrics, write=due)
       if stage.online is not None and (
           last or (stage.online_every and done % stage.online_every == 0)):
         report.online(done, stage.online(state))
@@ -134,17 +135,17 @@ class _Reporter:
   def __init__(self, stage: Stage, first: int, writer: MetricWriter,
                progress: Progress):
     self._stage, self._writer, self._progress = stage, writer, progress
-    self._held: tuple[int, dict[str, jax.Array]] | None = None
+    self._held: tuple[int, dict[str, jax.Array], bool] | None = None
     self._finite_until = first
 
-  def hold(self, step: int, metrics: dict[str, jax.Array]) -> None:
-    self._held = (step, metrics)
+  def hold(self, step: int, metrics: dict[str, jax.Array], write: bool) -> None:
+    self._held = (step, metrics, write)
 
   def flush(self) -> None:
-    """Reads, checks and writes what is held."""
+    """Reads and checks what is held, and writes it if it is to be written."""
     if self._held is None:
       return
-    step, metrics = self._held
+    step, metrics, write = self._held
     self._held = None
     metrics = {n: float(v) for n, v in jax.device_get(metrics).items()}
     broken = [n for n, v in metrics.items() if not np.isfinite(v)]
@@ -155,6 +156,8 @@ class _Reporter:
           "checkpoint is kept. Lower the learning rate of that network, or run "
           "with --config.debug to find the operation")
     self._finite_until = step
+    if not write:
+      return
     self._writer.scalars(self._stage.name, step, metrics)
     self._progress.show({n: metrics[n] for n in self._stage.show})
 

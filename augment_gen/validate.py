@@ -131,7 +131,7 @@ def _batches(config: Config, devices: int) -> Iterator[str]:
     if batch < 1:
       yield f"config.{field}={batch} must be at least 1"
       continue
-    if batch % devices:
+    if batch % devices and field != "evaluate.batch_size":  # rounded up there
       yield (f"config.{field}={batch} is not divisible by the {devices} "
              "devices: use a multiple")
 
@@ -153,6 +153,9 @@ def _generator(config: Config, devices: int) -> Iterator[str]:
     yield (f"config.moco.bn_groups={groups} must be a multiple of the {devices} "
            "devices: each device normalises whole groups")
   if "channel" in names(config.retrain.arms):
+    if config.retrain.order == "last":
+      yield ("config.retrain.order=last: P(z|x) of the arm 'channel' is trained on "
+             "x, but would see t'(x): use order=first, or leave that arm out")
     yield from _channel(config.retrain.channel, "retrain",
                         config.retrain.batch_size, config.retrain.candidates,
                         devices)

@@ -55,7 +55,7 @@ def runs(parts: list[str], seeds: list[int]) -> Iterator[Run]:
       name = f"ablation-{label.replace(' ', '-')}-{seeds[0]}"
       yield Run("ablations", name, CONFIGS["regional"],
                 {"seed": seeds[0], "tac.controls": "", **settings},
-                rows=KINDS["regional"], method=f"{OURS}, {label}")
+                rows=KINDS["regional"], method=f"{OURS}, {label}", of=OURS)
 
 
 def accuracies(results: list[dict], method: str, crops: str, feature: str
@@ -68,7 +68,7 @@ def accuracies(results: list[dict], method: str, crops: str, feature: str
 
 
 def check_accuracy(part: str, results: list[dict], claims: Claims) -> None:
-  """Ours: what the poster reports, and top-n beside draws from P."""
+  """Ours: near what the poster reports, and top-n beside draws from P."""
   for feature, least in LEAST[part].items():
     ours, top, simclr = (
         mean(accuracies(results, method, crops, feature))
@@ -90,8 +90,8 @@ def check_encoder(part: str, results: list[dict], claims: Claims) -> None:
                          for method in (OURS, "untrained encoder"))
       difference = layout.paired_difference(ours, untrained)
       claims.check(
-          bool(difference and difference.significant
-               and mean(ours) > mean(untrained)),
+          difference and (difference.significant
+                          and mean(ours) > mean(untrained)),
           f"{part}, {feature}, {kind}: CRL-TAC's encoder less an untrained one, "
           f"paired over seeds: {difference or 'needs two seeds'}")
 
@@ -110,11 +110,10 @@ def main() -> int:
   finished = grid.compute(runs(options.parts, options.seeds), options)
   if not finished:
     return 0
-  print(tables.format_table(
-      [grid.read(run, options.out, OURS) for run in finished]))
+  print(tables.format_table([grid.read(run, options.out) for run in finished]))
   claims = Claims()
   for part in CONFIGS:
-    results = [grid.read(run, options.out, OURS) for run in finished
+    results = [grid.read(run, options.out) for run in finished
                if run.part == part]
     if results:
       check_accuracy(part, results, claims)

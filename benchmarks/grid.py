@@ -22,7 +22,9 @@ class Run:
     settings: `--config.name=value`, beside `data.root`.
     rows: how many methods, each under one kind of crops if there are kinds, its
       results hold once it is finished.
-    method: what the rows of the method under trial are called; "": as they are.
+    method: what the rows of `of` are called in the table, where the others are
+      left out; "": all, as they are.
+    of: the method under trial, as results.json has it.
   """
   part: str
   name: str
@@ -30,6 +32,7 @@ class Run:
   settings: dict
   rows: int
   method: str = ""
+  of: str = ""
 
 
 class Claims:
@@ -38,9 +41,11 @@ class Claims:
   def __init__(self):
     self.failed = False
 
-  def check(self, holds: bool, text: str) -> None:
-    print(f"{'  holds' if holds else '  FAILS'}  {text}")
-    self.failed |= not holds
+  def check(self, holds: bool | None, text: str) -> None:
+    """`holds`: None if what was measured so far cannot decide."""
+    verdict = "open" if holds is None else "holds" if holds else "FAILS"
+    print(f"  {verdict:5}  {text}")
+    self.failed |= holds is not None and not holds
 
 
 def parser(doc: str, parts: Iterable[str]) -> argparse.ArgumentParser:
@@ -49,8 +54,14 @@ def parser(doc: str, parts: Iterable[str]) -> argparse.ArgumentParser:
       description=doc, formatter_class=argparse.RawDescriptionHelpFormatter)
   out.add_argument("--data", required=True)
   out.add_argument("--out", type=pathlib.Path, required=True)
-  out.add_argument("--parts", type=lambda text: text.split(","),
-                   default=list(parts))
+  def chosen(text: str) -> list[str]:
+    unknown = set(text.split(",")) - set(parts)
+    if unknown:
+      raise argparse.ArgumentTypeError(
+          f"{', '.join(sorted(unknown))}: choose from {', '.join(parts)}")
+    return text.split(",")
+
+  out.add_argument("--parts", type=chosen, default=list(parts))
   out.add_argument("--seeds", default=[0, 1, 2, 3, 4],
                    type=lambda text: [int(seed) for seed in text.split(",")])
   out.add_argument("--minutes", type=float, default=float("inf"))
@@ -78,11 +89,11 @@ def compute(runs: Iterable[Run], options: argparse.Namespace) -> list[Run]:
   return finished
 
 
-def read(run: Run, out: pathlib.Path, method: str) -> dict:
-  """results.json; of a run with a name of its own, the rows of `method` so."""
+def read(run: Run, out: pathlib.Path) -> dict:
+  """results.json; of a run with a method of its own, its rows alone."""
   result = json.loads((out / run.name / "results.json").read_text())
   if run.method:
-    rows = [row for row in result["rows"] if row["method"] == method]
+    rows = [row for row in result["rows"] if row["method"] == run.of]
     result["rows"] = [{**row, "method": run.method} for row in rows]
   return result
 

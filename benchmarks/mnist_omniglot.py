@@ -35,7 +35,6 @@ CONTROLS = {
         "generator.cycle_f_weight": 0.0, "generator.cycle_p_weight": 0.0},
     "without D_p": {"generator.fool_p_weight": 0.0},
 }
-# λ and the weights of sums are brought to the scale of means.
 ABLATIONS = {
     "perceptron G_A": {"generator.augmenter": "perceptron"},
     "perceptron G_E": {"generator.eliminator": "perceptron"},
@@ -46,7 +45,11 @@ ABLATIONS = {
     "no R1": {"generator.discriminator.r1_weight": 0.0},
     "no slack": {"generator.latent_slack": 0.0},
     "image output": {"generator.output": "image"},
-    "mean L1": {"generator.l1_reduction": "mean", "generator.cycle_weight": 10.0},
+    # Weights at which the means weigh what the sums do: of 784 pixels, and of 49
+    # latents.
+    "mean L1": {"generator.l1_reduction": "mean",
+                "generator.cycle_weight": 0.05 * 784,
+                "generator.latent_weight": 40.0 * 49 / 784},
     "latents in ±1": {"generator.latent.scale": 2.0},
     "latent weight 1": {"generator.latent_weight": 1.0},
     "no bank term": {"generator.bank_weight": 0.0},
@@ -59,7 +62,7 @@ ABLATIONS = {
         "generator.optimizer.momentum": 0.9},
 }
 CONTROL_SEEDS = 3
-OURS = "MoCo v2 + G_A"
+BASE, OURS = "MoCo v2", "MoCo v2 + G_A"
 PARTS = ("main", "controls", "others", "ablations")
 
 
@@ -67,15 +70,15 @@ def runs(parts: list[str], seeds: list[int], config: str, out: pathlib.Path
          ) -> Iterator[Run]:
   """All runs of the chosen parts, those first that others start from."""
 
-  def run(part, name, seed, *, arms, method="", experiment="MNIST-Omniglot",
-          pretrained=True, **settings):
+  def run(part, name, seed, *, arms, method="", of=OURS,
+          experiment="MNIST-Omniglot", pretrained=True, **settings):
     settings = {"seed": seed, "experiment": experiment, "retrain.arms": arms,
                 **settings}
     if pretrained:
       settings["pretrain.run"] = str(out / f"main-{seed}")
     return Run(part, f"{name.replace(' ', '-')}-{seed}", config, settings,
                rows=1 + len([arm for arm in arms.split(",") if arm]),
-               method=method)
+               method=method, of=of)
 
   if "main" in parts:
     for seed in seeds:
@@ -87,6 +90,7 @@ def runs(parts: list[str], seeds: list[int], config: str, out: pathlib.Path
         yield run("controls", label, seed, arms="generator",
                   method=f"{OURS} {label}", **settings)
       yield run("controls", "union", seed, pretrained=False, arms="",
+                method=f"{BASE} on X_p ∪ X̃_f", of=BASE,
                 stages="pretrain,evaluate", **{"pretrain.with_finetune": True})
   if "others" in parts:
     for name in OTHERS:
@@ -128,7 +132,7 @@ def check_noise(results: list[dict], claims: Claims) -> None:
       base, ours = (accuracies(results, name, test)
                     for name in ("MoCo v2", method))
       difference = layout.paired_difference(ours, base)
-      claims.check(bool(difference and difference.significant),
+      claims.check(difference and difference.significant,
                    f"D→{test}: {method} less MoCo v2, paired over seeds: "
                    f"{difference or 'needs two seeds'}")
 
@@ -179,7 +183,7 @@ def main() -> int:
       runs(options.parts, options.seeds, options.config, options.out), options)
   if not finished:
     return 0
-  read = lambda run: grid.read(run, options.out, OURS)
+  read = lambda run: grid.read(run, options.out)
   print(tables.format_table([read(run) for run in finished]))
   claims = Claims()
   part = {name: [read(run) for run in finished if run.part == name]

@@ -33,7 +33,7 @@ def get_config(variant: str = ""):
   config.generator.augmenter = "unet"
   config.generator.eliminator = "unet"
   # NOTE(paper): "an input channel that corresponded to z": z is a map, here of
-  # 14 × 14, which G_L can still read off.
+  # 14 × 14.
   config.generator.latent.dim = 14 * 14
 
   config.evaluate.protocols = "moco,l2,knn"

@@ -21,8 +21,9 @@ def test_is_von_mises_fisher(beta, dim):
   mean = rng.standard_normal(dim)
   mean = jnp.asarray(mean / np.linalg.norm(mean), jnp.float32)
   n = 40_000
-  z = np.asarray(channel.draw_z(
-      jax.random.key(1), jnp.broadcast_to(mean, (n, dim)), beta), np.float64)
+  keys = jax.random.split(jax.random.key(1), n // 4)
+  z = channel.draw_z(keys, jnp.broadcast_to(mean, (n // 4, 4, dim)), beta)
+  z = np.asarray(z, np.float64).reshape(n, dim)
   np.testing.assert_allclose(np.linalg.norm(z, axis=-1), 1.0, atol=1e-5)
   cosine = z @ np.asarray(mean, np.float64)
   expected = mean_cosine(beta, dim)
@@ -37,14 +38,15 @@ def test_is_von_mises_fisher(beta, dim):
 
 
 def test_gradient_reaches_the_mean():
-  h = jnp.asarray([[0.6, 0.8, 0.0]])
-  pull = lambda h: jnp.sum(channel.draw_z(jax.random.key(0), h, 20.0)[:, 1])
+  h = jnp.asarray([[[0.6, 0.8, 0.0]]])
+  keys = jax.random.split(jax.random.key(0), 1)
+  pull = lambda h: jnp.sum(channel.draw_z(keys, h, 20.0)[..., 1])
   slope = jax.grad(pull)(h)
-  assert np.all(np.isfinite(slope)) and slope[0, 1] > 0.5
+  assert np.all(np.isfinite(slope)) and slope[0, 0, 1] > 0.5
 
 
-def test_leading_axes():
+def test_each_transformation_of_each_image_has_a_draw_of_its_own():
   h = jnp.broadcast_to(jnp.asarray([1.0, 0.0]), (2, 3, 2))
-  z = channel.draw_z(jax.random.key(0), h, 5.0)
+  z = channel.draw_z(jax.random.split(jax.random.key(0), 2), h, 5.0)
   assert z.shape == (2, 3, 2)
   assert len(np.unique(np.asarray(z[..., 0]))) == 6

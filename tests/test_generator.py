@@ -296,6 +296,16 @@ def test_detail_is_standardised_by_channel_not_by_place():
   np.testing.assert_allclose(np.std(y, axis=0), 1, atol=1e-3)
 
 
+@pytest.mark.parametrize("standardise", [True, False])
+def test_no_places_give_no_nan(standardise):
+  """--config.debug stops at any."""
+  y = np.ones((4, 3), np.float32)
+  with jax.debug_nans(True):
+    frozen = frozen_encoder.freeze(
+        {}, {"x_p": y}, jnp.zeros((4, 0, 1)), standardise)
+  assert frozen.shift.shape == frozen.scale.shape == (3,)
+
+
 def test_discriminators_may_see_more_than_the_embedding():
   class TwoStages(nn.Module):
     @nn.compact

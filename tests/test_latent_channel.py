@@ -59,16 +59,15 @@ FROZEN = {"augmenter": {}, "candidates": CANDIDATES}
 
 def prefer(state, place):
   """P that all but surely chooses one candidate."""
-  params = jax.tree.map(lambda a: a, state.channel.net.params)
+  params = jax.tree.map(lambda a: a, state.channel.params)
   params["score"]["bias"] = jnp.zeros(3).at[place].set(50.0)
-  net = state.channel.net.replace(params=params)
-  return state.replace(channel=state.channel.replace(net=net))
+  return state.replace(channel=state.channel.replace(params=params))
 
 
 def test_the_second_view_has_the_latent_that_p_prefers():
   state, _, _, batch = set_up()
   for place, z in enumerate(CANDIDATES[:, 0]):
-    params = prefer(state, place).channel.net.params
+    params = prefer(state, place).channel.params
     view = plain({**FROZEN, "channel": {"params": params}}, batch["x_p"],
                  jax.random.key(1))
     np.testing.assert_allclose(view, batch["x_p"] * (1 - z), rtol=1e-6)
@@ -77,7 +76,7 @@ def test_the_second_view_has_the_latent_that_p_prefers():
 def test_at_first_all_candidates_are_as_likely():
   state, _, _, _ = set_up()
   x = np.full((3000, *SHAPE), 0.5, np.float32)
-  view = plain({**FROZEN, "channel": {"params": state.channel.net.params}}, x,
+  view = plain({**FROZEN, "channel": {"params": state.channel.params}}, x,
                jax.random.key(1))
   values, counts = np.unique(np.asarray(view)[:, 0, 0, 0], return_counts=True)
   np.testing.assert_allclose(values, 0.5 * (1 - CANDIDATES[::-1, 0]), rtol=1e-6)
@@ -90,12 +89,12 @@ def test_f_takes_mocos_step_and_p_its_own():
   new, metrics = step(state, FROZEN, batch, key)
   expected, _ = moco_step(
       state.moco,
-      {**FROZEN, "channel": {"params": state.channel.net.params}}, batch,
+      {**FROZEN, "channel": {"params": state.channel.params}}, batch,
       stream(key, "moco"))
   jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-6),
                new.moco, expected)
   moved = jax.tree.map(lambda a, b: float(np.abs(a - b).max()),
-                       new.channel.net.params, state.channel.net.params)
+                       new.channel.params, state.channel.params)
   assert max(jax.tree.leaves(moved)) > 0
   assert new.step == 1 and new.moco.step == 1
   assert {"loss", "channel/information", "channel/entropy"} <= set(metrics)
@@ -116,8 +115,9 @@ def test_p_learns_to_leave_out_what_hides_the_image():
   config = ChannelConfig(draws=3, beta=10.0, entropy_weight=0.1, width=2)
   own = channel.init(P, tx, SHAPE, jax.random.key(0))
   update = jax.jit(
-      lambda s, key: channel.make_update(P, tx, config, 3, 10)(s, x, seen, key)[0])
+      lambda net, t: channel.make_update(P, tx, config, 3, 10)(
+          net, t, x, seen, jax.random.key(t))[0])
   for t in range(60):
-    own = update(own, jax.random.key(t))
-  p = np.exp(P.apply({"params": own.net.params}, x))
+    own = update(own, t)
+  p = np.exp(P.apply({"params": own.params}, x))
   assert p[:, 2].mean() < 0.05 and p[:, 0].mean() > 0.5

@@ -230,15 +230,18 @@ def test_devices_agree_with_one(devices):
     np.testing.assert_allclose(a, b, rtol=2e-4, atol=2e-5)
 
 
-def test_restart_keeps_networks_and_queue_and_forgets_the_optimiser():
+def test_restart_keeps_networks_and_keys_and_forgets_the_optimiser():
   state, step = make()
-  for t in range(2):
+  for t in range(3):
     state, _ = step(state, {}, batch_of(t), jax.random.key(1))
   state = jax.device_get(state)
   tx = optax.sgd(0.1, momentum=0.9)
   again = moco.restart(state, tx)
   assert int(again.step) == 0
-  np.testing.assert_array_equal(again.queue, state.queue)
+  oldest = int(state.queue_pointer)
+  assert oldest > 0 and int(again.queue_pointer) == 0
+  np.testing.assert_array_equal(
+      again.queue, [*state.queue[oldest:], *state.queue[:oldest]])
   jax.tree.map(np.testing.assert_array_equal, again.query.params,
                state.query.params)
   assert all(np.all(np.asarray(leaf) == 0)

@@ -4,6 +4,7 @@ import collections
 import dataclasses
 import json
 import pathlib
+import shutil
 import signal
 import sys
 import threading
@@ -139,6 +140,20 @@ def test_the_same_command_again_repeats_nothing(quickstart, capsys, monkeypatch)
   assert results(quickstart) == before
 
 
+def test_rows_of_arms_that_are_no_longer_asked_for_stay(
+    quickstart, tmp_path, monkeypatch):
+  workdir = shutil.copytree(quickstart, tmp_path / "run")
+  before = json.loads(results(workdir))
+  monkeypatch.setattr(
+      feed.ResidentFeed, "place", lambda *_: pytest.fail("trained again"))
+  assert main(command(
+      "quickstart", workdir, "--config.retrain.arms=control")) == 0
+  after = json.loads(results(workdir))
+  for name in ("rows", "health"):
+    assert after[name] == before[name]
+  assert after["provenance"]["stages"] == before["provenance"]["stages"]
+
+
 class Crash(BaseException):
   """What SIGKILL looks like from inside: nothing below may catch it."""
 
@@ -189,11 +204,14 @@ def test_sigterm_saves_and_leaves_with_status_75(tmp_path, monkeypatch, capsys):
     return place(self, t)
   monkeypatch.setattr(feed.ResidentFeed, "place", terminating)
   args = command("quickstart", tmp_path / "run", "--config.stages=pretrain",
-                 "--config.log.checkpoint_every_steps=100")
+                 "--config.log.checkpoint_every_steps=100",
+                 "--config.log.every_steps=100")
   assert threading.current_thread() is threading.main_thread()
   assert main(args) == 75
   assert "stopped at step 1, and saved" in capsys.readouterr().err
   assert (tmp_path / "run" / "checkpoints" / "pretrain" / "1").is_dir()
+  # Where a run was stopped does not show in what it logs.
+  assert not (tmp_path / "run" / "metrics.jsonl").exists()
 
 
 def test_a_stage_that_was_not_run_is_named(tmp_path, capsys):

@@ -2,6 +2,7 @@
 
 import json
 import pathlib
+import shutil
 
 import numpy as np
 import pytest
@@ -105,6 +106,27 @@ def test_plain_mnist_has_no_true_place_and_controls_can_be_left_out(tmp_path):
   assert {row["method"] for row in found["rows"]} == {
       "CRL-TAC", "untrained encoder"}
   assert not (tmp_path / "run" / "checkpoints" / "simclr").exists()
+
+
+@pytest.mark.parametrize("stage", ["simclr", "tac"])
+def test_each_training_stage_alone_on_a_fresh_folder(stage, tmp_path):
+  workdir = tmp_path / "run"
+  assert main(command(workdir, f"--config.stages={stage}")) == 0
+  assert [path.name for path in (workdir / "checkpoints").iterdir()] == [stage]
+  drawn = {path.name for path in (workdir / "figures").iterdir()}
+  assert ("heat_maps.png" in drawn) == (stage == "tac")
+
+
+def test_rows_of_controls_that_are_no_longer_asked_for_stay(
+    whole, tmp_path, monkeypatch):
+  workdir = shutil.copytree(whole, tmp_path / "run")
+  monkeypatch.setattr(tac, "evaluate_features", None)
+  before = json.loads((workdir / "results.json").read_text())
+  assert main(command(
+      workdir, "--config.tac.dim=2", "--config.tac.controls=untrained")) == 0
+  after = json.loads((workdir / "results.json").read_text())
+  assert after["rows"] == before["rows"]
+  assert after["provenance"]["stages"] == before["provenance"]["stages"]
 
 
 def test_windows_about_the_content_lie_within_the_canvas():

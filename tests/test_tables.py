@@ -216,6 +216,18 @@ def test_the_posters_layout_with_its_numbers_beside():
           "88.0 ± 1.4 (n=2)"] in lines
 
 
+def test_differences_to_an_untrained_encoder_are_marked():
+  found = [_tac(0), _tac(2), _tac(4)]
+  for result, noise in zip(found, (0.0, 0.3, -0.2)):
+    for row in result["rows"]:
+      row["accuracy"] += noise * (row["method"] == "CRL-TAC")
+  lines = _cells(tables.format_table(found))
+  (ours,) = [line for line in lines if line[:2] == ["CRL-TAC", "P"]]
+  assert all(text.endswith(" *") for text in ours[2:])
+  (top,) = [line for line in lines if line[:2] == ["CRL-TAC", "top-4"]]
+  assert not any("*" in text for text in top)  # nothing to compare it with
+
+
 def test_crops_and_augmentations_are_tables_of_their_own():
   text = tables.format_table([*_seeds(1), _tac(0), _tac(0, experiment="MNIST")])
   assert text.index("MoCo v2 + G_A") < text.index("Regional MNIST: accuracy")

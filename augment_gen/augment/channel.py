@@ -29,26 +29,26 @@ def draw_t(keys: jax.Array, log_p: jax.Array, m: int) -> jax.Array:
   return lax.top_k(log_p + gumbel, m)[1]
 
 
-def draw_z(key: jax.Array, h: jax.Array, beta: float) -> jax.Array:
+def draw_z(keys: jax.Array, h: jax.Array, beta: float) -> jax.Array:
   """Z ~ C_β exp(β S(Z, h)) with S the cosine: von Mises-Fisher about h.
 
   The angle to the mean does not depend on where the mean lies, so the gradient
   passes through to h.
 
   Args:
-    key: PRNG key.
-    h: float32 [..., D] of unit length, D ≥ 2.
+    keys: [B] typed keys.
+    h: float32 [B, m, D] of unit length, D ≥ 2.
     beta: concentration, > 0.
 
   Returns:
-    float32 [..., D] of unit length.
+    float32 [B, m, D] of unit length.
   """
   cumulative, angles = _angles(float(beta), h.shape[-1])
-  key_angle, key_side = jax.random.split(key)
-  u = jax.random.uniform(key_angle, h.shape[:-1])
+  keys = jax.vmap(jax.random.split)(keys)
+  u = jax.vmap(lambda key: jax.random.uniform(key, h.shape[1:-1]))(keys[:, 0])
   angle = jnp.interp(u, jnp.asarray(cumulative), jnp.asarray(angles))[..., None]
   # A direction at right angles to h, uniform among these.
-  side = jax.random.normal(key_side, h.shape)
+  side = jax.vmap(lambda key: jax.random.normal(key, h.shape[1:]))(keys[:, 1])
   for _ in range(2):  # the second time takes off what rounding left along h
     side -= jnp.sum(side * h, axis=-1, keepdims=True) * h
     side /= jnp.linalg.norm(side, axis=-1, keepdims=True)

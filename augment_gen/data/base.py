@@ -22,6 +22,11 @@ def fingerprint_arrays(images: np.ndarray, labels: np.ndarray | None) -> str:
   return digest.hexdigest()[:16]
 
 
+def evenly(size: int, count: int) -> np.ndarray:
+  """`count` indices evenly spread over `size`: sets often lie sorted by class."""
+  return np.linspace(0, size - 1, count).astype(int)
+
+
 @dataclasses.dataclass(frozen=True, eq=False)
 class ImageSet:
   """Images in memory, with labels or without.

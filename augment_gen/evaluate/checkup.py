@@ -5,10 +5,9 @@ from typing import Any
 
 import jax
 from jax.tree_util import Partial
-import numpy as np
 
 from augment_gen.config import Config, DataConfig, GeneratorConfig
-from augment_gen.data.base import ImageSet
+from augment_gen.data.base import ImageSet, evenly
 from augment_gen.data.task import Task
 from augment_gen.evaluate import health, knn
 from augment_gen.evaluate.features import Encode, extract
@@ -74,6 +73,4 @@ def _probe(config: Config, task: Task, encode: Encode,
 
 
 def _some(images: ImageSet) -> ImageSet:
-  """Sets often lie sorted by class, hence evenly."""
-  count = min(len(images), _IMAGES)
-  return images.select(np.linspace(0, len(images) - 1, count).astype(int))
+  return images.select(evenly(len(images), min(len(images), _IMAGES)))

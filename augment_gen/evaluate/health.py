@@ -29,7 +29,6 @@ class Bound(NamedTuple):
   """Where a number is healthy: low < number < high."""
   low: float
   high: float
-  letter: str  # of the failure it tells of, as in `measure`
   words: str  # what a number outside means and what helps; {} is the number
 
 
@@ -39,56 +38,62 @@ _CYCLE_HELP = ("the cycle hides x in G_A(x, z) and so does not bind it; raise "
                "config.generator.cycle_noise")
 
 BOUNDS = {
+    # (a) of `measure`.
     "edit": Bound(
-        0.002, math.inf, "a",
+        0.002, math.inf,
         "G_A is nearly the identity ({}): its views are copies; lower "
         "config.generator.cycle_weight or raise config.generator.steps"),
     "edit_ratio": Bound(
-        0.5, 2.0, "a",
+        0.5, 2.0,
         "G_A changes images by another amount than the implicit augmentation "
         "({}); if too little, lower config.generator.cycle_weight or train "
         "longer (config.generator.steps), if too much, raise the weight"),
+    # (b)
     "latent_effect": Bound(
-        0.1, math.inf, "b",
+        0.1, math.inf,
         "other latents hardly change what G_A draws ({}): all views of an "
         "image look alike, whatever G_L may read off them; raise "
         "config.generator.latent.scale or config.generator.cycle_noise"),
     "latent_r2": Bound(
-        0.5, math.inf, "b",
+        0.5, math.inf,
         "G_A ignores its latents ({}): G_L cannot read them off G_A(x, z), the "
         "augmentation does not vary with them; raise "
         "config.generator.latent_weight or config.generator.latent.scale"),
+    # (c)
     "pattern_share": Bound(
-        -math.inf, 0.8, "c",
+        -math.inf, 0.8,
         "G_A draws one fixed pattern on every image ({}), which an encoder "
         "soon overlooks; raise config.generator.latent_weight or "
         "config.generator.latent.scale"),
+    # (d)
     "bank_distance": Bound(
-        -math.inf, 0.5, "d",
+        -math.inf, 0.5,
         "the bank G_L(x̃) lies in another part of the latents than the prior "
         "that G_A was trained on ({})" + _BANK_HELP),
     "bank_edit_ratio": Bound(
-        0.5, 2.0, "d",
+        0.5, 2.0,
         "latents of the bank G_L(x̃) make far weaker or stronger edits than "
         "those of the prior ({})" + _BANK_HELP),
     "bank_embedding_distance": Bound(
-        -math.inf, 0.25, "d",
+        -math.inf, 0.25,
         "F embeds views with latents of the bank G_L(x̃) elsewhere than those "
         "with latents of the prior, which D_f judged ({})" + _BANK_HELP),
+    # (e)
     "cycle_error": Bound(
-        -math.inf, 0.5, "e",
+        -math.inf, 0.5,
         "G_E does not undo G_A ({}; 1 if it did nothing): views may lose what "
         "their image shows; raise config.generator.cycle_p_weight"),
     "probe_gain": Bound(
-        0.0, math.inf, "e",
+        0.0, math.inf,
         "G_E makes augmented images no easier for a classifier of clean ones "
         "({}): it leaves the augmentation in, or takes the content out; lower "
         "config.generator.cycle_f_weight or config.generator.fool_p_weight"),
+    # (f)
     "cycle_requantised": Bound(
-        -math.inf, 1.5, "f",
+        -math.inf, 1.5,
         "G_E reads grey levels too fine to see ({}): " + _CYCLE_HELP),
     "cycle_blurred": Bound(
-        -math.inf, 2.0, "f",
+        -math.inf, 2.0,
         "G_E reads detail that a slight blur wipes out ({}): " + _CYCLE_HELP),
 }
 
@@ -225,7 +230,7 @@ def warnings(health: Mapping[str, float]) -> list[str]:
     health: from `measure`.
   """
   said = []
-  for name, (low, high, _, words) in BOUNDS.items():
+  for name, (low, high, words) in BOUNDS.items():
     moot = {"edit": "edit_ratio" in health,
             "pattern_share": health.get("true_pattern_share", 0) >= high}
     if name not in health or moot.get(name) or low < health[name] < high:

@@ -17,6 +17,7 @@ import numpy as np
 from augment_gen import config as config_lib
 from augment_gen import errors
 from augment_gen.config import EvaluateConfig
+from augment_gen.data.base import evenly
 from augment_gen.data.task import Task
 from augment_gen.evaluate import features as features_lib
 from augment_gen.evaluate import gauges
@@ -186,9 +187,8 @@ def _fit(protocol: str, features: np.ndarray, labels: np.ndarray,
 def _gauges(augmented: np.ndarray, clean: np.ndarray | None
             ) -> dict[str, float]:
   """What the features tell without labels; see gauges.py."""
-  # Evenly over the set, which lies sorted by class; all pairs are compared.
-  some = np.linspace(0, len(augmented) - 1, min(len(augmented), GAUGE_IMAGES))
-  some = some.astype(int)
+  # All pairs are compared.
+  some = evenly(len(augmented), min(len(augmented), GAUGE_IMAGES))
   measured = {
       "uniformity": gauges.uniformity(augmented[some]),
       "feature_std": gauges.feature_std(augmented[some]),

@@ -58,7 +58,8 @@ class Run:
 
 
 def provenance(run: Run, ends: dict[str, str]) -> dict[str, Any]:
-  """Where the numbers come from; holds no time and no path of this machine."""
+  """Where the numbers come from; holds no time, and of paths those alone that the
+  command names (data.root, pretrain.run)."""
   return {
       "command": run.command,
       "config": fingerprint(identity(run.config_values)),

@@ -16,7 +16,7 @@ from augment_gen.augment.channel import draw_t
 from augment_gen.augment.crops import CropGrid
 from augment_gen.checkpoint import checksum
 from augment_gen.config import names
-from augment_gen.data.base import ImageSet
+from augment_gen.data.base import ImageSet, evenly
 from augment_gen.evaluate.chunks import chunked
 from augment_gen.evaluate.protocol import evaluate_features
 from augment_gen.experiments import common
@@ -47,32 +47,36 @@ def run(run: Run) -> dict[str, Any] | None:
   baseline = stages.train(run.config, run.task, learned=False)
   untrained = jax.device_get(baseline.state)
   run.overview("h = H∘F", baseline.state.encoder.params)
-  run.overview("P(T|X)", baseline.state.channel.net.params)
+  run.overview("P(T|X)", baseline.state.channel.params)
+  needed = {name for name in ("simclr", "tac")
+            if run.wants(name) or run.wants("evaluate")}
   # 1. SimCLR: crops at uniform places.
-  if "simclr" in controls:
+  if "simclr" in needed and "simclr" in controls:
     states["simclr"] = run.trained(baseline, run.wants("simclr"))
   # 2. An encoder and P(T|X), from the same start.
-  states["tac"] = run.trained(stages.train(run.config, run.task, learned=True),
-                              run.wants("tac"))
-  _draw(run, states)
+  if "tac" in needed:
+    states["tac"] = run.trained(
+        stages.train(run.config, run.task, learned=True), run.wants("tac"))
+  report.curves(run.folder, run.writer)
+  if "tac" in needed:
+    _draw(run, states)
   if not run.wants("evaluate"):
     return None
   # 3. Linear heads on every encoder under every kind of crops.
   if "untrained" in controls:
     states["untrained"] = untrained
-  return _evaluate(run, {name: states[name] for name in ENCODERS
-                         if name in states})
+  return _evaluate(run, states)
 
 
 def _draw(run: Run, states: dict[str, Any]) -> None:
-  """The poster's figures, of the first test set."""
-  report.curves(run.folder, run.writer)
+  """The poster's figures of P and h, of the first test set."""
   name, images = next(iter(run.task.tests.items()))
-  images = images.select(np.linspace(
-      0, len(images) - 1, min(len(images), _DRAWN)).astype(int))
+  images = images.select(evenly(len(images), min(len(images), _DRAWN)))
   crops = _Crops(run, states["tac"], {name: images})
+  # A mean over crops does not lie on the circle.
+  count = 1 if run.config.tac.dim == 2 else run.config.tac.top
   h = {f"{ENCODERS[encoder]}, {text}": _encode(run, states[encoder])(
-      images.images, crops.boxes(kind, name))["head"]
+      images.images, crops.boxes(kind, name)[:, :count])["head"]
        for encoder, kind, text in (("simclr", "uniform", "uniform crops"),
                                    ("tac", "P", "crops of P"))
        if encoder in states}
@@ -87,22 +91,25 @@ def _evaluate(run: Run, states: dict[str, Any]) -> dict[str, Any]:
   before = run.folder.read_results() or {"rows": [], "provenance": {}}
   known = before["provenance"].get("stages", {})
   # P chooses the crops of all encoders.
-  fresh = {name for name in states
-           if known.get(name) == ends[name] and known.get("tac") == ends["tac"]}
+  if known.get("tac") != ends["tac"]:
+    before, known = {"rows": []}, {}
+  # Controls of an earlier start that this one does not name stay in the table.
   results = {"experiment": run.config.experiment, "rows": [],
-             "provenance": common.provenance(run, ends)}
+             "provenance": common.provenance(run, {**known, **ends})}
   sets = {run.config.data.finetune_name: run.task.finetune, **run.task.tests}
   crops = _Crops(run, states["tac"], sets)
   results["channel"] = {name: crops.summary(name) for name in run.task.tests}
-  for name, state in states.items():
+  for name, method in ENCODERS.items():
     for kind in crops.kinds:
-      rows = [row for row in before["rows"] if name in fresh
-              and row["method"] == ENCODERS[name] and row["crops"] == kind]
-      if rows:
-        run.log(f"evaluate: {ENCODERS[name]}, {kind}, was evaluated before")
+      rows = [row for row in before["rows"]
+              if row["method"] == method and row["crops"] == kind]
+      if name not in states:
+        pass
+      elif rows and known.get(name) == ends[name]:
+        run.log(f"evaluate: {method}, {kind}, was evaluated before")
       else:
-        run.log(f"evaluate: {ENCODERS[name]}, {kind}")
-        rows = _rows(run, ENCODERS[name], state, kind, crops)
+        run.log(f"evaluate: {method}, {kind}")
+        rows = _rows(run, method, states[name], kind, crops)
       results["rows"] += rows
       run.folder.write_results(results)
   return results
@@ -183,7 +190,7 @@ class _Crops:
     """float32 [N, K], log P(t|x)."""
     channel = jax.tree_util.Partial(
         _channel, stages.networks(self._config),
-        {"params": self._state.channel.net.params})
+        {"params": self._state.channel.params})
     return chunked(channel, self._config.evaluate.batch_size)(
         self.sets[name].images)
 

@@ -8,7 +8,7 @@ import numpy as np
 
 from augment_gen.augment.crops import CropGrid
 from augment_gen.config import Config, LogConfig
-from augment_gen.data.base import ImageSet
+from augment_gen.data.base import ImageSet, evenly
 from augment_gen.data.task import Task
 from augment_gen.figures import channel as channel_lib
 from augment_gen.figures import curves as curves_lib
@@ -144,7 +144,8 @@ def channel(grid: CropGrid, images: ImageSet, p: np.ndarray,
     grid: the windows.
     images: a labelled set.
     p: float [N, K], P(t|x) of its images.
-    representations: name -> float [N, D], h of one crop of each image.
+    representations: name -> float [N, D], h of each image: a mean over its
+      crops; for D = 2 of one crop, of unit length.
     folder: of the run.
     writer: takes the figures too.
     config: section `log`.
@@ -174,8 +175,7 @@ def curves(folder: RunFolder, writer: MetricWriter) -> None:
 
 
 def _spread(size: int, count: int) -> np.ndarray:
-  """Indices spread evenly over a set: sets often lie sorted by class."""
-  return np.linspace(0, size - 1, min(count, size)).round().astype(int)
+  return evenly(size, min(count, size))
 
 
 def _some(images: np.ndarray, count: int) -> jax.Array:

@@ -16,8 +16,8 @@ class CropDistribution(nn.Module):
   """P(T|X, η): X -> log-probabilities of the windows of a grid.
 
   NOTE(paper): the poster's network is not given. Here each window is scored by
-  what it shows (a convolution whose field is the window), then by what its
-  neighbours show. At first all windows are as likely; with equal mass, all of
+  what it shows (a convolution whose field is the window, cut to whole steps of
+  the grid), then by what its neighbours show. At first all windows are as likely; with equal mass, all of
   one scale.
 
   Attributes:

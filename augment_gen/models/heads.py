@@ -72,7 +72,7 @@ class Discriminator(nn.Module):
 
   @nn.compact
   def __call__(self, y: jax.Array) -> jax.Array:
-    """Embeddings [B, feature_dim] -> float32 logits [B]."""
+    """What is seen of images [B, D + K] -> float32 logits [B]."""
     y = y.astype(jnp.float32)
     for index in range(self.layers - 1):
       y = nn.Dense(self.hidden, kernel_init=_TORCH_LINEAR,

@@ -4,6 +4,7 @@ import numpy as np
 import optax
 
 from augment_gen.config import Config, OptimizerConfig
+from augment_gen.data.base import evenly
 from augment_gen.steps.state import make_optimizer, make_schedule
 
 
@@ -25,4 +26,4 @@ def optimizer(config: OptimizerConfig, steps: int,
 
 def some(images: np.ndarray, number: int) -> np.ndarray:
   """`number` images, evenly spread over the set."""
-  return images[np.linspace(0, len(images) - 1, number).astype(int)]
+  return images[evenly(len(images), number)]

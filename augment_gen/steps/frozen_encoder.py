@@ -74,13 +74,14 @@ def freeze(variables: PyTree, embeddings: dict[str, jax.Array],
   """
   together = jnp.concatenate(list(embeddings.values()))
   places = detail.shape[1]
-  shift, scale = (
+  shift, scale = zip(*(
+      _standard(together) if standardise else _as_it_is(together),
+      # Of no rows there is no mean.
+      _standard(detail.reshape(-1, detail.shape[2]))
+      if standardise and places else _as_it_is(detail[0])))
+  return FrozenEncoder(variables, embeddings, *(
       jnp.concatenate([of_y, jnp.tile(of_detail, places)])
-      for of_y, of_detail in zip(
-          _standard(together), _standard(detail.reshape(-1, detail.shape[2]))))
-  if not standardise:
-    shift, scale = jnp.zeros_like(shift), jnp.ones_like(scale)
-  return FrozenEncoder(variables, embeddings, shift, scale)
+      for of_y, of_detail in (shift, scale)))
 
 
 def nothing_seen(encoder: nn.Module, features: str, x: jax.Array) -> jax.Array:
@@ -114,6 +115,11 @@ def _to_scale(encoder: FrozenEncoder, y: jax.Array,
 def _standard(v: jax.Array) -> tuple[jax.Array, jax.Array]:
   """Shift and scale of each column of [N, D]."""
   return jnp.mean(v, axis=0), 1.0 / (jnp.std(v, axis=0) + 1e-6)
+
+
+def _as_it_is(v: jax.Array) -> tuple[jax.Array, jax.Array]:
+  """Shift and scale that change nothing, for [..., D]."""
+  return jnp.zeros(v.shape[-1:]), jnp.ones(v.shape[-1:])
 
 
 def _joined(y: jax.Array, detail: jax.Array) -> jax.Array:

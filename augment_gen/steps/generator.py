@@ -1,12 +1,12 @@
 """Algorithm 1: the augmentation generator against its discriminators.
 
 Five networks play: G_A, and G_E with G_L, which share all layers but the last
-and so are one Flax module; D_f and D_p, which see embeddings only. F is frozen.
+and so are one Flax module; D_f and D_p, which see what F makes of an image
+(frozen_encoder.py). F is frozen.
 """
 
 from collections.abc import Callable
 import functools
-from typing import Any
 
 from flax import linen as nn
 from flax import struct
@@ -25,8 +25,6 @@ from augment_gen.losses.latent import random_directions, sliced_wasserstein
 from augment_gen.random import example_keys, stream
 from augment_gen.steps import frozen_encoder
 from augment_gen.steps.state import NetState, apply_gradients, follow, named
-
-PyTree = Any
 
 
 @struct.dataclass

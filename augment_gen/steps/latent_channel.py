@@ -8,18 +8,14 @@ the arm differs from (15) in its latents alone.
 """
 
 from collections.abc import Callable
-from typing import Any
 
 from flax import struct
 import jax
 import jax.numpy as jnp
 
 from augment_gen.random import stream
-from augment_gen.steps.channel import ChannelState
 from augment_gen.steps.moco import MocoState
-from augment_gen.steps.state import named
-
-PyTree = Any
+from augment_gen.steps.state import NetState, named
 
 
 @struct.dataclass
@@ -27,7 +23,7 @@ class LatentChannelState:
   """Everything that a step reads and writes."""
   step: jax.Array  # int32
   moco: MocoState  # F, its head, the queue
-  channel: ChannelState  # η
+  channel: NetState  # η
 
 
 def make_step(net, augmenter, moco_step: Callable, update: Callable,
@@ -47,7 +43,7 @@ def make_step(net, augmenter, moco_step: Callable, update: Callable,
   """
   def step(state: LatentChannelState, frozen, batch, key):
     moco, metrics = moco_step(
-        state.moco, {**frozen, "channel": {"params": state.channel.net.params}},
+        state.moco, {**frozen, "channel": {"params": state.channel.params}},
         batch, stream(key, "moco"))
 
     def views(x, chosen):
@@ -60,7 +56,7 @@ def make_step(net, augmenter, moco_step: Callable, update: Callable,
       return h.reshape(len(x), m, -1)
 
     channel, of_channel, _, _ = update(
-        state.channel, batch["x_p"], views, stream(key, "channel"))
+        state.channel, state.step, batch["x_p"], views, stream(key, "channel"))
     state = state.replace(step=state.step + 1, moco=moco, channel=channel)
     return state, metrics | named("channel", of_channel)
 

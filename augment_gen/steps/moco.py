@@ -53,9 +53,14 @@ def init(net: ProjectedEncoder, tx: optax.GradientTransformation, config: MocoCo
 
 
 def restart(state: MocoState, tx: optax.GradientTransformation) -> MocoState:
-  """A state to train further from: same networks and queue, new schedule."""
+  """A state to train further from: same networks and keys, new schedule."""
   query = state.query.replace(opt_state=tx.init(state.query.params))
-  return state.replace(step=jnp.zeros((), jnp.int32), query=query)
+  # The oldest key first: where the batch is another from now on, the pointer
+  # could not come to lie at a multiple of it.
+  return state.replace(
+      step=jnp.zeros((), jnp.int32), query=query,
+      queue=jnp.roll(state.queue, -state.queue_pointer, axis=0),
+      queue_pointer=jnp.zeros((), jnp.int32))
 
 
 def momentum_update(key_params: PyTree, query_params: PyTree,

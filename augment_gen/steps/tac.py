@@ -1,7 +1,6 @@
 """CRL-TAC, Algorithm 1 of the poster: an encoder and P(T|X), trained in turn."""
 
 from collections.abc import Callable
-from typing import Any
 
 from flax import linen as nn
 from flax import struct
@@ -17,8 +16,6 @@ from augment_gen.random import example_keys, stream
 from augment_gen.steps import channel as channel_step
 from augment_gen.steps.state import NetState, apply_gradients, named
 
-PyTree = Any
-
 
 @struct.dataclass
 class Networks:
@@ -33,7 +30,7 @@ class TacState:
   """Everything that a step of CRL-TAC reads and writes."""
   step: jax.Array  # int32
   encoder: NetState  # θ
-  channel: channel_step.ChannelState  # η
+  channel: NetState  # η
 
 
 def init(nets: Networks, txs: dict[str, optax.GradientTransformation],
@@ -87,12 +84,12 @@ def make_step(nets: Networks, txs: dict[str, optax.GradientTransformation],
   def encoder_loss(params, state: TacState, x, key):
     log_p = jnp.zeros((len(x), grid.size))
     if learned:
-      log_p = nets.channel.apply({"params": state.channel.net.params}, x)
+      log_p = nets.channel.apply({"params": state.channel.params}, x)
     chosen = draw_t(example_keys(key, "crops", len(x)), log_p, config.draws)
     h, batch_stats = encode(
         params, state.encoder.batch_stats, x, chosen, train=True)
     value, parts = channel_step.objective(
-        h, key, config.channel, config.numerator)
+        h, example_keys(key, "z", len(x)), config.channel, config.numerator)
     spread = jnp.mean(jnp.std(
         parallel.gather(h).reshape(-1, h.shape[-1]), axis=0))
     return -value, (batch_stats, {"information": value, **parts,
@@ -106,20 +103,20 @@ def make_step(nets: Networks, txs: dict[str, optax.GradientTransformation],
         encoder_loss, has_aux=True)(state.encoder.params, state, x, key)
     encoder, norms = apply_gradients(
         state.encoder, parallel.mean(grads), txs["encoder"], batch_stats)
-    state = state.replace(encoder=encoder, step=state.step + 1)
     metrics = named("encoder", parallel.mean(metrics) | norms)
+    moved = state.replace(encoder=encoder, step=state.step + 1)
     if not learned:
-      return state, metrics
+      return moved, metrics
 
     # (b); the running averages are those of the crops that P prefers.
     def views(x, chosen):
       return encode(encoder.params, batch_stats, x, chosen, train=False)[0]
 
     channel, of_channel, log_p, x = update_channel(
-        state.channel, x, views, key)
+        state.channel, state.step, x, views, key)
     of_channel["mass_on_content"] = parallel.mean(
         jnp.mean(grid.mass_on_content(x, log_p)))
-    return (state.replace(channel=channel),
+    return (moved.replace(channel=channel),
             metrics | named("channel", of_channel))
 
   return step

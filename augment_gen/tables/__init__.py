@@ -34,8 +34,9 @@ def format_table(results: list[dict[str, Any]], protocol: str | None = None,
 
   Returns:
     Several lines, ending in a newline. A cell is the accuracy in percent, over
-    several seeds mean ± sample std; "*" marks a difference to the baseline with
-    p < 0.05 in a paired t-test over common seeds.
+    several seeds mean ± sample std; "*" marks a difference to the baseline (of
+    CRL-TAC: to an untrained encoder under the same crops) with p < 0.05 in a
+    paired t-test over common seeds.
 
   Raises:
     UserError: no rows of this protocol; two results for one seed.

@@ -11,6 +11,8 @@ from augment_gen.tables import layout
 
 FEATURES = {"head": "Projection head", "f": "f output"}
 
+_UNTRAINED = "untrained encoder"
+
 # Column of the poster: the row's method and what its crops' name starts with.
 _POSTER_COLUMNS = {
     "Ours": ("CRL-TAC", "P"), "Ours (top-n)": ("CRL-TAC", "top-"),
@@ -36,7 +38,7 @@ def format_table(results: list[dict[str, Any]], protocol: str,
 
   The first has the poster's layout. The second one holds every encoder under
   every kind of crops: without an untrained encoder beside it a number of ours
-  tells what P found, not what h learned.
+  tells what P found, not what h learned. "*" marks a difference to it.
   """
   experiments = dict.fromkeys(result["experiment"] for result in results)
   cells = {name: _collect([r for r in results if r["experiment"] == name],
@@ -94,11 +96,17 @@ def _poster(name: str, cells: Cells, style: str) -> list[str]:
 
 
 def _all(cells: Cells, style: str) -> list[str]:
+  def cell(method: str, crops: str, feature: str) -> str:
+    ours = cells.get((method, crops, feature))
+    untrained = cells.get((_UNTRAINED, crops, feature))
+    difference = (layout.paired_difference(ours, untrained)
+                  if ours and untrained and method != _UNTRAINED else None)
+    return layout.cell(ours, difference)
+
   body = [["Encoder", "Crops", *FEATURES.values()]]
   for method, crops in dict.fromkeys((m, c) for m, c, _ in cells):
     body.append([method, crops, *(
-        layout.cell(cells.get((method, crops, feature)))
-        for feature in FEATURES)])
+        cell(method, crops, feature) for feature in FEATURES)])
   return layout.as_lines([""] * 4, body, style, labels=2)
 
 
