@@ -57,12 +57,12 @@ def _paint(image: jax.Array, cover: jax.Array, ink: jax.Array) -> jax.Array:
   return image * (1 - cover) + ink * cover
 
 
-def _dots(key: jax.Array, image: jax.Array) -> jax.Array:
+def _dots(key: jax.Array, image: jax.Array, *, large: float = 0.0) -> jax.Array:
   """Random dots, the implicit augmentation of the paper's Omniglot (Fig. 4).
 
   NOTE(paper): their number and sizes are not given. Here uniformly 10 to 60
-  for each 784 pixels of area, at uniform places, three of four a single pixel
-  and the others 2 x 2, all in full ink.
+  for each 784 pixels of area, at uniform places, each a single pixel or, with
+  probability `large`, 2 x 2, all in full ink.
   """
   height, width = image.shape[:2]
   most = max(1, round(60 * height * width / 784))
@@ -70,12 +70,12 @@ def _dots(key: jax.Array, image: jax.Array) -> jax.Array:
   number = jax.random.randint(stream(key, "number"), (), least, most + 1)
   rows = jax.random.randint(stream(key, "row"), (most,), 0, height)
   cols = jax.random.randint(stream(key, "column"), (most,), 0, width)
-  sizes = 1 + jax.random.bernoulli(stream(key, "size"), 0.25, (most,))
+  sizes = 1 + jax.random.bernoulli(stream(key, "size"), large, (most,))
   sizes = jnp.where(jnp.arange(most) < number, sizes, 0)
   # Upper left corners first; a size of 2 then spreads to the right and down.
   corner = jnp.zeros((height, width), jnp.int32).at[rows, cols].max(sizes)
-  large = jnp.pad(corner == 2, ((1, 0), (1, 0)))
-  covered = ((corner > 0) | large[:-1, 1:] | large[1:, :-1] | large[:-1, :-1])
+  below = jnp.pad(corner == 2, ((1, 0), (1, 0)))
+  covered = ((corner > 0) | below[:-1, 1:] | below[1:, :-1] | below[:-1, :-1])
   return jnp.where(covered[..., None], _ink(key, image), image)
 
 
@@ -172,6 +172,8 @@ def _noise(key: jax.Array, image: jax.Array) -> jax.Array:
 
 _IMPLICIT: dict[str, recipes.Augment] = {
     "dots": _dots,
+    # Of two sizes: G_A, too, has to learn how many of each.
+    "mixed_dots": functools.partial(_dots, large=0.25),
     "blur": _blur,
     "gradient": _gradient,
     "strokes": _strokes,
