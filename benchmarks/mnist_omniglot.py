@@ -28,7 +28,7 @@ from augment_gen.evaluate import health
 from augment_gen.tables import layout
 
 CONFIG = "configs/omniglot.py:mnist,npz"
-OTHERS = ("strokes", "blur", "gradient", "blobs", "erase", "noise")
+OTHERS = ("mixed_dots", "strokes", "blur", "gradient", "blobs", "erase", "noise")
 CONTROLS = {
     "without latent recovery": {"generator.latent_weight": 0.0},
     "without the cycle": {
@@ -161,8 +161,9 @@ def check_others(results: list[dict], claims: Claims) -> None:
   for result in results:
     base, ours = (next(iter(accuracies([result], name, "C").values()))
                   for name in ("MoCo v2", "MoCo v2 + G_A"))
-    if ours > base:
-      improved.append(result["experiment"].split(", ")[-1])
+    name = result["experiment"].split(", ")[-1]
+    if ours > base and name != "mixed_dots":  # dots again
+      improved.append(name)
   claims.check(len(improved) >= 4, "clean accuracy rises for other implicit "
                f"augmentations, at least four: {', '.join(improved) or 'none'}")
 
