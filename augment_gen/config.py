@@ -155,6 +155,7 @@ class GeneratorConfig:
   cycle_f_weight: float = 1.0  # x̃ → G_E, G_L → G_A
   cycle_p_weight: float = 1.0  # x, z → G_A → G_E
   latent_weight: float = 1.0  # x, z → G_A → G_L
+  identity_weight: float = 0.0  # of a fourth term, ‖G_E(x_p) − x_p‖₁
   # Mean error |z − ẑ| of a latent, 0 to 1, that costs nothing in the third term.
   latent_slack: float = 0.0
   l1_reduction: str = "mean"  # "mean" or "sum" over pixels / latents in (13)

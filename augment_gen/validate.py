@@ -227,7 +227,8 @@ def _ranges(config: Config) -> Iterator[str]:
       yield f"config.{field}={_get(config, field)} must be at least 2"
   for field in ("generator.cycle_weight", "generator.cycle_f_weight",
                 "generator.cycle_p_weight", "generator.latent_weight",
-                "generator.fool_p_weight", "generator.bank_weight",
+                "generator.identity_weight", "generator.fool_p_weight",
+                "generator.bank_weight",
                 "generator.cycle_noise", "generator.latent_slack",
                 "generator.discriminator.r1_weight", "log.online_every_epochs",
                 "log.health_every_steps"):

@@ -52,6 +52,7 @@ ABLATIONS = {
                 "generator.latent_weight": 40.0 * 49 / 784},
     "latents in ±1": {"generator.latent.scale": 2.0},
     "latent weight 1": {"generator.latent_weight": 1.0},
+    "no identity term": {"generator.identity_weight": 0.0},
     "no bank term": {"generator.bank_weight": 0.0},
     "no cycle noise": {"generator.cycle_noise": 0.0},
     "cycle_f at full weight": {"generator.cycle_f_weight": 1.0},

@@ -50,7 +50,7 @@ def mnist(config):
   presets.short_moco(config)
   config.moco.queue = 1024
   config.pretrain.epochs = 8
-  config.retrain.epochs = 2
+  config.retrain.epochs = 4
   config.retrain.arms = "generator,control,oracle"
 
   presets.working_generator(config)

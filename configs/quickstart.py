@@ -29,7 +29,6 @@ def get_config(variant: str = ""):
   presets.working_generator(config)
   config.generator.epochs = 0
   config.generator.steps = 400
-  config.generator.hidden = 512
 
   config.evaluate.protocols = "l2,knn"
   config.log.every_steps = 25

@@ -28,7 +28,7 @@ CONFIG = GeneratorConfig(
     fool_p_weight=0.6, cycle_noise=0.1, bank_weight=0.7, l1_reduction="sum",
     latent=LatentConfig(dim=4))
 OURS = {content: dataclasses.replace(
-    CONFIG, fool_f_content=content, latent_slack=0.05,
+    CONFIG, fool_f_content=content, latent_slack=0.05, identity_weight=0.9,
     discriminator=DiscriminatorConfig(r1_weight=0.8))
         for content in ("x_e", "both")}
 CONFIGS = pytest.mark.parametrize(
@@ -148,7 +148,9 @@ def written_out_losses(nets, frozen, params, n=8, config=CONFIG):
   lines = random_directions(stream(key, "bank_directions"), 4)
   loss_g = (of_fakes(lambda d: -log(d))
             + CONFIG.fool_p_weight * mean(-log(d("disc_p", big_f(g_e(x_f)))))
-            + CONFIG.cycle_weight * loss_r
+            + CONFIG.cycle_weight * (
+                loss_r + config.identity_weight * l1(
+                    g_e(x_p + noise("noise_i")) - x_p))
             + CONFIG.bank_weight * sliced_wasserstein(g_l(x_f), prior, lines))
   return loss_d, loss_g
 

@@ -20,7 +20,7 @@ from augment_gen.config import GeneratorConfig
 from augment_gen.augment.learned import draw_latents
 from augment_gen.losses.adversarial import (
     discriminator_loss, generator_loss, r1_penalty)
-from augment_gen.losses.cycle import cycle_loss
+from augment_gen.losses.cycle import cycle_loss, l1
 from augment_gen.losses.latent import random_directions, sliced_wasserstein
 from augment_gen.random import example_keys, stream
 from augment_gen.steps import frozen_encoder
@@ -113,6 +113,20 @@ def make_step(nets: Networks, txs: dict[str, optax.GradientTransformation],
     return sliced_wasserstein(z_f, z, random_directions(
         stream(key, "bank_directions"), z.shape[1]))
 
+  def identity_loss(g_el, x_p, key):
+    """‖G_E(x_p) − x_p‖₁: what is clean is left as it is.
+
+    NOTE(paper): ours, from CycleGAN (Zhu et al. 2017, section 5.2). That G_E
+    brightens strokes and G_A dims them as much satisfies every other term, and
+    D_p, which knows X_p's strokes alone, decides how far it goes
+    (docs/experiments/011). With the noise of the cycle, lest noise tell G_E
+    whether there is something to remove.
+    """
+    if not config.identity_weight:
+      return jnp.zeros(())
+    x_p_same, _ = g_el(noisy(x_p, key, "noise_i"))
+    return l1(x_p_same, x_p, config.l1_reduction)
+
   def judged_by_d_f(g_a, x_a, x_e, key):
     """NOTE(paper): (8) has G_A(x_p, z) alone. X_p and X_f differ in more than
     the implicit augmentation, and D_f asks G_A to bridge that too: to thin
@@ -147,16 +161,19 @@ def make_step(nets: Networks, txs: dict[str, optax.GradientTransformation],
         reduction=config.l1_reduction, latent_slack=config.latent_slack,
         weights=(config.cycle_f_weight, config.cycle_p_weight,
                  config.latent_weight))
+    identity = identity_loss(g_el, batch["x_p"], key)
     # NOTE(paper): (11) prints D_f∘G_A∘F; only D_f∘F∘G_A has types that fit.
     fool_f = generator_loss(discriminate(disc_f, y_a))
     fool_p = generator_loss(discriminate(disc_p, y_e))
     bank = bank_distance(z_f, key)
-    # NOTE(paper): but for λ, all of these weights are 1 (of `bank`, 0) there.
+    # NOTE(paper): but for λ, all of these weights are 1 (of `identity` and `bank`
+    # 0) there.
     loss = (fool_f + config.fool_p_weight * fool_p
-            + config.cycle_weight * cycle + config.bank_weight * bank)
+            + config.cycle_weight * (cycle + config.identity_weight * identity)
+            + config.bank_weight * bank)
     metrics = {
         "loss": loss, "fool_f": fool_f, "fool_p": fool_p, **terms,
-        "bank_distance": bank,
+        "identity": identity, "bank_distance": bank,
         "edit_a": jnp.mean(jnp.abs(x_a - batch["x_p"])),
         "edit_e": jnp.mean(jnp.abs(x_e - batch["x_f"])),
         "latent_error": jnp.mean(jnp.abs(z_cycle - z)),
