@@ -112,7 +112,8 @@ class LatentConfig:
   # z is uniform on [0, 1]^dim; G_A reads `scale * (z - 1/2)`.
   scale: float = 2.0
   # How a U-Net takes z in, as a channel of the size of the image: "square", z
-  # itself as a map of side², or "learned", linear maps of z.
+  # itself as a map of side², or "learned": the first says how much is drawn, linear
+  # maps of the others say where.
   layout: str = "square"
 
 
@@ -162,7 +163,8 @@ class GeneratorConfig:
   # Decay of an average of G_A's and G_E's parameters over steps, which all that
   # comes after training reads; 0: none is kept, as in the paper.
   average: float = 0.0
-  # Standard deviation of noise on the image between the halves of a cycle.
+  # Of noise on all that G_E, G_L and the second half of a cycle see: its standard
+  # deviation is uniform on [0, cycle_noise], drawn for each image.
   cycle_noise: float = 0.0
   # Of a further term of (10), the distance of G_L(x̃) from the prior of z.
   bank_weight: float = 0.0

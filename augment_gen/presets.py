@@ -37,7 +37,7 @@ def working_generator(config: ml_collections.ConfigDict) -> None:
   generator.bank_weight = 20.0
   generator.l1_reduction = "sum"
   generator.cycle_weight = 0.05
-  generator.cycle_noise = 0.15
+  generator.cycle_noise = 0.25
   # Few latents cannot say where each dot of x̃ was: a heavy first term of (13)
   # makes G_E leave them there.
   generator.cycle_f_weight = 0.03

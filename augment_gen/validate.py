@@ -262,6 +262,11 @@ def _ranges(config: Config) -> Iterator[str]:
     yield (f"config.generator.latent.dim={dim} must be a square number for "
            "U-Nets, where z is a map (generator.latent.layout=square): 1, 4, "
            "16, 49, …")
+  if (networks[0] == "unet" and config.generator.latent.layout == "learned"
+      and dim == 1):
+    yield ("config.generator.latent.dim=1 must be at least 2 for a U-Net with "
+           "generator.latent.layout=learned: the first latent says how much is "
+           "drawn, the others where")
 
 
 def _optimizers(config: Config) -> Iterator[str]:

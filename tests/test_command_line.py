@@ -116,6 +116,8 @@ def _replace(node, sections, field, value):
     ({"data__std": (0.0,)}, "must be positive"),
     ({"generator__eliminator": "unet", "generator__latent__dim": 10,
       "generator__latent__layout": "square"}, "must be a square number"),
+    ({"generator__augmenter": "unet", "generator__latent__dim": 1,
+      "generator__latent__layout": "learned"}, "must be at least 2"),
     ({"generator__average": 1.0}, "must lie in [0, 1)"),
     ({"generator__latent_slack": -0.1}, "must not be negative"),
     ({"generator__layers": 1}, "must be at least 2"),

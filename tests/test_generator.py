@@ -113,10 +113,15 @@ def written_out_losses(nets, frozen, params, n=8, config=CONFIG):
       {"params": params[who]}, y))
   log, mean = jnp.log, jnp.mean
   l1 = lambda a: mean(jnp.abs(a).reshape(n, -1).sum(1))
-  noise = lambda name: CONFIG.cycle_noise * jnp.stack([
-      jax.random.normal(k, SHAPE) for k in example_keys(key, name, n)])
+  def noise(name):
+    """Of another strength for each image."""
+    pairs = [jax.random.split(k) for k in example_keys(key, name, n)]
+    return jnp.stack([
+        CONFIG.cycle_noise * jax.random.uniform(strength)
+        * jax.random.normal(k, SHAPE) for strength, k in pairs])
 
-  x_e = jax.lax.stop_gradient(g_e(x_f))
+  seen_f = x_f + noise("noise_f")
+  x_e = jax.lax.stop_gradient(g_e(seen_f))
   z_e = draw_latents(example_keys(key, "latent_e", n), None, 4)
   fakes = {"x_p": [g_a(x_p, z)], "x_e": [g_a(x_e, z_e)],
            "both": [g_a(x_p, z), g_a(x_e, z_e)]}[config.fool_f_content]
@@ -133,25 +138,26 @@ def written_out_losses(nets, frozen, params, n=8, config=CONFIG):
   loss_d = (mean(-log(d("disc_f", big_f(x_f))))
             + of_fakes(lambda d: -log(1 - d))
             + mean(-log(d("disc_p", big_f(x_p))))
-            + mean(-log(1 - d("disc_p", big_f(g_e(x_f))))))
+            + mean(-log(1 - d("disc_p", big_f(g_e(seen_f))))))
   if config.discriminator.r1_weight:
     loss_d += config.discriminator.r1_weight * (
         steepness("disc_f", x_f) + steepness("disc_p", x_p))
   seen = g_a(x_p, z) + noise("noise_a")
   loss_r = (
       CONFIG.cycle_f_weight * l1(
-          g_a(g_e(x_f) + noise("noise_e"), g_l(x_f)) - x_f)
+          g_a(g_e(seen_f) + noise("noise_e"), g_l(seen_f)) - x_f)
       + CONFIG.cycle_p_weight * l1(g_e(seen) - x_p)
       + CONFIG.latent_weight * jnp.maximum(
           l1(g_l(seen) - z) - 4 * config.latent_slack, 0))
   prior = jax.random.uniform(stream(key, "bank_prior"), (n, 4))
   lines = random_directions(stream(key, "bank_directions"), 4)
   loss_g = (of_fakes(lambda d: -log(d))
-            + CONFIG.fool_p_weight * mean(-log(d("disc_p", big_f(g_e(x_f)))))
+            + CONFIG.fool_p_weight * mean(-log(d("disc_p", big_f(g_e(seen_f)))))
             + CONFIG.cycle_weight * (
                 loss_r + config.identity_weight * l1(
                     g_e(x_p + noise("noise_i")) - x_p))
-            + CONFIG.bank_weight * sliced_wasserstein(g_l(x_f), prior, lines))
+            + CONFIG.bank_weight * sliced_wasserstein(
+                g_l(seen_f), prior, lines))
   return loss_d, loss_g
 
 

@@ -91,6 +91,7 @@ def test_the_true_augmentation_is_healthy():
   assert numbers["latent_r2"] == pytest.approx(1.0, abs=1e-4)
   assert abs(numbers["pattern_share"]) < 0.05
   assert numbers["elimination_error"] < 0.01
+  assert numbers["bank_follows"] > 0.9
   assert numbers["probe_clean"] == numbers["probe_eliminated"] == 100
   assert numbers["probe_augmented"] < 75
   # Handing on what rounding did is no fault of an exact G_E.
@@ -311,6 +312,9 @@ def test_numbers_against_loops(monkeypatch):
                                   _frechet(encode(x), encode(x_a))),
       "cycle_error": cycle / edit,
       "elimination_error": l1(g_el(x_f)[0], clean) / true,
+      "bank_follows": np.corrcoef(
+          [l1(a, b) for a, b in zip(x_f, clean)],
+          [l1(g_a(x[:1], z[None])[0], x[0]) for z in bank])[0, 1],
       "cycle_requantised":
           l1(g_el(rounded)[0], x) / (cycle + l1(rounded, x_a)),
       "cycle_blurred": l1(g_el(blurred)[0], x) / (cycle + l1(blurred, x_a)),

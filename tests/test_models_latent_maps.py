@@ -18,30 +18,30 @@ def test_area_resize():
       (x[:, 0].mean(1) * 2 + x[:, 1].mean(1)) / 3, rtol=1e-5)
 
 
-def test_pyramid_has_maps_from_the_image_to_a_single_number():
+def test_pyramid_has_maps_of_all_scales_but_the_whole():
   z = jax.random.normal(jax.random.key(0), (500, 30))
   maps, variables = latent_maps.Pyramid(6, 5).init_with_output(
       jax.random.key(1), z)
-  assert maps.shape == (500, 6, 5, 4)  # 6 x 5, 3 x 3, 2 x 2, 1 x 1
+  assert maps.shape == (500, 6, 5, 3)  # 6 x 5, 3 x 3, 2 x 2
   np.testing.assert_allclose(
       maps[..., 0].reshape(500, -1),
       z @ variables["params"]["level0"]["kernel"], rtol=1e-4, atol=1e-5)
-  assert np.ptp(np.asarray(maps[..., 3]), axis=(1, 2)).max() < 1e-6
   # A 3 x 3 map over 6 rows: each of its rows twice.
   np.testing.assert_allclose(maps[:, ::2, :, 1], maps[:, 1::2, :, 1], atol=1e-6)
-  np.testing.assert_allclose(maps[..., 3].std(), 1, atol=0.35)
+  np.testing.assert_allclose(maps[..., 2].std(), 1, atol=0.3)
   np.testing.assert_allclose(maps[..., 0].std(), 1, atol=0.15)
 
 
 def test_marks_against_each_pixel_written_out():
   rng = np.random.default_rng(0)
-  maps = rng.normal(size=(2, 4, 3, 3)).astype(np.float32)
+  maps = rng.normal(size=(2, 4, 3, 2)).astype(np.float32)
+  amount = rng.normal(size=(2, 1)).astype(np.float32)
   h = rng.normal(size=(2, 4, 3, 5)).astype(np.float32)
   network = latent_maps.Marks(2)
   params = jax.tree.map(
       lambda a: np.asarray(a + 0.2 * rng.normal(size=a.shape), np.float32),
-      network.init(jax.random.key(0), maps, h)["params"])
-  drawn = np.asarray(network.apply({"params": params}, maps, h))
+      network.init(jax.random.key(0), maps, amount, h)["params"])
+  drawn = np.asarray(network.apply({"params": params}, maps, amount, h))
   gain, kernel, bias = (params["gain"], params["threshold"]["kernel"][0, 0],
                         params["threshold"]["bias"])
   seen = set()
@@ -51,7 +51,7 @@ def test_marks_against_each_pixel_written_out():
     expected = 0.0
     for level in range(2):
       mark = (maps[b, r, c, level] * gain[level, k]
-              + maps[b, r, c, 2] * gain[2, k])
+              + amount[b, 0] * gain[2, k])
       expected += 10 * (max(mark - light, 0) - max(-mark - dark, 0))
     seen.add(np.sign(expected))
     np.testing.assert_allclose(drawn[b, r, c, k], expected, rtol=1e-3, atol=1e-3)
@@ -84,3 +84,17 @@ def test_learned_maps_differ_in_amount_and_size_of_what_they_draw():
   # And the right-hand neighbour of a drawn pixel would be no likelier drawn.
   pairs = (drawn[:, :, ::2] & drawn[:, :, 1::2]).mean()
   assert pairs > 2 * amount.mean() ** 2
+
+
+def test_of_learned_maps_the_first_latent_says_how_much_is_drawn():
+  x = jnp.full((100, 28, 28, 1), 0.01)
+  augmenter = unet.UNetAugmenter(
+      4, 0, layout="learned", latent_scale=8.0, output="edit")
+  z = jax.random.uniform(jax.random.key(0), (100, 49))
+  params = jax.jit(augmenter.init)(jax.random.key(1), x, z)
+  apply = jax.jit(augmenter.apply)
+  weak, medium, strong = (
+      np.asarray(apply(params, x, z.at[:, 0].set(first)) > 0.5)
+      for first in (0.0, 0.5, 1.0))
+  assert (weak <= medium).all() and (medium <= strong).all()
+  assert strong.mean() > 1.5 * medium.mean() > 2 * weak.mean() > 0

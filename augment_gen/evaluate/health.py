@@ -154,7 +154,9 @@ def measure(
       the same, 1 a point, more at a corner [below 0.5; draws of the prior have
       about 2 / sqrt(m)]; "bank_edit_ratio" |e| with z of Z̃ over |e|, >= 0
       [0.5 to 2]; "bank_embedding_distance" `distances.paired_frechet` of
-      F(G_A(x, Z̃)) from F(G_A(x, z)), over that of F(x), >= 0 [below 0.25].
+      F(G_A(x, Z̃)) from F(G_A(x, z)), over that of F(x), >= 0 [below 0.25];
+      "bank_follows" (Fig. 5) correlation over x̃_f of |x̃_f − x_f| with
+      |G_A(x, G_L(x̃_f)) − x|, x always the first image.
     (e) G_E does not remove. "cycle_error" |G_E(G_A(x, z)) − x| / |e|, >= 0, 1
       if G_E does nothing [below 0.5]; "elimination_error" the same of X̃_f,
       |G_E(x̃_f) − x_f| / |x̃_f − x_f|; "probe_clean", "probe_augmented",
@@ -211,6 +213,10 @@ def measure(
     ratios |= {"edit_ratio": (edit, true_edit),
                "true_pattern_share": distances.squared_mean(x_f - clean),
                "elimination_error": (l1(x_e, clean), true_edit)}
+    amounts = (_amounts(x_f, clean),
+               _amounts(g_a(np.broadcast_to(x[:1], x_f.shape), bank), x[:1]))
+    if min(np.std(amounts, axis=1)) > _NOTHING:
+      health["bank_follows"] = np.corrcoef(*amounts)[0, 1]
   if probe is not None:
     health |= _try(probe, encode, g_el)
   # Not `>=`: a NaN must come out as one.
@@ -247,6 +253,11 @@ def _bank_distances(bank: np.ndarray, key: jax.Array) -> tuple[float, float]:
   lines = random_directions(stream(key, "directions"), bank.shape[1])
   return tuple(float(sliced_wasserstein(z, prior, lines))
                for z in (bank, np.full_like(bank, 0.5)))
+
+
+def _amounts(a: np.ndarray, b: np.ndarray) -> np.ndarray:
+  """[n], mean |a − b| of each image."""
+  return np.mean(np.abs(a - b), axis=(1, 2, 3))
 
 
 def _try(probe: Probe, encode: Callable, g_el: Callable) -> dict[str, float]:

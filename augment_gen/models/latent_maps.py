@@ -15,7 +15,7 @@ PRIOR_STD = 1 / math.sqrt(12)  # of a latent, uniform on [0, 1]
 # Of the maps in the marks of an untrained G_A, in standard deviations of z.
 _FINE_GAIN = 0.85  # of the finest two: single pixels, and squares of 2 x 2
 _GAIN_RATIO = 0.75  # from one scale to the next coarser: ever fewer
-_WHOLE_GAIN = 0.35  # of the coarsest, added to all others
+_AMOUNT_GAIN = 0.6  # of the first latent, added to all others
 # What lies beyond the threshold is drawn: at first 8 % of black ground turn white
 # and 5 % grey (0.1 to 0.5), with 49 latents at 28 x 28 (docs/experiments/005).
 _THRESHOLD = 1.2
@@ -28,8 +28,9 @@ _THRESHOLD_SLOPE = 3.0
 class Pyramid(nn.Module):
   """Maps of all scales, linear in z: [B, Z] -> [B, H, W, levels].
 
-  From the size of the image, halved each time, to a single number, all of them
-  brought back to the size of the image. At first each has the variance of z.
+  From the size of the image, halved each time, to the last that is more than a
+  single number, all of them brought back to the size of the image. At first each
+  has the variance of z.
 
   Attributes:
     height: H.
@@ -41,7 +42,7 @@ class Pyramid(nn.Module):
   @nn.compact
   def __call__(self, z: jax.Array) -> jax.Array:
     maps = []
-    for level in range((max(self.height, self.width) - 1).bit_length() + 1):
+    for level in range((max(self.height, self.width) - 1).bit_length()):
       rows, columns = (-(-size // 2**level)
                        for size in (self.height, self.width))
       h = nn.Dense(rows * columns, name=f"level{level}",
@@ -58,11 +59,16 @@ class Marks(nn.Module):
   NOTE(paper): ours. A U-Net that only reads maps of latents is, before it is
   trained, nearly the identity, and stays so: a latent that changes nothing
   cannot be recovered, and what cannot be recovered changes nothing. Marks are
-  there from the first step on, at other places for each z, more of them for some
-  z than for others (through the coarsest map). Most of the image lies below the
-  threshold and is left as it is. The threshold depends on what is shown there,
-  so that marks soon keep to the ground, or to the strokes, or vanish, as X̃_f
-  has it (docs/experiments/005).
+  there from the first step on, at other places for each z. Most of the image lies
+  below the threshold and is left as it is. The threshold depends on what is shown
+  there, so that marks soon keep to the ground, or to the strokes, or vanish, as
+  X̃_f has it (docs/experiments/005).
+
+  NOTE(paper): how much is drawn depends on one latent, which does nothing else:
+  it can be read off the image in no other way than by the amount, and the bank's
+  G_L(x̃) in turn follows the amount in x̃, as Fig. 5 has it. A combination of
+  all latents, or one that the U-Net sees too, is told by a few pixels instead
+  (docs/experiments/012).
 
   Attributes:
     channels: C of the image.
@@ -70,32 +76,35 @@ class Marks(nn.Module):
   channels: int
 
   @nn.compact
-  def __call__(self, maps: jax.Array, h: jax.Array) -> jax.Array:
+  def __call__(self, maps: jax.Array, amount: jax.Array,
+               h: jax.Array) -> jax.Array:
     """Draws.
 
     Args:
       maps: float32 [B, H, W, levels] of variance about 1, fine to coarse.
+      amount: float32 [B, 1] of variance 1: the larger, the more is light.
       h: [B, H, W, features], what the U-Net makes of the image.
 
     Returns:
       float32 [B, H, W, C], added to the logits of the image; mostly 0.
     """
-    levels = maps.shape[-1] - 1
+    levels = maps.shape[-1]
 
     def first_gains(key, shape):
       del key
       gains = _FINE_GAIN * _GAIN_RATIO ** np.maximum(np.arange(levels) - 1, 0)
-      return jnp.asarray([*gains, _WHOLE_GAIN])[:, None] * jnp.ones(shape)
+      return jnp.asarray([*gains, _AMOUNT_GAIN])[:, None] * jnp.ones(shape)
 
     gain = self.param("gain", first_gains, (levels + 1, self.channels))
     thresholds = _THRESHOLD + _THRESHOLD_SLOPE * conv.Conv(
         2 * self.channels, (1, 1), dtype=jnp.float32,
         kernel_init=nn.initializers.zeros, name="threshold")(h)
     light, dark = jnp.split(thresholds, 2, axis=-1)
-    whole = maps[..., -1:] * gain[None, None, None, -1]
+    lift = (amount * gain[-1:])[:, None, None]
     logits = jnp.zeros_like(light)
     for level in range(levels):
-      mark = maps[..., level:level + 1] * gain[None, None, None, level] + whole
+      mark = (maps[..., level:level + 1] * gain[None, None, None, level]
+              + lift)
       logits += nn.relu(mark - light) - nn.relu(-mark - dark)
     return _STEEPNESS * logits
 

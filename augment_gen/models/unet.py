@@ -32,7 +32,8 @@ class UNetAugmenter(nn.Module):
     depth: how often the resolution is halved.
     latent_scale: the network reads `latent_scale * (z - 1/2)`.
     layout: of the latents in space. "square": as above. "learned":
-      `latent_maps.Pyramid`, of which `latent_maps.Marks` reach the last layer.
+      the first for `latent_maps.Marks` alone, which the last layer adds, and of the
+      others a `latent_maps.Pyramid` for these and the U-Net.
     output: "image" or "edit", see `outputs.to_image`.
     dtype: of the convolutions; parameters and the output are float32.
   """
@@ -60,14 +61,15 @@ class UNetAugmenter(nn.Module):
     height, width, channels = x.shape[1:]
     z = outputs.centred(z, self.latent_scale)
     learned = self.layout == "learned"
-    maps = (latent_maps.Pyramid(height, width, name="pyramid")(z) if learned
-            else latent_maps.square(z, height, width))
+    maps = (latent_maps.Pyramid(height, width, name="pyramid")(z[:, 1:])
+            if learned else latent_maps.square(z, height, width))
     h = _UNet(self.width, self.depth, self.dtype, name="unet")(
         jnp.concatenate([x, maps], axis=-1))
     logits = _last(channels, "image")(h)
     if learned:
       spread = self.latent_scale * latent_maps.PRIOR_STD
-      logits += latent_maps.Marks(channels, name="marks")(maps / spread, h)
+      logits += latent_maps.Marks(channels, name="marks")(
+          maps / spread, z[:, :1] / spread, h)
     return outputs.to_image(logits, x, self.output)
 
 

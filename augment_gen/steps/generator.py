@@ -95,12 +95,18 @@ def make_step(nets: Networks, txs: dict[str, optax.GradientTransformation],
     """NOTE(paper): noise between the halves of a cycle is ours. Without it the
     first half hides what the second one needs in detail that nobody sees (Chu
     et al. 2017), and neither dots nor latents need be visible to be recovered.
+    Whatever G_E and G_L see has it, of another strength for each image, next to
+    none too: else noise tells them whether they see a cycle, and for images
+    without, which is all that they see later, they learn to remove and read
+    nothing (docs/experiments/012).
     """
     if not config.cycle_noise:
       return x
-    draw = lambda key: jax.random.normal(key, x.shape[1:])
-    return x + config.cycle_noise * jax.vmap(draw)(
-        example_keys(key, name, len(x)))
+    def add(x, key):
+      strength_key, noise_key = jax.random.split(key)
+      std = config.cycle_noise * jax.random.uniform(strength_key)
+      return x + std * jax.random.normal(noise_key, x.shape)
+    return jax.vmap(add)(x, example_keys(key, name, len(x)))
 
   def bank_distance(z_f, key):
     """NOTE(paper): Algorithm 1 draws z from the prior, re-training from the
@@ -119,8 +125,7 @@ def make_step(nets: Networks, txs: dict[str, optax.GradientTransformation],
     NOTE(paper): ours, from CycleGAN (Zhu et al. 2017, section 5.2). That G_E
     brightens strokes and G_A dims them as much satisfies every other term, and
     D_p, which knows X_p's strokes alone, decides how far it goes
-    (docs/experiments/011). With the noise of the cycle, lest noise tell G_E
-    whether there is something to remove.
+    (docs/experiments/011).
     """
     if not config.identity_weight:
       return jnp.zeros(())
@@ -148,7 +153,8 @@ def make_step(nets: Networks, txs: dict[str, optax.GradientTransformation],
     z = draw_latents(example_keys(key, "latent", len(batch["x_p"])), None,
                      config.latent.dim)
     x_a = g_a(batch["x_p"], z)  # G_A(x_p, z)
-    x_e, z_f = g_el(batch["x_f"])  # G_E(x̃_f), G_L(x̃_f)
+    # G_E(x̃_f), G_L(x̃_f)
+    x_e, z_f = g_el(noisy(batch["x_f"], key, "noise_f"))
     judged = judged_by_d_f(g_a, x_a, x_e, key)
     y = frozen_encoder.of_images(
         see, encoder, jnp.concatenate([*judged, x_e]))
