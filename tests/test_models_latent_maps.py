@@ -46,13 +46,13 @@ def test_marks_against_each_pixel_written_out():
                         params["threshold"]["bias"])
   seen = set()
   for b, r, c, k in np.ndindex(2, 4, 3, 2):
-    light = 1.2 + 3 * (h[b, r, c] @ kernel[:, k] + bias[k])
-    dark = 1.2 + 3 * (h[b, r, c] @ kernel[:, 2 + k] + bias[2 + k])
+    light = 1.4 + 3 * (h[b, r, c] @ kernel[:, k] + bias[k])
+    dark = 1.4 + 3 * (h[b, r, c] @ kernel[:, 2 + k] + bias[2 + k])
     expected = 0.0
     for level in range(2):
       mark = (maps[b, r, c, level] * gain[level, k]
               + amount[b, 0] * gain[2, k])
-      expected += 10 * (max(mark - light, 0) - max(-mark - dark, 0))
+      expected += 20 * (max(mark - light, 0) - max(-mark - dark, 0))
     seen.add(np.sign(expected))
     np.testing.assert_allclose(drawn[b, r, c, k], expected, rtol=1e-3, atol=1e-3)
   assert seen == {-1.0, 0.0, 1.0}

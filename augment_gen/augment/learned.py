@@ -57,19 +57,21 @@ def match_strength(augmenter: nn.Module, params: PyTree, x: jax.Array,
   Returns:
     The parameters, with those of the logits scaled.
   """
-  def scaled(factor):
+  def scaled(params, factor):
     return {name: jax.tree.map(lambda a: factor * a, part)
             if name in _OF_LOGITS else part for name, part in params.items()}
 
+  # Arguments, not constants, which the compiler would compute with for seconds.
   @jax.jit
-  def edit(factor):
-    x_a = augmenter.apply({"params": scaled(factor)}, x, z)
+  def edit_of(params, x, z, factor):
+    x_a = augmenter.apply({"params": scaled(params, factor)}, x, z)
     return jnp.mean(jnp.abs(x_a - x))
 
+  edit = lambda factor: edit_of(params, x, z, factor)
   low, high = 0.0, 1.0
   while edit(high) < strength and high < _LARGEST_FACTOR:
     low, high = high, 2 * high
   for _ in range(_BISECTIONS):
     middle = (low + high) / 2
     low, high = (middle, high) if edit(middle) < strength else (low, middle)
-  return scaled((low + high) / 2)
+  return scaled(params, (low + high) / 2)
