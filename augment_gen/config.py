@@ -201,11 +201,11 @@ class RetrainConfig:
   """Stage 3: F trained further, with a learned (or another) second view.
 
   Each arm starts from stage 1 and makes a row of the table: "generator" sees
-  G_A(x, z) with z from the bank Z̃ (15), "prior" the same with z from the prior;
-  "channel" with z from P(z|x), trained with F (section `channel`); "control"
-  goes on with the views of stage 1; "random" an untrained G_A whose edits are as
-  large; "oracle" the true implicit augmentation. Empty: stage 1 alone is
-  evaluated.
+  G_A(x, z) with z from the bank Z̃ (15), "prior" the same with z from the
+  prior; "channel" with z from P(z|x), trained with F (section `channel`; needs
+  `order` "first"); "control" goes on with the views of stage 1; "random" an
+  untrained G_A whose edits are as large; "oracle" the true implicit
+  augmentation. Empty: stage 1 alone is evaluated.
   """
   arms: str = "generator"
   epochs: float = 200.0  # passes over X_p; give epochs or steps, not both

@@ -8,7 +8,8 @@ def working_generator(config: ml_collections.ConfigDict) -> None:
 
   NOTE(paper): the paper has momentum SGD 3e-4 and perceptrons alone, and gives
   neither λ, Z nor the output's form. Its own settings are those of
-  configs/omniglot.py; what each change gains is in docs/experiments/003 to 005.
+  configs/omniglot.py; what each change gains is in docs/experiments/003 to 006, 011
+  and 012.
   """
   generator = config.generator
   generator.batch_size = 64
@@ -44,8 +45,9 @@ def working_generator(config: ml_collections.ConfigDict) -> None:
   # X_p and X_f differ in more than the implicit augmentation. At full weight
   # D_p, which sees that, makes G_E redraw the content, and D_f makes G_A.
   generator.fool_p_weight = 0.05
-  generator.identity_weight = 1.0
   generator.fool_f_content = "x_e"
+  # Else G_E brightens strokes and G_A dims them as much (011).
+  generator.identity_weight = 1.0
 
 
 def short_moco(config: ml_collections.ConfigDict) -> None:
@@ -54,7 +56,7 @@ def short_moco(config: ml_collections.ConfigDict) -> None:
   NOTE(paper): with the official settings the embeddings, nearly all alike at
   first, are still so after a thousand steps: SGD spreads them too slowly, and a
   long queue of keys from a moving key encoder rewards moving on rather than
-  telling images apart. docs/experiments/ has the trials.
+  telling images apart. docs/experiments/001 has the trials.
   """
   config.moco.queue = 512
   config.moco.momentum = 0.99
@@ -69,7 +71,7 @@ def short_moco(config: ml_collections.ConfigDict) -> None:
   # NOTE(paper): whether G_A stands before or after the hand-made augmentations is
   # not said. Crops, turns and resampling of G_A(x, z) blur what it draws: with
   # them the oracle itself gained a third as much (docs/experiments/003); without
-  # any, as (15) is printed, F forgets what they taught it (011).
+  # any, as (15) is printed, D→C is ten points lower (011).
   config.retrain.order = "last"
 
 

@@ -85,7 +85,10 @@ def compute(runs: Iterable[Run], options: argparse.Namespace) -> list[Run]:
       print(f"time is up in {run.name}; the same command goes on", flush=True)
       break
   finished = [run for run in runs if _is_finished(run, options.out)]
-  print(f"\n{len(finished)} of {len(runs)} runs are finished\n")
+  commits = {read(run, options.out)["provenance"].get("commit") or "unknown"
+             for run in finished}
+  print(f"\n{len(finished)} of {len(runs)} runs are finished, at "
+        f"{' and '.join(sorted(commits)) or 'no commit'}\n")
   return finished
 
 

@@ -59,6 +59,8 @@ def test_the_noise_of_seeds(benchmark, capsys):
   assert "open   D→C: MoCo v2 + G_A less MoCo v2" in capsys.readouterr().out
   alike = results(ACCURACIES | {"MoCo v2 + G_A": (1.72, 3.76)})
   assert not holds(benchmark, benchmark.check_noise, alike)
+  worse = results(ACCURACIES | {"MoCo v2 + G_A": (0.1, 0.2)})
+  assert not holds(benchmark, benchmark.check_noise, worse)
 
 
 def test_the_controls(benchmark):
@@ -171,11 +173,13 @@ def test_every_run_has_a_sound_config_and_a_folder_of_its_own(
   assert len(set(folders)) == len(folders)
 
 
-def test_finished_runs_are_not_run_again(crl_tac, tmp_path, monkeypatch):
+def test_finished_runs_are_not_run_again(crl_tac, tmp_path, monkeypatch,
+                                         capsys):
   grid = importlib.import_module("grid")
   runs = [grid.Run("regional", name, "c.py", {}, rows=12)
           for name in ("whole", "part", "none")]
-  whole = channel_results({"f": 97.3, "head": 95.5})[0]
+  whole = {**channel_results({"f": 97.3, "head": 95.5})[0],
+           "provenance": {"commit": "abc"}}
   part = {**whole, "rows": whole["rows"][:-2]}  # the last kind of crops lacks
   for name, result in (("whole", whole), ("part", part)):
     (tmp_path / name).mkdir()
@@ -189,4 +193,5 @@ def test_finished_runs_are_not_run_again(crl_tac, tmp_path, monkeypatch):
   options = grid.parser("", ["regional"]).parse_args(
       ["--data=/x", f"--out={tmp_path}"])
   assert grid.compute(runs, options) == runs[:1]
+  assert "1 of 3 runs are finished, at abc" in capsys.readouterr().out
   assert started == ["part"]  # and nothing after what there was no time for

@@ -102,6 +102,7 @@ def _replace(node, sections, field, value):
      "needs config.generator.output=edit"),
     ({"retrain__arms": "channel", "retrain__candidates": 4},
      "the 4 augmentations to choose from"),
+    ({"retrain__arms": "channel", "retrain__order": "last"}, "would see t'(x)"),
     ({"retrain__channel__z": "median"}, "mean, drawn"),
     ({"pretrain__recipe": "spicy"}, "moco_v2"),
     ({"stages": "pretrain,evalute"}, "'evalute'"),

@@ -135,3 +135,10 @@ def test_line_of_latents_changes_the_amount_alone():
   across = np.array([0.8, 0.0, 0.6])
   np.testing.assert_allclose(line[2:6] @ across, start @ across, atol=0.02)
   np.testing.assert_allclose(line[:, 1], start[1], atol=0.02)
+
+
+def test_line_of_latents_along_one_of_them_has_no_two_the_same():
+  z = np.random.default_rng(0).random((20000, 3))
+  line = np.asarray(report._latent_line(np.full(3, 0.4), z, z[:, 1]))
+  assert np.all(np.diff(line[:, 1]) > 0.1)
+  assert line[0, 1] < 0.02 and line[-1, 1] > 0.98

@@ -32,7 +32,8 @@ OURS = {content: dataclasses.replace(
     discriminator=DiscriminatorConfig(r1_weight=0.8))
         for content in ("x_e", "both")}
 CONFIGS = pytest.mark.parametrize(
-    "config", [CONFIG, *OURS.values()], ids=["paper", *OURS])
+    "config", [GeneratorConfig(latent=LatentConfig(dim=4)), CONFIG,
+               *OURS.values()], ids=["paper", "x_p", *OURS])
 PLAYERS = ("augmenter", "eliminator", "disc_f", "disc_p")
 
 
@@ -112,12 +113,13 @@ def written_out_losses(nets, frozen, params, n=8, config=CONFIG):
   d = lambda who, y: sigmoid(nets.discriminator.apply(
       {"params": params[who]}, y))
   log, mean = jnp.log, jnp.mean
-  l1 = lambda a: mean(jnp.abs(a).reshape(n, -1).sum(1))
+  total = config.l1_reduction == "sum"
+  l1 = lambda a: mean(jnp.abs(a)) * (a[0].size if total else 1)
   def noise(name):
     """Of another strength for each image."""
     pairs = [jax.random.split(k) for k in example_keys(key, name, n)]
     return jnp.stack([
-        CONFIG.cycle_noise * jax.random.uniform(strength)
+        config.cycle_noise * jax.random.uniform(strength)
         * jax.random.normal(k, SHAPE) for strength, k in pairs])
 
   seen_f = x_f + noise("noise_f")
@@ -144,19 +146,19 @@ def written_out_losses(nets, frozen, params, n=8, config=CONFIG):
         steepness("disc_f", x_f) + steepness("disc_p", x_p))
   seen = g_a(x_p, z) + noise("noise_a")
   loss_r = (
-      CONFIG.cycle_f_weight * l1(
+      config.cycle_f_weight * l1(
           g_a(g_e(seen_f) + noise("noise_e"), g_l(seen_f)) - x_f)
-      + CONFIG.cycle_p_weight * l1(g_e(seen) - x_p)
-      + CONFIG.latent_weight * jnp.maximum(
-          l1(g_l(seen) - z) - 4 * config.latent_slack, 0))
+      + config.cycle_p_weight * l1(g_e(seen) - x_p)
+      + config.latent_weight * jnp.maximum(
+          l1(g_l(seen) - z) - (4 if total else 1) * config.latent_slack, 0))
   prior = jax.random.uniform(stream(key, "bank_prior"), (n, 4))
   lines = random_directions(stream(key, "bank_directions"), 4)
   loss_g = (of_fakes(lambda d: -log(d))
-            + CONFIG.fool_p_weight * mean(-log(d("disc_p", big_f(g_e(seen_f)))))
-            + CONFIG.cycle_weight * (
+            + config.fool_p_weight * mean(-log(d("disc_p", big_f(g_e(seen_f)))))
+            + config.cycle_weight * (
                 loss_r + config.identity_weight * l1(
                     g_e(x_p + noise("noise_i")) - x_p))
-            + CONFIG.bank_weight * sliced_wasserstein(
+            + config.bank_weight * sliced_wasserstein(
                 g_l(seen_f), prior, lines))
   return loss_d, loss_g
 

@@ -98,3 +98,8 @@ def test_of_learned_maps_the_first_latent_says_how_much_is_drawn():
       for first in (0.0, 0.5, 1.0))
   assert (weak <= medium).all() and (medium <= strong).all()
   assert strong.mean() > 1.5 * medium.mean() > 2 * weak.mean() > 0
+  # And nothing else: the U-Net does not see it.
+  gain = params["params"]["marks"]["gain"].at[-1].set(0.0)
+  params["params"]["marks"]["gain"] = gain
+  np.testing.assert_array_equal(
+      *(apply(params, x, z.at[:, 0].set(first)) for first in (0.0, 1.0)))

@@ -36,7 +36,7 @@ def results(workdir):
 
 @pytest.fixture(scope="module")
 def quickstart(tmp_path_factory, one_device):
-  """One whole run, with all arms of re-training; read by several tests."""
+  """One whole run, with two arms of re-training; read by several tests."""
   workdir = tmp_path_factory.mktemp("runs") / "whole"
   assert main(command("quickstart", workdir)) == 0
   return workdir

@@ -35,7 +35,8 @@ def draw_latents(keys: jax.Array, bank: jax.Array | None,
   return jnp.take(bank, rows, axis=0)
 
 
-# Parameters that the logits of both kinds of G_A are linear in.
+# Parameters of both kinds of G_A that make logits: at 0 nothing is drawn. With
+# larger gains more of the marks are drawn, and each is stronger.
 _OF_LOGITS = ("image", "marks")
 
 

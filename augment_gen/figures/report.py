@@ -124,12 +124,14 @@ def _latent_line(start: jax.Array, z: np.ndarray,
 
   Returns:
     [_LATENTS, Z], weak to strong, to `_REACH` standard deviations of the prior
-    either side.
+    either side, or as far as a latent of the axis goes.
   """
   axis = np.mean((z - 0.5) * (amount - amount.mean())[:, None], axis=0)
   axis /= max(np.linalg.norm(axis), 1e-12)
   middle = np.asarray(start) - np.dot(np.asarray(start) - 0.5, axis) * axis
-  reach = _REACH * latent_maps.PRIOR_STD
+  # Inside the cube, where several latents on the line would be the same corner.
+  reach = min(_REACH * latent_maps.PRIOR_STD,
+              0.5 / max(np.abs(axis).max(), 1e-12))
   return jnp.asarray(np.clip(
       middle[None] + np.linspace(-reach, reach, _LATENTS)[:, None] * axis[None],
       0, 1), jnp.float32)

@@ -3,6 +3,8 @@
 import jax
 import jax.numpy as jnp
 
+from augment_gen import parallel
+
 
 def l1(a: jax.Array, b: jax.Array, reduction: str) -> jax.Array:
   """‖a − b‖₁ of each example, averaged over the batch.
@@ -44,7 +46,8 @@ def cycle_loss(
       up to which the third term is 0; 0 in the paper.
 
   Returns:
-    loss: scalar float32.
+    loss: scalar float32; on several devices, its mean over them is that of the
+      whole batch.
     terms: the three norms, unweighted and without the slack.
   """
   terms = {
@@ -53,7 +56,9 @@ def cycle_loss(
       "cycle_z": l1(z_cycle, z, reduction),
   }
   allowed = latent_slack * (z[0].size if reduction == "sum" else 1)
-  counted = terms | {"cycle_z": jax.nn.relu(terms["cycle_z"] - allowed)}
+  # Of all devices' examples, as a mean over devices is to be that of one.
+  beyond = jax.lax.stop_gradient(parallel.mean(terms["cycle_z"]) > allowed)
+  counted = terms | {"cycle_z": beyond * (terms["cycle_z"] - allowed)}
   loss = sum(
       w * term for w, term in zip(weights, counted.values(), strict=True))
   return loss, terms

@@ -49,7 +49,7 @@ class UNetAugmenter(nn.Module):
     """Adds the implicit augmentation.
 
     Args:
-      x: float32 [B, H, W, C] in [0, 1].
+      x: float32 [B, H, W, C] in [0, 1]; in training with noise, beyond it too.
       z: float32 [B, Z] in [0, 1]; Z = side² where the layout is "square".
 
     Returns:
@@ -100,7 +100,7 @@ class UNetEliminator(nn.Module):
     """Removes the implicit augmentation and reads its latent off.
 
     Args:
-      x: float32 [B, H, W, C] in [0, 1].
+      x: float32 [B, H, W, C] in [0, 1]; in training with noise, beyond it too.
 
     Returns:
       float32 [B, H, W, C] and [B, Z], both in (0, 1).
