@@ -112,8 +112,8 @@ class LatentConfig:
   # z is uniform on [0, 1]^dim; G_A reads `scale * (z - 1/2)`.
   scale: float = 2.0
   # How a U-Net takes z in, as a channel of the size of the image: "square", z
-  # itself as a map of side², or "learned": the first says how much is drawn, linear
-  # maps of the others say where.
+  # itself as a map of side², or "learned": the first says how much is drawn,
+  # linear maps of the others say where.
   layout: str = "square"
 
 

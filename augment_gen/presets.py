@@ -46,7 +46,7 @@ def working_generator(config: ml_collections.ConfigDict) -> None:
   # D_p, which sees that, makes G_E redraw the content, and D_f makes G_A.
   generator.fool_p_weight = 0.05
   generator.fool_f_content = "x_e"
-  # Else G_E brightens strokes and G_A dims them as much (011).
+  # Against a G_E that brightens strokes and a G_A that dims them as much (011).
   generator.identity_weight = 1.0
 
 

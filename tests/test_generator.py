@@ -270,8 +270,11 @@ def test_what_g_a_puts_out_depends_on_the_latent():
   assert np.abs(apply(jnp.zeros((8, 4))) - apply(jnp.ones((8, 4)))).max() > 1e-4
 
 
-@pytest.mark.parametrize("config", [CONFIG, OURS["both"]],
-                         ids=["paper", "both"])
+@pytest.mark.parametrize(
+    "config", [CONFIG,
+               # Between the errors of the devices' latents.
+               dataclasses.replace(OURS["both"], latent_slack=0.25)],
+    ids=["x_p", "both"])
 def test_devices_agree_with_one(config):
   results = [run_step(*setting(), devices=n, steps=3, config=config)
              for n in (1, 8)]

@@ -13,6 +13,7 @@ from augment_gen.augment.learned import draw_latents
 from augment_gen.config import Config
 from augment_gen.evaluate import chunks, distances, health
 from augment_gen.losses.latent import random_directions, sliced_wasserstein
+from augment_gen.models import outputs
 from augment_gen.random import example_keys, stream
 
 Z = 4
@@ -104,6 +105,15 @@ def test_identity():
   assert numbers["edit"] == numbers["edit_ratio"] == 0
   assert _warned(numbers) == {"edit_ratio", "latent_r2"}
   assert "cycle_error" not in numbers  # a ratio to nothing
+
+
+def test_an_edit_of_zero_logits_is_the_identity():
+  black = np.zeros((20, *_images(1).shape[1:]), np.uint8)
+  numbers = health.measure(
+      lambda x, z: outputs.to_image(jnp.zeros(x.shape), x, "edit"), _remove,
+      _encode, black, black, key=KEY, latent_dim=Z)
+  assert numbers["edit"] > 0
+  assert "edit" in _warned(numbers)
 
 
 def test_identity_without_clean_images():

@@ -78,10 +78,6 @@ def build_generator(
   if ("unet" in (config.augmenter, config.eliminator)
       and latent.layout == "square"):
     latent_maps.latent_side(latent.dim)
-  if latent.layout == "learned" and latent.dim < 2:
-    raise errors.UserError(
-        f"generator.latent.dim={latent.dim} must be at least 2 where "
-        "generator.latent.layout=learned")
   sizes = {
       "unet": dict(width=config.unet_width, depth=config.unet_depth,
                    layout=latent.layout, output=config.output),

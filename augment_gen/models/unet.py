@@ -31,9 +31,9 @@ class UNetAugmenter(nn.Module):
     width: channels at full resolution.
     depth: how often the resolution is halved.
     latent_scale: the network reads `latent_scale * (z - 1/2)`.
-    layout: of the latents in space. "square": as above. "learned":
-      the first for `latent_maps.Marks` alone, which the last layer adds, and of the
-      others a `latent_maps.Pyramid` for these and the U-Net.
+    layout: of the latents in space. "square": as above. "learned": the first for
+      `latent_maps.Marks` alone, whose logits the last layer's are added to; a
+      `latent_maps.Pyramid` of the others for these and the U-Net.
     output: "image" or "edit", see `outputs.to_image`.
     dtype: of the convolutions; parameters and the output are float32.
   """
@@ -50,7 +50,8 @@ class UNetAugmenter(nn.Module):
 
     Args:
       x: float32 [B, H, W, C] in [0, 1]; in training with noise, beyond it too.
-      z: float32 [B, Z] in [0, 1]; Z = side² where the layout is "square".
+      z: float32 [B, Z] in [0, 1]; Z = side² where the layout is "square", at
+        least 2 where it is "learned".
 
     Returns:
       float32 [B, H, W, C] in (0, 1).
