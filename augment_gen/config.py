@@ -98,7 +98,7 @@ class PretrainConfig:
   steps: int = 0
   batch_size: int = 256
   recipe: str = "moco_v2"  # hand-made augmentations, augment/recipes.py
-  # A finished run with the same settings of this stage, to take it over from.
+  # A run with the same settings of this stage, to take it over from.
   run: str = ""
   # Train on X_p ∪ X̃_f, the reference rows of Table 1, in place of X_p.
   with_finetune: bool = False
@@ -139,6 +139,8 @@ class GeneratorConfig:
   epochs: float = 100.0  # passes over X_p; give epochs or steps, not both
   steps: int = 0
   batch_size: int = 256
+  # A run with the same settings of stages 1 and 2, to take both over from.
+  run: str = ""
   augmenter: str = "perceptron"  # G_A: "perceptron" or "unet"
   eliminator: str = "perceptron"  # G_E with G_L: "perceptron" or "unet"
   hidden: int = 912  # units of the perceptrons
@@ -371,8 +373,8 @@ def identity(values: Mapping[str, Any]) -> dict[str, Any]:
   """
   kept = {name: value for name, value in values.items()
           if name not in ("stages", "log", "debug")}
-  for stage, field in (("pretrain", "run"), ("retrain", "arms"),
-                       ("tac", "controls")):
+  for stage, field in (("pretrain", "run"), ("generator", "run"),
+                       ("retrain", "arms"), ("tac", "controls")):
     kept[stage] = {name: value for name, value in kept[stage].items()
                    if name != field}
   return kept

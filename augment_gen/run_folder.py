@@ -9,6 +9,7 @@
     tensorboard/
 """
 
+from collections.abc import Iterable
 import fcntl
 import json
 import os
@@ -17,6 +18,8 @@ from typing import Any
 
 from augment_gen import errors
 from augment_gen.config import identity
+
+_METRICS = "metrics.jsonl"
 
 
 def write_json(path: pathlib.Path, value: Any) -> None:
@@ -28,6 +31,20 @@ def write_json(path: pathlib.Path, value: Any) -> None:
     f.flush()
     os.fsync(f.fileno())
   os.replace(partial, path)
+
+
+def read_metrics(folder: pathlib.Path) -> list[dict[str, Any]]:
+  """All lines of a run's metrics.jsonl; a line cut by a crash is left out."""
+  path = folder / _METRICS
+  if not path.exists():
+    return []
+  lines = []
+  for line in path.read_text().splitlines():
+    try:
+      lines.append(json.loads(line))
+    except ValueError:
+      continue
+  return lines
 
 
 def check_owner(path: str | os.PathLike[str], config: dict[str, Any]) -> None:
@@ -98,7 +115,7 @@ class RunFolder:
 
   @property
   def metrics_path(self) -> pathlib.Path:
-    return self.path / "metrics.jsonl"
+    return self.path / _METRICS
 
   def checkpoints(self, stage: str) -> pathlib.Path:
     return self.path / "checkpoints" / stage
@@ -113,16 +130,13 @@ class RunFolder:
     write_json(path, [*starts, entry])
 
   def read_metrics(self) -> list[dict[str, Any]]:
-    """All lines of metrics.jsonl; a line cut by a crash is left out."""
-    if not self.metrics_path.exists():
-      return []
-    lines = []
-    for line in self.metrics_path.read_text().splitlines():
-      try:
-        lines.append(json.loads(line))
-      except ValueError:
-        continue
-    return lines
+    """See the function of this name."""
+    return read_metrics(self.path)
+
+  def append_metrics(self, lines: Iterable[dict[str, Any]]) -> None:
+    """Adds lines to metrics.jsonl."""
+    with open(self.metrics_path, "a") as f:
+      f.writelines(json.dumps(line) + "\n" for line in lines)
 
   def forget_metrics(self, stage: str, after_step: int) -> None:
     """Drops what a stage logged past the step it now resumes from."""

@@ -6,7 +6,7 @@ import platform
 
 import jax
 
-from augment_gen import experiments, parallel, pretrained, validate
+from augment_gen import experiments, parallel, takeover, validate
 from augment_gen.command_line import Options
 from augment_gen.data.task import load_task
 from augment_gen.errors import raise_if_any
@@ -29,7 +29,7 @@ def start(options: Options) -> None:
     jax.config.update("jax_log_compiles", True)
   mesh = parallel.make_mesh()
   raise_if_any([*validate.problems(config, mesh.size),
-                *pretrained.problems(options.config_values)])
+                *takeover.problems(options.config_values)])
   check_owner(options.workdir, options.config_values)
   task = load_task(config.data)
   raise_if_any(validate.size_problems(config, task))

@@ -111,21 +111,55 @@ def test_stage_1_is_taken_over_from_another_run(quickstart, tmp_path, capsys):
   assert stage(first, "generator") != stage(second, "generator")
 
 
-@pytest.mark.parametrize("change, words", [
-    ("--config.seed=1", "was pre-trained with config.seed=0, and this run has 1"),
-    ("--config.moco.queue=64", "config.moco.queue=32, and this run has 64"),
-    ("--config.pretrain.with_finetune=True", "config.pretrain.with_finetune=")])
-def test_another_stage_1_is_not_taken_over(
-    change, words, quickstart, tmp_path, capsys):
+def test_stages_1_and_2_are_taken_over_from_another_run(
+    quickstart, tmp_path, capsys):
+  first = json.loads(results(quickstart))
+  second = tmp_path / "second"
+  assert main(command("quickstart", second, "--config.retrain.order=first",
+                      f"--config.generator.run={quickstart}",
+                      "--config.retrain.arms=generator")) == 0
+  out = capsys.readouterr().out
+  assert "pretrain: finished before (2 steps)" in out
+  assert "generator: finished before (2 steps)" in out
+  found = json.loads(results(second))
+  stages = [r["provenance"]["stages"] for r in (first, found)]
+  for stage in ("pretrain", "generator"):
+    assert stages[0][stage] == stages[1][stage]
+  assert stages[0]["retrain-generator"] != stages[1]["retrain-generator"]
+  # Its health was measured while it was trained.
+  assert found["health"] == first["health"]
+  # Once there, it stays, wherever the first run is by then.
+  assert main(command("quickstart", second, "--config.retrain.order=first",
+                      "--config.retrain.arms=generator")) == 0
+  assert json.loads(results(second))["rows"] == found["rows"]
+
+
+@pytest.mark.parametrize("source, change, words", [
+    ("pretrain", "--config.seed=1",
+     "was trained with config.seed=0, and this run has 1"),
+    ("pretrain", "--config.moco.queue=64",
+     "config.moco.queue=32, and this run has 64"),
+    ("pretrain", "--config.pretrain.with_finetune=True",
+     "config.pretrain.with_finetune="),
+    ("generator", "--config.pretrain.optimizer.lr=0.5",
+     "config.pretrain.optimizer.lr="),
+    ("generator", "--config.generator.bank_weight=3.0",
+     "and this run has 3.0"),
+    ("generator", "--config.data.implicit=blur",
+     "config.data.implicit='dots', and this run has 'blur'"),
+    ("generator", "--config.pretrain.run=elsewhere", "cannot both be given")])
+def test_other_stages_are_not_taken_over(
+    source, change, words, quickstart, tmp_path, capsys):
   assert main(command("quickstart", tmp_path / "run", change,
-                      f"--config.pretrain.run={quickstart}")) == 2
+                      f"--config.{source}.run={quickstart}")) == 2
   assert words in capsys.readouterr().err
   assert not (tmp_path / "run").exists()
 
 
-def test_a_folder_that_holds_no_run_is_not_taken_over(tmp_path, capsys):
+@pytest.mark.parametrize("stage", ["pretrain", "generator"])
+def test_a_folder_that_holds_no_run_is_not_taken_over(stage, tmp_path, capsys):
   assert main(command("quickstart", tmp_path / "run",
-                      f"--config.pretrain.run={tmp_path}")) == 2
+                      f"--config.{stage}.run={tmp_path}")) == 2
   assert "is no run folder" in capsys.readouterr().err
 
 

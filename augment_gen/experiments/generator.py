@@ -17,9 +17,9 @@ from augment_gen.evaluate.protocol import evaluate_encoder
 from augment_gen.experiments import common
 from augment_gen.experiments.common import Run
 from augment_gen.figures import report
-from augment_gen.pretrained import take_over
 from augment_gen.stages import generator as stages
 from augment_gen.steps.state import named
+from augment_gen.takeover import take_over
 
 # The arms of stage 3 as rows of Table 1: method, additional augmentation.
 ROWS = {
@@ -48,8 +48,9 @@ def run(run: Run) -> dict[str, Any] | None:
   need_generator = run.wants("generator") or (
       need_retrained and not set(arms).isdisjoint(stages.GENERATOR_ARMS))
 
-  # 1. F, its head and the queue: from scratch, or from another run.
-  take_over(run.config.pretrain.run, run.folder)
+  # 1. F, its head and the queue: from scratch, or (and perhaps 2 too) another run.
+  take_over(run.config.pretrain.run, ("pretrain",), run.folder)
+  take_over(run.config.generator.run, ("pretrain", "generator"), run.folder)
   stage = stages.pretrain(run.config, run.task, run.devices)
   run.overview("F and its head H", stage.state.query.params)
   stage = _with_online_knn(run, stage)
