@@ -73,25 +73,25 @@ def runs(parts: list[str], seeds: list[int], config: str, out: pathlib.Path
   """All runs of the chosen parts, those first that others start from."""
 
   def run(part, name, seed, *, arms, method="", of=OURS,
-          experiment="MNIST-Omniglot", pretrained=True, **settings):
+          experiment="MNIST-Omniglot", take_over="pretrain", **settings):
     settings = {"seed": seed, "experiment": experiment, "retrain.arms": arms,
                 **settings}
-    if pretrained:
-      settings["pretrain.run"] = str(out / f"main-{seed}")
+    if take_over:
+      settings[f"{take_over}.run"] = str(out / f"main-{seed}")
     return Run(part, f"{name.replace(' ', '-')}-{seed}", config, settings,
                rows=1 + len([arm for arm in arms.split(",") if arm]),
                method=method, of=of)
 
   if "main" in parts:
     for seed in seeds:
-      yield run("main", "main", seed, pretrained=False,
+      yield run("main", "main", seed, take_over="",
                 arms="generator,oracle,control,prior,random")
   if "controls" in parts:
     for seed in seeds[:CONTROL_SEEDS]:
       for label, settings in CONTROLS.items():
         yield run("controls", label, seed, arms="generator",
                   method=f"{OURS} {label}", **settings)
-      yield run("controls", "union", seed, pretrained=False, arms="",
+      yield run("controls", "union", seed, take_over="", arms="",
                 method=f"{BASE} on X_p ∪ X̃_f", of=BASE,
                 stages="pretrain,evaluate", **{"pretrain.with_finetune": True})
   if "others" in parts:
@@ -100,7 +100,9 @@ def runs(parts: list[str], seeds: list[int], config: str, out: pathlib.Path
                 experiment=f"MNIST-Omniglot, {name}", **{"data.implicit": name})
   if "ablations" in parts:
     for label, settings in ABLATIONS.items():
+      same_generator = all(name.startswith("retrain.") for name in settings)
       yield run("ablations", f"ablation {label}", seeds[0], arms="generator",
+                take_over="generator" if same_generator else "pretrain",
                 method=f"{OURS}, {label}", **settings)
 
 
