@@ -12,7 +12,8 @@ something that was measured falls short.
                as many further epochs without, an untrained G_A, the true dots
     controls   three seeds: G_A without latent recovery, without the cycle,
                without D_p; MoCo v2 on X_p ∪ X̃_f
-    others     the same config with other implicit augmentations
+    others     the same config with other implicit augmentations; an untrained
+               G_A tells how much of the gain any noise has
     ablations  one setting at a time as the paper has it, or as is common
 """
 
@@ -96,7 +97,7 @@ def runs(parts: list[str], seeds: list[int], config: str, out: pathlib.Path
                 stages="pretrain,evaluate", **{"pretrain.with_finetune": True})
   if "others" in parts:
     for name in OTHERS:
-      yield run("others", name, seeds[0], arms="generator,oracle",
+      yield run("others", name, seeds[0], arms="generator,oracle,random",
                 experiment=f"MNIST-Omniglot, {name}", **{"data.implicit": name})
   if "ablations" in parts:
     for label, settings in ABLATIONS.items():
