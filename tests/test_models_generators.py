@@ -51,7 +51,7 @@ def some_params(module, *args):
 @pytest.mark.parametrize("kind", ["perceptron", "unet", "unet-learned"])
 def test_generators(kind, output):
   augmenter, eliminator = pairs(output, depth=2)[kind]
-  x, z = batch()
+  x, z = batch(32)  # steep marks: few places where they start have a slope
   params_a = some_params(augmenter, x, z)
   params_e = some_params(eliminator, x)
 
@@ -72,7 +72,7 @@ def test_generators(kind, output):
   assert z_hat.shape == z.shape
   for value in (image, restored, z_hat):
     assert value.dtype == jnp.float32
-    assert 0 < value.min() and value.max() < 1
+    assert 0 <= value.min() and value.max() <= 1
   for path, grad in jax.tree.leaves_with_path(grads):
     assert np.any(np.asarray(grad)), path
   _, (other, _, _) = run_and_gradients(params_a, params_e, 1 - z)

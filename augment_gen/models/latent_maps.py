@@ -16,12 +16,12 @@ PRIOR_STD = 1 / math.sqrt(12)  # of a latent, uniform on [0, 1]
 _FINE_GAIN = 0.85  # of the finest two: single pixels, and squares of 2 x 2
 _GAIN_RATIO = 0.75  # from one scale to the next coarser: ever fewer
 _AMOUNT_GAIN = 0.6  # of the first latent, added to all others
-# What lies beyond the threshold is drawn: with 49 latents at 28 x 28, 14 % of black
-# ground is at first brighter than 0.5, and 3 % grey (0.1 to 0.5). True dots, of
-# which G_A has learned to draw as many (docs/experiments/012), are 1 to 8 %.
+# What lies beyond the threshold is drawn: with 49 latents at 28 x 28, 17 % of black
+# ground is at first brighter than 0.5, and 2 % grey (0.1 to 0.5). True dots, of
+# which G_A learns to draw nearly as many (docs/experiments/012), are 1 to 8 %.
 _THRESHOLD = 1.4
-# How steeply it then turns white or black.
-_STEEPNESS = 20.0
+# How steeply it then turns white or black: greys are no dots (012).
+_STEEPNESS = 40.0
 # Thresholds are learned faster than other parameters by this much.
 _THRESHOLD_SLOPE = 3.0
 

@@ -25,7 +25,7 @@ def to_image(logits: jax.Array, x: jax.Array, output: str) -> jax.Array:
       that zero logits are (nearly) the identity.
 
   Returns:
-    float32, of the shape of `x`, in (0, 1).
+    float32, of the shape of `x`, in [0, 1]: far from 0, logits end at black and white.
   """
   logits = logits.astype(jnp.float32)
   if output == "edit":

@@ -53,7 +53,7 @@ class PerceptronAugmenter(nn.Module):
       z: float32 [B, Z] in [0, 1].
 
     Returns:
-      float32 [B, H, W, C] in (0, 1).
+      float32 [B, H, W, C] in [0, 1].
     """
     h = jnp.concatenate(
         [x.reshape(x.shape[0], -1), outputs.centred(z, self.latent_scale)],
@@ -88,7 +88,7 @@ class PerceptronEliminator(nn.Module):
       x: float32 [B, H, W, C] in [0, 1]; in training with noise, beyond it too.
 
     Returns:
-      float32 [B, H, W, C] and [B, Z], both in (0, 1).
+      float32 [B, H, W, C] and [B, Z], both in [0, 1].
     """
     h = x.reshape(x.shape[0], -1)
     h = _HiddenLayers(self.hidden, self.layers - 1, name="trunk")(h)

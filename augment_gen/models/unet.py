@@ -54,7 +54,7 @@ class UNetAugmenter(nn.Module):
         least 2 where it is "learned".
 
     Returns:
-      float32 [B, H, W, C] in (0, 1).
+      float32 [B, H, W, C] in [0, 1].
 
     Raises:
       UserError: the layout is "square" and the number of latents is not.
@@ -104,7 +104,7 @@ class UNetEliminator(nn.Module):
       x: float32 [B, H, W, C] in [0, 1]; in training with noise, beyond it too.
 
     Returns:
-      float32 [B, H, W, C] and [B, Z], both in (0, 1).
+      float32 [B, H, W, C] and [B, Z], both in [0, 1].
 
     Raises:
       UserError: the layout is "square" and `latent_dim` is not.
@@ -164,10 +164,7 @@ class _UNet(nn.Module):
       h = _Convolutions(
           self.width * 2**level, self.dtype, name=f"down{level}")(h)
       skips.append(h)
-      # Not a reshape and `max`, though that is cheaper backward: its gradient
-      # divides by the number of entries equal to the maximum, and a compiler
-      # that computes them twice, rounded differently, finds none: 0 / 0.
-      h = nn.max_pool(h, (2, 2), strides=(2, 2))
+      h = _halve(h)
     h = _Convolutions(
         self.width * 2**self.depth, self.dtype, name="bottom")(h)
     for level in reversed(range(self.depth)):
@@ -179,6 +176,17 @@ class _UNet(nn.Module):
     top = (h.shape[1] - height) // 2
     left = (h.shape[2] - width) // 2
     return h[:, top:top + height, left:left + width]
+
+
+def _halve(h: jax.Array) -> jax.Array:
+  """The maximum over squares of 2 x 2.
+
+  Eight times as fast backward as `nn.max_pool` on XLA:CPU. Not a reshape and
+  `max`: its gradient divides by the number of entries equal to the maximum, and a
+  compiler that computes them twice, rounded differently, finds none: 0 / 0.
+  """
+  rows = jnp.maximum(h[:, ::2], h[:, 1::2])
+  return jnp.maximum(rows[:, :, ::2], rows[:, :, 1::2])
 
 
 def _pad_to_multiple(x: jax.Array, multiple: int) -> jax.Array:
