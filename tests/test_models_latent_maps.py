@@ -52,7 +52,7 @@ def test_marks_against_each_pixel_written_out():
     for level in range(2):
       mark = (maps[b, r, c, level] * gain[level, k]
               + amount[b, 0] * gain[2, k])
-      expected += 20 * (max(mark - light, 0) - max(-mark - dark, 0))
+      expected += 40 * (max(mark - light, 0) - max(-mark - dark, 0))
     seen.add(np.sign(expected))
     np.testing.assert_allclose(drawn[b, r, c, k], expected, rtol=1e-3, atol=1e-3)
   assert seen == {-1.0, 0.0, 1.0}
