@@ -48,7 +48,8 @@ def run(run: Run) -> dict[str, Any] | None:
   need_generator = run.wants("generator") or (
       need_retrained and not set(arms).isdisjoint(stages.GENERATOR_ARMS))
 
-  # 1. F, its head and the queue: from scratch, or (and perhaps 2 too) another run.
+  # 1. F, its head and the queue: from scratch, or from another run (with it,
+  # perhaps, the end of 2).
   take_over(run.config.pretrain.run, ("pretrain",), run.folder)
   take_over(run.config.generator.run, ("pretrain", "generator"), run.folder)
   stage = stages.pretrain(run.config, run.task, run.devices)

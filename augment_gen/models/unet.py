@@ -181,9 +181,10 @@ class _UNet(nn.Module):
 def _halve(h: jax.Array) -> jax.Array:
   """The maximum over squares of 2 x 2.
 
-  Eight times as fast backward as `nn.max_pool` on XLA:CPU. Not a reshape and
-  `max`: its gradient divides by the number of entries equal to the maximum, and a
-  compiler that computes them twice, rounded differently, finds none: 0 / 0.
+  Faster than `nn.max_pool`, whose gradient XLA:CPU makes slowly (1.0 ms in place
+  of 8.2, 64 maps of 28 x 28 x 8, one core). Not a reshape and `max`: its gradient
+  divides by the number of entries equal to the maximum, and a compiler that
+  computes them twice, rounded differently, finds none: 0 / 0.
   """
   rows = jnp.maximum(h[:, ::2], h[:, 1::2])
   return jnp.maximum(rows[:, :, ::2], rows[:, :, 1::2])
