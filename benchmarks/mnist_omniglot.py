@@ -15,6 +15,8 @@ something that was measured falls short.
     others     the same config with other implicit augmentations; an untrained
                G_A tells how much of the gain any noise has
     ablations  one setting at a time as the paper has it, or as is common
+    long       one seed, with five times the epochs of MoCo and eight times those
+               of re-training, for absolute numbers
 """
 
 from collections.abc import Iterator
@@ -64,9 +66,10 @@ ABLATIONS = {
         "generator.optimizer.name": "sgd", "generator.optimizer.lr": 3e-4,
         "generator.optimizer.momentum": 0.9},
 }
+LONG = {"pretrain.epochs": 40, "retrain.epochs": 32}
 CONTROL_SEEDS = 3
 BASE, OURS = "MoCo v2", "MoCo v2 + G_A"
-PARTS = ("main", "controls", "others", "ablations")
+PARTS = ("main", "controls", "others", "ablations", "long")
 
 
 def runs(parts: list[str], seeds: list[int], config: str, out: pathlib.Path
@@ -105,6 +108,10 @@ def runs(parts: list[str], seeds: list[int], config: str, out: pathlib.Path
       yield run("ablations", f"ablation {label}", seeds[0], arms="generator",
                 take_over="generator" if same_generator else "pretrain",
                 method=f"{OURS}, {label}", **settings)
+  if "long" in parts:
+    yield run("long", "long", seeds[0], take_over="",
+              arms="generator,oracle,control",
+              experiment="MNIST-Omniglot, many epochs", **LONG)
 
 
 def accuracies(results: list[dict], method: str, test: str) -> dict[int, float]:

@@ -1,0 +1,97 @@
+"""How many dots a run's G_A draws, how grey, and what G_E leaves of true ones.
+
+    python benchmarks/count_dots.py RUN...
+
+Of each folder, after stage 2: over 2,048 images of X_f, known without their
+implicit augmentation, what is on ground that is black in the clean image.
+
+    dots     pixels above 0.5, mean ± std over images
+    greys    pixels between 0.1 and 0.5, percent of the ground
+    dimmed   what strokes, above 0.5 in the clean image, lose on the mean
+"""
+
+import argparse
+import json
+import pathlib
+import sys
+
+import jax
+import ml_collections
+import numpy as np
+
+from augment_gen import config as config_lib
+from augment_gen import errors
+from augment_gen.checkpoint import Checkpoints
+from augment_gen.data.base import evenly
+from augment_gen.data.task import load_task
+from augment_gen.evaluate.chunks import chunked, floats
+from augment_gen.models.build import build_generator
+from augment_gen.random import stream
+from augment_gen.stages import generator as stages
+
+_IMAGES = 2048
+_CHUNK = 256  # images that a network sees at once
+_BLACK, _GREY, _WHITE = 0.05, 0.1, 0.5
+
+
+def count(images: np.ndarray, clean: np.ndarray) -> dict[str, float]:
+  """What was drawn; both float [n, H, W, C] in [0, 1]."""
+  ground, strokes = clean < _BLACK, clean > _WHITE
+  dots = np.sum((images > _WHITE) & ground, axis=(1, 2, 3))
+  greys = (images > _GREY) & (images <= _WHITE) & ground
+  return {"dots": np.mean(dots), "std": np.std(dots),
+          "greys": 100 * np.sum(greys) / np.sum(ground),
+          "dimmed": np.sum((clean - images) * strokes) / np.sum(strokes)}
+
+
+def of_run(folder: pathlib.Path) -> dict[str, dict[str, float]]:
+  """What is looked at -> `count`.
+
+  Raises:
+    UserError: the run has no stage 2, or its clean X_f is not known.
+  """
+  values = json.loads((folder / "config.json").read_text())
+  config = config_lib.typed(ml_collections.ConfigDict(values))
+  task = load_task(config.data)
+  if task.finetune_clean is None:
+    raise errors.UserError(f"{folder}: the clean X_f is not known")
+  state = Checkpoints(folder / "checkpoints" / "generator", 1).restore(
+      stages.generator(config, task, None).state)
+  if state is None:
+    raise errors.UserError(f"{folder} has no checkpoint of stage generator")
+  chosen = evenly(len(task.finetune), min(_IMAGES, len(task.finetune)))
+  clean = floats(task.finetune_clean.images[chosen])
+  augmented = floats(task.finetune.images[chosen])
+  augmenter, eliminator = build_generator(config.generator, config.data)
+  g_a = chunked(lambda x, z: augmenter.apply(
+      {"params": state.augmenter.smooth}, x, z), _CHUNK)
+  g_el = chunked(lambda x: eliminator.apply(
+      {"params": state.eliminator.smooth}, x), _CHUNK)
+  eliminated, bank = g_el(augmented)
+  prior = np.asarray(jax.random.uniform(
+      stream(jax.random.key(config.seed), "count_dots"), bank.shape))
+  return {"x̃": count(augmented, clean),
+          "G_A(x, z), prior": count(g_a(clean, prior), clean),
+          "G_A(x, G_L(x̃))": count(g_a(clean, bank), clean),
+          "G_E(x̃)": count(eliminated, clean)}
+
+
+def main() -> int:
+  parser = argparse.ArgumentParser(
+      description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+  parser.add_argument("runs", nargs="+", type=pathlib.Path)
+  for folder in parser.parse_args().runs:
+    try:
+      found = of_run(folder)
+    except errors.UserError as error:
+      print(error, file=sys.stderr)
+      return 2
+    print(folder.name)
+    for name, of in found.items():
+      print(f"  {name:18} dots {of['dots']:5.1f} ± {of['std']:4.1f}   greys "
+            f"{of['greys']:4.1f} %   dimmed {of['dimmed']:6.3f}")
+  return 0
+
+
+if __name__ == "__main__":
+  sys.exit(main())
