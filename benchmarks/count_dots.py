@@ -7,6 +7,8 @@ implicit augmentation, what is on ground that is black in the clean image.
 
     dots     pixels above 0.5, mean ± std over images
     greys    pixels between 0.1 and 0.5, percent of the ground
+    1, 2, …  dots in percent of the ground at this distance (in pixels, diagonals
+             count 1) to all else, the last one with all beyond
     dimmed   what strokes, above 0.5 in the clean image, lose on the mean
 """
 
@@ -18,6 +20,7 @@ import sys
 import jax
 import ml_collections
 import numpy as np
+from scipy import ndimage
 
 from augment_gen import config as config_lib
 from augment_gen import errors
@@ -32,16 +35,23 @@ from augment_gen.stages import generator as stages
 _IMAGES = 2048
 _CHUNK = 256  # images that a network sees at once
 _BLACK, _GREY, _WHITE = 0.05, 0.1, 0.5
+_DISTANCES = 4
 
 
 def count(images: np.ndarray, clean: np.ndarray) -> dict[str, float]:
-  """What was drawn; both float [n, H, W, C] in [0, 1]."""
+  """What was drawn; both float [n, H, W, 1] in [0, 1]."""
   ground, strokes = clean < _BLACK, clean > _WHITE
-  dots = np.sum((images > _WHITE) & ground, axis=(1, 2, 3))
+  dots = (images > _WHITE) & ground
   greys = (images > _GREY) & (images <= _WHITE) & ground
-  return {"dots": np.mean(dots), "std": np.std(dots),
-          "greys": 100 * np.sum(greys) / np.sum(ground),
-          "dimmed": np.sum((clean - images) * strokes) / np.sum(strokes)}
+  per_image = np.sum(dots, axis=(1, 2, 3))
+  distance = np.stack([ndimage.distance_transform_cdt(image, "chessboard")
+                       for image in ground[..., 0]])[..., None]
+  distance = np.minimum(distance, _DISTANCES)
+  return {"dots": np.mean(per_image), "std": np.std(per_image),
+          "greys": 100 * np.mean(greys[ground]),
+          "dimmed": np.mean((clean - images)[strokes]),
+          **{str(d): 100 * np.mean(dots[distance == d])
+             for d in range(1, _DISTANCES + 1)}}
 
 
 def of_run(folder: pathlib.Path) -> dict[str, dict[str, float]]:
@@ -88,8 +98,10 @@ def main() -> int:
       return 2
     print(folder.name)
     for name, of in found.items():
+      by_distance = "  ".join(
+          f"{d}: {of[str(d)]:.1f}" for d in range(1, _DISTANCES + 1))
       print(f"  {name:18} dots {of['dots']:5.1f} ± {of['std']:4.1f}   greys "
-            f"{of['greys']:4.1f} %   dimmed {of['dimmed']:6.3f}")
+            f"{of['greys']:4.1f} %   {by_distance}   dimmed {of['dimmed']:6.3f}")
   return 0
 
 

@@ -82,13 +82,14 @@ def test_the_others(benchmark, capsys):
 def test_what_is_drawn_is_counted(monkeypatch):
   monkeypatch.syspath_prepend(FOLDER)
   count = importlib.import_module("count_dots").count
-  clean = np.zeros((2, 4, 5, 1), np.float32)
-  clean[:, 0] = 1.0  # a stroke; 15 pixels of ground below it
+  clean = np.zeros((2, 6, 5, 1), np.float32)
+  clean[:, 0] = 1.0  # a stroke; five rows of ground below it
   drawn = clean.copy()
   drawn[0, 2, :3], drawn[0, 0, 0] = 0.9, 0.5  # three dots, a dimmed stroke
   drawn[1, 3, 0], drawn[1, 3, 1] = 0.8, 0.3  # a dot, a grey
   assert count(drawn, clean) == pytest.approx(
-      {"dots": 2.0, "std": 1.0, "greys": 100 / 30, "dimmed": 0.05})
+      {"dots": 2.0, "std": 1.0, "greys": 2.0, "dimmed": 0.05,
+       "1": 0.0, "2": 30.0, "3": 10.0, "4": 0.0})
 
 
 # --- CRL-TAC -----------------------------------------------------------------
