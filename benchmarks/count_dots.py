@@ -58,17 +58,26 @@ def of_run(folder: pathlib.Path) -> dict[str, dict[str, float]]:
   """What is looked at -> `count`.
 
   Raises:
-    UserError: the run has no stage 2, or its clean X_f is not known.
+    UserError: it is no run, its stage 2 is not finished, its images have
+      colours, or its clean X_f is not known.
   """
-  values = json.loads((folder / "config.json").read_text())
+  try:
+    values = json.loads((folder / "config.json").read_text())
+  except (OSError, ValueError):
+    raise errors.UserError(
+        f"{folder} is no run folder: there is no readable config.json in it"
+        ) from None
   config = config_lib.typed(ml_collections.ConfigDict(values))
+  if config.data.channels != 1:
+    raise errors.UserError(f"{folder}: dots are counted on grey images alone")
   task = load_task(config.data)
   if task.finetune_clean is None:
     raise errors.UserError(f"{folder}: the clean X_f is not known")
-  state = Checkpoints(folder / "checkpoints" / "generator", 1).restore(
-      stages.generator(config, task, None).state)
+  stage = stages.generator(config, task, None)
+  state = Checkpoints(folder / "checkpoints" / stage.name, keep=1).restore(
+      stage.state, at_least=stage.total_steps)
   if state is None:
-    raise errors.UserError(f"{folder} has no checkpoint of stage generator")
+    raise errors.UserError(f"stage '{stage.name}' is not finished in {folder}")
   chosen = evenly(len(task.finetune), min(_IMAGES, len(task.finetune)))
   clean = floats(task.finetune_clean.images[chosen])
   augmented = floats(task.finetune.images[chosen])

@@ -79,6 +79,13 @@ def test_the_others(benchmark, capsys):
   assert "strokes, blur, gradient" in capsys.readouterr().out
 
 
+def test_dots_are_counted_in_runs_alone(monkeypatch, tmp_path, capsys):
+  monkeypatch.syspath_prepend(FOLDER)
+  monkeypatch.setattr("sys.argv", ["count_dots.py", str(tmp_path)])
+  assert importlib.import_module("count_dots").main() == 2
+  assert "no readable config.json" in capsys.readouterr().err
+
+
 def test_what_is_drawn_is_counted(monkeypatch):
   monkeypatch.syspath_prepend(FOLDER)
   count = importlib.import_module("count_dots").count
