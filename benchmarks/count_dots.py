@@ -18,6 +18,7 @@ import pathlib
 import sys
 
 import jax
+from jax.tree_util import Partial
 import ml_collections
 import numpy as np
 from scipy import ndimage
@@ -28,7 +29,7 @@ from augment_gen.checkpoint import Checkpoints
 from augment_gen.data.base import evenly
 from augment_gen.data.task import load_task
 from augment_gen.evaluate.chunks import chunked, floats
-from augment_gen.models.build import build_generator
+from augment_gen.models.build import generator_functions
 from augment_gen.random import stream
 from augment_gen.stages import generator as stages
 
@@ -81,11 +82,9 @@ def of_run(folder: pathlib.Path) -> dict[str, dict[str, float]]:
   chosen = evenly(len(task.finetune), min(_IMAGES, len(task.finetune)))
   clean = floats(task.finetune_clean.images[chosen])
   augmented = floats(task.finetune.images[chosen])
-  augmenter, eliminator = build_generator(config.generator, config.data)
-  g_a = chunked(lambda x, z: augmenter.apply(
-      {"params": state.augmenter.smooth}, x, z), _CHUNK)
-  g_el = chunked(lambda x: eliminator.apply(
-      {"params": state.eliminator.smooth}, x), _CHUNK)
+  g_a, g_el = generator_functions(config.generator, config.data)
+  g_a = chunked(Partial(g_a, state.augmenter.smooth), _CHUNK)
+  g_el = chunked(Partial(g_el, state.eliminator.smooth), _CHUNK)
   eliminated, bank = g_el(augmented)
   prior = np.asarray(jax.random.uniform(
       stream(jax.random.key(config.seed), "count_dots"), bank.shape))

@@ -257,6 +257,22 @@ def test_build_generator(kinds, dim):
   assert augmenter.output == eliminator.output == "edit"
 
 
+def test_generator_functions():
+  config = config_lib.GeneratorConfig(hidden=12, layers=2)
+  g_a, g_el = functions = build.generator_functions(config, DATA)
+  assert build.generator_functions(config, DATA) is functions  # compiled once
+  augmenter, eliminator = build.build_generator(config, DATA)
+  x = jax.random.uniform(jax.random.key(0), (2, 8, 8, 3))
+  z = jax.random.uniform(jax.random.key(1), (2, config.latent.dim))
+  variables = augmenter.init(jax.random.key(2), x, z)
+  np.testing.assert_array_equal(
+      g_a(variables["params"], x, z), augmenter.apply(variables, x, z))
+  variables = eliminator.init(jax.random.key(2), x)
+  for ours, theirs in zip(g_el(variables["params"], x),
+                          eliminator.apply(variables, x), strict=True):
+    np.testing.assert_array_equal(ours, theirs)
+
+
 @pytest.mark.parametrize("name, dim", [
     ("resnet18", 64), ("resnet34", 64), ("resnet50", 256)])
 def test_build_encoder(name, dim):

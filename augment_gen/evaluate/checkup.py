@@ -1,17 +1,16 @@
 """The health of a run's generator: `health.measure` on the run's images."""
 
-import functools
 from typing import Any
 
 import jax
 from jax.tree_util import Partial
 
-from augment_gen.config import Config, DataConfig, GeneratorConfig
+from augment_gen.config import Config
 from augment_gen.data.base import ImageSet, evenly
 from augment_gen.data.task import Task
 from augment_gen.evaluate import health, knn
 from augment_gen.evaluate.features import Encode, extract
-from augment_gen.models.build import build_generator
+from augment_gen.models.build import generator_functions
 from augment_gen.random import stream
 from augment_gen.steps.generator import GeneratorState
 
@@ -31,7 +30,7 @@ def measure(config: Config, task: Task, encode: Encode, variables: Any,
     variables: of F.
     state: of stage 2, at any step.
   """
-  g_a, g_el = _networks(config.generator, config.data)
+  g_a, g_el = generator_functions(config.generator, config.data)
   clean = task.finetune_clean
   return health.measure(
       Partial(g_a, state.augmenter.smooth),
@@ -42,17 +41,6 @@ def measure(config: Config, task: Task, encode: Encode, variables: Any,
       latent_dim=config.generator.latent.dim,
       x_f_clean=None if clean is None else _some(clean).images,
       probe=_probe(config, task, encode, variables))
-
-
-@functools.cache
-def _networks(generator: GeneratorConfig, data: DataConfig):
-  """`(params, x, z) -> image` and `(params, x) -> (image, z)`.
-
-  The same functions each time, so that they are compiled once a run.
-  """
-  augmenter, eliminator = build_generator(generator, data)
-  return (lambda params, x, z: augmenter.apply({"params": params}, x, z),
-          lambda params, x: eliminator.apply({"params": params}, x))
 
 
 def _probe(config: Config, task: Task, encode: Encode,

@@ -4,6 +4,7 @@ from collections.abc import Callable
 
 import jax
 import jax.numpy as jnp
+from jax.tree_util import Partial
 import numpy as np
 
 from augment_gen.augment.crops import CropGrid
@@ -15,7 +16,7 @@ from augment_gen.figures import curves as curves_lib
 from augment_gen.figures import grid
 from augment_gen.metrics import MetricWriter
 from augment_gen.models import latent_maps
-from augment_gen.models.build import build_generator
+from augment_gen.models.build import generator_functions
 from augment_gen.random import stream
 from augment_gen.run_folder import RunFolder
 from augment_gen.steps.generator import GeneratorState
@@ -46,11 +47,9 @@ def examples(task: Task, folder: RunFolder, writer: MetricWriter,
 def generator(config: Config, task: Task, state: GeneratorState,
               folder: RunFolder, writer: MetricWriter) -> None:
   """latents.png, latent_line.png (Fig. 5) and round_trips.png."""
-  augmenter, eliminator = build_generator(config.generator, config.data)
-  g_a = jax.jit(lambda x, z: augmenter.apply(
-      {"params": state.augmenter.smooth}, x, z))
-  g_el = jax.jit(lambda x: eliminator.apply(
-      {"params": state.eliminator.smooth}, x))
+  g_a, g_el = generator_functions(config.generator, config.data)
+  g_a = Partial(jax.jit(g_a), state.augmenter.smooth)
+  g_el = Partial(jax.jit(g_el), state.eliminator.smooth)
   x_p = _some(task.pretrain.images, _ROWS)
   x_f = _some(task.finetune.images, _ROWS)
   key = stream(jax.random.key(config.seed), "figures")

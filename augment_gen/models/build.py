@@ -1,6 +1,7 @@
 """From the config's sections to networks."""
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
+import functools
 
 from flax import linen as nn
 import jax.numpy as jnp
@@ -91,6 +92,30 @@ def build_generator(
                 }[config.eliminator]
   return (augmenter(latent_scale=latent.scale, **sizes[config.augmenter]),
           eliminator(latent_dim=latent.dim, **sizes[config.eliminator]))
+
+
+@functools.cache
+def generator_functions(
+    config: config_lib.GeneratorConfig, data: config_lib.DataConfig,
+) -> tuple[Callable, Callable]:
+  """What `build_generator` builds, as functions of parameters.
+
+  The same functions each time, so that what compiles them does so once a process.
+
+  Args:
+    config: section `generator`.
+    data: section `data`, for the shape of the images.
+
+  Returns:
+    G_A `(params, x [b, H, W, C], z [b, Z]) -> image`, and G_E with G_L
+    `(params, x) -> (image, latents [b, Z])`.
+
+  Raises:
+    UserError: see `build_generator`.
+  """
+  augmenter, eliminator = build_generator(config, data)
+  return (lambda params, x, z: augmenter.apply({"params": params}, x, z),
+          lambda params, x: eliminator.apply({"params": params}, x))
 
 
 def build_discriminator(

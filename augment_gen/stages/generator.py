@@ -20,7 +20,7 @@ from augment_gen.data.feed import ResidentFeed, fetch
 from augment_gen.data.task import Task
 from augment_gen.evaluate.features import extract
 from augment_gen.models.build import (
-    build_discriminator, build_encoder, build_generator)
+    build_discriminator, build_encoder, build_generator, generator_functions)
 from augment_gen.models.channel import LatentDistribution
 from augment_gen.models.heads import ProjectedEncoder, ProjectionHead
 from augment_gen.random import stream
@@ -150,10 +150,9 @@ def generator(config: Config, task: Task,
 def latent_bank(config: Config, images: np.ndarray,
                 trained: generator_step.GeneratorState) -> np.ndarray:
   """Z̃ = {G_L(x̃) : x̃ ∈ X̃_f} of (15): uint8 [M, H, W, C] -> float32 [M, Z]."""
-  eliminator = build_generator(config.generator, config.data)[1]
+  _, g_el = generator_functions(config.generator, config.data)
   return extract(
-      lambda variables, x: eliminator.apply(variables, x)[1],
-      {"params": trained.eliminator.smooth}, images,
+      lambda params, x: g_el(params, x)[1], trained.eliminator.smooth, images,
       config.evaluate.batch_size)
 
 
