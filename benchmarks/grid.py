@@ -10,6 +10,8 @@ import subprocess
 import sys
 import time
 
+from augment_gen import command_line, errors, run_folder
+
 
 @dataclasses.dataclass(frozen=True)
 class Run:
@@ -44,8 +46,12 @@ class Claims:
   def check(self, holds: bool | None, text: str) -> None:
     """`holds`: None if what was measured so far cannot decide."""
     verdict = "open" if holds is None else "holds" if holds else "FAILS"
-    print(f"  {verdict:5}  {text}")
+    self.say(text, verdict)
     self.failed |= holds is not None and not holds
+
+  def say(self, text: str, verdict: str = "") -> None:
+    """What is worth knowing, and claims nothing."""
+    print(f"  {verdict:5}  {text}")
 
 
 def parser(doc: str, parts: Iterable[str]) -> argparse.ArgumentParser:
@@ -75,18 +81,20 @@ def compute(runs: Iterable[Run], options: argparse.Namespace) -> list[Run]:
     The finished ones.
 
   Raises:
-    SystemExit: a command failed.
+    SystemExit: a command failed, or a folder holds a run of other settings.
   """
   options.out.mkdir(parents=True, exist_ok=True)
   deadline = time.monotonic() + 60 * options.minutes
   runs = list(runs)
   for run in runs:
+    _check_settings(run, options)
+  for run in runs:
     if not _is_finished(run, options.out) and not _run(run, options, deadline):
       print(f"time is up in {run.name}; the same command goes on", flush=True)
       break
   finished = [run for run in runs if _is_finished(run, options.out)]
-  commits = {read(run, options.out)["provenance"].get("commit") or "unknown"
-             for run in finished}
+  commits = {row["commit"] or "unknown" for run in finished
+             for row in read(run, options.out)["rows"]}
   print(f"\n{len(finished)} of {len(runs)} runs are finished, at "
         f"{' and '.join(sorted(commits)) or 'no commit'}\n")
   return finished
@@ -120,12 +128,24 @@ def _is_finished(run: Run, out: pathlib.Path) -> bool:
   return len({(row["method"], row.get("crops")) for row in rows}) == run.rows
 
 
+def _arguments(run: Run, options) -> list[str]:
+  settings = {"data.root": options.data, **run.settings}
+  return [f"--config={run.config}", f"--workdir={options.out / run.name}",
+          *(f"--config.{name}={value}" for name, value in settings.items())]
+
+
+def _check_settings(run: Run, options) -> None:
+  """A preset changed since must not stand in one table with what it was."""
+  try:
+    parsed = command_line.parse(["grid", *_arguments(run, options)])
+    run_folder.check_owner(parsed.workdir, parsed.config_values)
+  except errors.UserError as error:
+    raise SystemExit(f"{run.name}: {error}") from None
+
+
 def _run(run: Run, options, deadline: float) -> bool:
   """Runs or continues one command; False if time is up."""
-  settings = {"data.root": options.data, **run.settings}
-  command = [sys.executable, "-m", "augment_gen.main", f"--config={run.config}",
-             f"--workdir={options.out / run.name}",
-             *(f"--config.{name}={value}" for name, value in settings.items())]
+  command = [sys.executable, "-m", "augment_gen.main", *_arguments(run, options)]
   with open(options.out / f"{run.name}.log", "a") as log:
     process = subprocess.Popen(command, stdout=log, stderr=log)
   start = time.monotonic()
