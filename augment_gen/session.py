@@ -3,10 +3,11 @@
 import datetime
 import os
 import platform
+import threading
 
 import jax
 
-from augment_gen import experiments, parallel, takeover, validate
+from augment_gen import experiments, parallel, preemption, takeover, validate
 from augment_gen.command_line import Options
 from augment_gen.data.task import load_task
 from augment_gen.errors import raise_if_any
@@ -20,7 +21,16 @@ def start(options: Options) -> None:
 
   Everything that can be wrong is looked for before anything is compiled or
   written: the config, the folder, then the data.
+
+  Raises:
+    UserError: something is.
+    Preempted: SIGTERM came.
   """
+  with preemption.watch() as terminated:
+    _start(options, terminated)
+
+
+def _start(options: Options, terminated: threading.Event) -> None:
   if options.multihost:
     jax.distributed.initialize()
   config = options.config
@@ -43,7 +53,7 @@ def start(options: Options) -> None:
     run = common.Run(
         config=config, config_values=options.config_values,
         command=options.command, task=task, folder=folder, mesh=mesh,
-        writer=writer, log=log)
+        writer=writer, terminated=terminated, log=log)
     results = experiments.METHODS[config.method](run)
     log()
     for line in common.summary(run, results):

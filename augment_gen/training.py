@@ -3,17 +3,16 @@
 from collections.abc import Callable
 import contextlib
 import dataclasses
-import signal
 import threading
 from typing import Any
 
 import jax
 import numpy as np
 
-from augment_gen import parallel
+from augment_gen import parallel, preemption
 from augment_gen.checkpoint import Checkpoints
 from augment_gen.config import LogConfig
-from augment_gen.errors import NonFiniteError, Preempted, UserError
+from augment_gen.errors import NonFiniteError, UserError
 from augment_gen.metrics import MetricWriter
 from augment_gen.progress import Progress
 from augment_gen.run_folder import RunFolder
@@ -70,10 +69,20 @@ def finished_state(stage: Stage, folder: RunFolder, log=print) -> PyTree:
 
 
 def train(stage: Stage, *, folder: RunFolder, mesh: jax.sharding.Mesh,
-          writer: MetricWriter, config: LogConfig, log=print) -> PyTree:
+          writer: MetricWriter, config: LogConfig, terminated: threading.Event,
+          log=print) -> PyTree:
   """Trains a stage to its end, from its last checkpoint if there is one.
 
   Metrics are read one step late, so that the device never waits for the host.
+
+  Args:
+    stage: what is trained.
+    folder: of the run.
+    mesh: the devices.
+    writer: of the metrics.
+    config: what is written and when.
+    terminated: once it is set, the state is saved at the step's end.
+    log: is given lines for people.
 
   Returns:
     The final state, as NumPy arrays.
@@ -81,7 +90,7 @@ def train(stage: Stage, *, folder: RunFolder, mesh: jax.sharding.Mesh,
   Raises:
     NonFiniteError: names the metric and the steps between which it broke; no
       checkpoint is written from then on.
-    Preempted: after SIGTERM, once the state is saved.
+    Preempted: `terminated` was set, and the state is saved.
   """
   checkpoints = Checkpoints(
       folder.checkpoints(stage.name), config.keep_checkpoints, log)
@@ -102,7 +111,7 @@ def train(stage: Stage, *, folder: RunFolder, mesh: jax.sharding.Mesh,
   progress = Progress(stage.name, first, stage.total_steps, stage.batch_size)
   report = _Reporter(stage, first, writer, progress)
 
-  with _sigterm_flag() as terminated, contextlib.closing(progress):
+  with contextlib.closing(progress):
     for t in range(first, stage.total_steps):
       place = parallel.shard(stage.feed.place(t), mesh)
       state, metrics = mapped(state, frozen, place, key)
@@ -121,8 +130,8 @@ def train(stage: Stage, *, folder: RunFolder, mesh: jax.sharding.Mesh,
       if save or stop:
         report.flush()  # a state is only saved once its metrics are finite
         checkpoints.save(done, state)
-      if stop and not last:
-        raise Preempted(f"{stage.name} was stopped at step {done}, and saved")
+      if stop:
+        preemption.leave_if(terminated, f"{stage.name} at step {done}")
   writer.close()
   log(f"{stage.name}: {stage.total_steps} steps, "
       f"{progress.images_per_second():.0f} images/s")
@@ -163,17 +172,3 @@ class _Reporter:
 
   def online(self, step: int, values: dict[str, float]) -> None:
     self._writer.scalars(self._stage.name, step, values)
-
-
-@contextlib.contextmanager
-def _sigterm_flag():
-  """Sets an event on SIGTERM, for the loop to see at the step's end."""
-  event = threading.Event()
-  if threading.current_thread() is not threading.main_thread():
-    yield event  # signals reach the main thread only
-    return
-  before = signal.signal(signal.SIGTERM, lambda *_: event.set())
-  try:
-    yield event
-  finally:
-    signal.signal(signal.SIGTERM, before)

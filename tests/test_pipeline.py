@@ -242,10 +242,32 @@ def test_sigterm_saves_and_leaves_with_status_75(tmp_path, monkeypatch, capsys):
                  "--config.log.every_steps=100")
   assert threading.current_thread() is threading.main_thread()
   assert main(args) == 75
-  assert "stopped at step 1, and saved" in capsys.readouterr().err
+  assert ("stopped pretrain at step 1; all that was done is saved"
+          in capsys.readouterr().err)
   assert (tmp_path / "run" / "checkpoints" / "pretrain" / "1").is_dir()
   # Where a run was stopped does not show in what it logs.
   assert not (tmp_path / "run" / "metrics.jsonl").exists()
+
+
+def test_sigterm_stops_an_evaluation_after_an_encoder(
+    quickstart, tmp_path, monkeypatch, capsys):
+  from augment_gen.experiments import generator as experiment  # pylint: disable=g-import-not-at-top
+  evaluate = experiment.evaluate_encoder
+
+  def terminating(*args, **kwargs):
+    signal.raise_signal(signal.SIGTERM)
+    return evaluate(*args, **kwargs)
+  shutil.copytree(quickstart, tmp_path / "run")
+  (tmp_path / "run" / "results.json").unlink()
+  args = command("quickstart", tmp_path / "run")
+  with monkeypatch.context() as patch:
+    patch.setattr(experiment, "evaluate_encoder", terminating)
+    assert main(args) == 75
+  assert "after the evaluation of MoCo v2;" in capsys.readouterr().err
+  assert {row["method"] for row in json.loads(results(tmp_path / "run"))["rows"]
+          } == {"MoCo v2"}
+  assert main(args) == 0
+  assert results(tmp_path / "run") == results(quickstart)
 
 
 def test_a_stage_that_was_not_run_is_named(tmp_path, capsys):
@@ -296,8 +318,11 @@ def test_every_config_field_is_read(tmp_path, monkeypatch):
     original = cls.__getattribute__
 
     def getattribute(self, name):
-      # `asdict` reads every field, to make the ConfigDict: that does not count.
-      if sys._getframe(1).f_globals["__name__"] != "dataclasses":
+      # `asdict` reads every field, to make the ConfigDict, and so does a cache's
+      # `__hash__`: these do not count.
+      caller = sys._getframe(1)
+      if (caller.f_globals["__name__"] != "dataclasses"
+          and caller.f_code.co_name not in ("__hash__", "__eq__", "__repr__")):
         read[cls.__name__].add(name)
       return original(self, name)
     monkeypatch.setattr(cls, "__getattribute__", getattribute, raising=False)

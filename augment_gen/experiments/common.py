@@ -7,12 +7,13 @@ import importlib.metadata
 import pathlib
 import platform
 import subprocess
+import threading
 from typing import Any
 
 from clu import parameter_overview
 import jax
 
-from augment_gen import training
+from augment_gen import preemption, training
 from augment_gen.config import Config, fingerprint, identity, names
 from augment_gen.data.task import Task
 from augment_gen.evaluate.protocol import protocol_fingerprint
@@ -33,6 +34,7 @@ class Run:
   folder: RunFolder
   mesh: jax.sharding.Mesh
   writer: MetricWriter
+  terminated: threading.Event  # the machine is about to be taken away
   log: Any = print
 
   @property
@@ -45,9 +47,11 @@ class Run:
   def trained(self, stage: training.Stage, wanted: bool) -> Any:
     """The end of a stage: trained now, or read if it was trained before."""
     if wanted:
-      return training.train(
+      state = training.train(
           stage, folder=self.folder, mesh=self.mesh, writer=self.writer,
-          config=self.config.log, log=self.log)
+          config=self.config.log, terminated=self.terminated, log=self.log)
+      preemption.leave_if(self.terminated, f"after {stage.name}")
+      return state
     return training.finished_state(stage, self.folder, self.log)
 
   def overview(self, title: str, params: Any) -> None:

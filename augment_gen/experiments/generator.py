@@ -9,7 +9,7 @@ from typing import Any
 
 import jax
 
-from augment_gen import training
+from augment_gen import preemption, training
 from augment_gen.checkpoint import checksum
 from augment_gen.config import names
 from augment_gen.evaluate import checkup, health
@@ -92,8 +92,12 @@ def _train_generator(run: Run, pretrained):
       online=lambda state: named("health", checkup.measure(
           run.config, run.task, encode, variables, state)))
   generator = run.trained(stage, wanted)
-  for warning in health.warnings(_last_health(run)):
+  measured = _last_health(run)
+  for warning in health.warnings(measured):
     run.log(f"WARNING: {warning}")
+  if unknown := health.unmeasured(measured):
+    run.log("health: not measured, for want of a clean X_f or of any edit: "
+            f"{', '.join(unknown)}")
   report.generator(run.config, run.task, generator, run.folder, run.writer)
   return generator
 
@@ -162,9 +166,11 @@ def _evaluate(run: Run, states: dict[str, Any], generator) -> dict[str, Any]:
           experiment_seed=run.config.seed,
           train_name=run.config.data.finetune_name, mesh=run.mesh, log=run.log)
       rows = [{**row, "retraining_set": pretrain_data,
-               "augmentation": augmentation} for row in rows]
+               "augmentation": augmentation, "commit": common.commit()}
+              for row in rows]
     results["rows"] += rows
     run.folder.write_results(results)
+    preemption.leave_if(run.terminated, f"after the evaluation of {method}")
   return results
 
 

@@ -12,6 +12,7 @@ from jax import lax
 import jax.numpy as jnp
 import numpy as np
 
+from augment_gen import preemption
 from augment_gen.augment.channel import draw_t
 from augment_gen.augment.crops import CropGrid
 from augment_gen.checkpoint import checksum
@@ -112,6 +113,8 @@ def _evaluate(run: Run, states: dict[str, Any]) -> dict[str, Any]:
         rows = _rows(run, method, states[name], kind, crops)
       results["rows"] += rows
       run.folder.write_results(results)
+      preemption.leave_if(
+          run.terminated, f"after the evaluation of {method}, {kind}")
   return results
 
 
@@ -129,7 +132,7 @@ def _rows(run: Run, method: str, state, kind: str,
         {name: outputs[name][feature] for name in tests}, run.task,
         run.config.evaluate, method=method, pretrain_data="X",
         experiment_seed=run.config.seed, train_name=train, feature=feature,
-        further={"crops": kind},
+        further={"crops": kind, "commit": common.commit()},
         log=lambda line, feature=feature: run.log(f"  {feature}: {line}"))
   return rows
 
