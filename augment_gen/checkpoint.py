@@ -22,6 +22,12 @@ def checksum(tree: Any) -> str:
   return f"{crc:08x}"
 
 
+def _leaves(tree: Any) -> dict[str, list]:
+  """Path -> [dtype, shape], as JSON has it."""
+  return {jax.tree_util.keystr(path): [np.dtype(leaf.dtype).name, *leaf.shape]
+          for path, leaf in jax.tree.leaves_with_path(tree)}
+
+
 class Checkpoints:
   """The checkpoints of one stage, newest last.
 
@@ -51,7 +57,9 @@ class Checkpoints:
         self._folder / str(step),
         args=ocp.args.Composite(
             state=ocp.args.StandardSave(state),
-            check=ocp.args.JsonSave({"step": step, "crc32": checksum(state)})),
+            check=ocp.args.JsonSave({
+                "step": step, "crc32": checksum(state),
+                "leaves": _leaves(state)})),
         force=True)
     for old in self.steps()[:-self._keep]:
       shutil.rmtree(self._folder / str(old))
@@ -67,12 +75,19 @@ class Checkpoints:
       The state as NumPy arrays.
 
     Raises:
-      UserError: there are checkpoints, and all of them are damaged.
+      UserError: there are checkpoints, and all of them are damaged, or one
+        cannot be read or is of another structure than `like`.
     """
     steps = [s for s in self.steps() if s >= at_least]
     for step in reversed(steps):
       try:
         return self._read(step, like)
+      except errors.UserError:
+        raise
+      except PermissionError as error:
+        raise errors.UserError(
+            f"checkpoint {self._folder / str(step)} cannot be read: "
+            f"{error.strerror}") from None
       # A damaged file can surface as nearly any error inside the reader.
       except Exception as error:  # pylint: disable=broad-except
         reason = (str(error).strip() or type(error).__name__).splitlines()[0]
@@ -88,11 +103,22 @@ class Checkpoints:
     abstract = jax.tree.map(
         lambda a: np.zeros(np.shape(a), np.asarray(a).dtype)
         if not hasattr(a, "dtype") else np.zeros(a.shape, a.dtype), like)
-    read = self._checkpointer.restore(
-        self._folder / str(step),
-        args=ocp.args.Composite(
-            state=ocp.args.StandardRestore(abstract),
-            check=ocp.args.JsonRestore()))
-    if checksum(read.state) != read.check["crc32"]:
+    path = self._folder / str(step)
+    check = self._checkpointer.restore(path, args=ocp.args.Composite(
+        check=ocp.args.JsonRestore())).check
+    # Orbax looks at the names alone, and says little.
+    theirs, ours = check["leaves"], _leaves(abstract)
+    different = [name for name in {**ours, **theirs}
+                 if ours.get(name) != theirs.get(name)]
+    if different:
+      name = different[0]
+      raise errors.UserError(
+          f"checkpoint {path} is of other networks than this code makes of the "
+          f"same config: {len(different)} arrays differ, such as {name}, "
+          f"{theirs.get(name, 'not')} there, {ours.get(name, 'not')} here. Go on "
+          "with the commit that environment.json names, or in a new --workdir")
+    state = self._checkpointer.restore(path, args=ocp.args.Composite(
+        state=ocp.args.StandardRestore(abstract))).state
+    if checksum(state) != check["crc32"]:
       raise ValueError("its contents do not match their checksum")
-    return read.state
+    return state

@@ -141,6 +141,18 @@ def test_when_all_are_damaged_the_user_is_told_what_to_do(tmp_path):
     checkpoints.restore(state_at(0))
 
 
+@pytest.mark.parametrize("like", [
+    {"w": jnp.zeros(1999), "step": jnp.zeros((), jnp.int32)},
+    {"w": jnp.zeros(2000, jnp.float16), "step": jnp.zeros((), jnp.int32)},
+    {"w": jnp.zeros(2000)},
+    {**state_at(0), "more": jnp.zeros(3)}])
+def test_a_checkpoint_of_other_networks_is_not_called_damaged(tmp_path, like):
+  checkpoints = save_two(tmp_path)
+  with pytest.raises(UserError, match="1 arrays differ, such as ") as error:
+    checkpoints.restore(like)
+  assert "delete" not in str(error.value)
+
+
 def test_checksum_sees_one_bit():
   a = {"w": np.zeros(10, np.float32)}
   b = {"w": np.zeros(10, np.float32)}
