@@ -85,7 +85,7 @@ def _warned(numbers):
 def test_the_true_augmentation_is_healthy():
   numbers = _measure()
   assert health.warnings(numbers) == []
-  assert set(health.BOUNDS) <= set(numbers)  # so all bounds were tried
+  assert health.unmeasured(numbers) == []  # so all bounds were tried
   assert numbers["edit"] == pytest.approx(0.8 / 4 / 3, rel=0.1)
   assert numbers["edit_ratio"] == pytest.approx(1.0, abs=0.1)
   assert numbers["latent_effect"] == pytest.approx(4 / 3, rel=0.1)
@@ -119,8 +119,9 @@ def test_an_edit_of_zero_logits_is_the_identity():
 def test_identity_without_clean_images():
   numbers = _measure(g_a=lambda x, z: x, x_f=_augmented(_images(11)))
   assert _warned(numbers) == {"edit", "latent_r2"}
-  assert not {"true_edit", "edit_ratio", "true_pattern_share",
-              "elimination_error", "probe_clean", "probe_gain"} & set(numbers)
+  assert not {"true_edit", "true_pattern_share", "probe_clean"} & set(numbers)
+  assert {"edit_ratio", "bank_follows", "elimination_error", "probe_gain"
+          } < set(health.unmeasured(numbers))
 
 
 def _striped(x, z):
@@ -197,7 +198,7 @@ def test_steganography():
 
 def test_eliminator_that_does_nothing():
   numbers = _measure(g_el=lambda x: (x, _read(x)))
-  assert _warned(numbers) == {"cycle_error", "probe_gain"}
+  assert _warned(numbers) == {"cycle_error", "elimination_error", "probe_gain"}
   assert numbers["cycle_error"] == pytest.approx(1.0)
   assert numbers["elimination_error"] == pytest.approx(1.0)
   assert numbers["probe_gain"] == 0
