@@ -118,6 +118,26 @@ class LatentConfig:
 
 
 @section
+class MarksConfig:
+  """What a U-Net G_A with "learned" latents draws before it is trained.
+
+  models/latent_maps.py says how. It decides much of what is drawn after, too
+  (docs/experiments/005). Lengths are standard deviations of a latent.
+  """
+  fine_gain: float = 0.85  # of the finest two maps: pixels, and squares of 2 × 2
+  gain_ratio: float = 0.75  # from one scale to the next coarser: ever fewer
+  amount_gain: float = 0.6  # of the first latent, added to all others
+  # What lies beyond is drawn: with 49 latents at 28 × 28, 17 % of black ground is
+  # at first brighter than 0.5, and 2 % grey (0.1 to 0.5). True dots, of which G_A
+  # learns to draw nearly as many (docs/experiments/012), are 1 to 8 %.
+  threshold: float = 1.4
+  # How steeply it then turns white or black, in logits: greys are no dots (012).
+  steepness: float = 40.0
+  # Thresholds are learned faster than other parameters by this much.
+  threshold_slope: float = 3.0
+
+
+@section
 class DiscriminatorConfig:
   """D_f and D_p: Y -> logit."""
   hidden: int = 512
@@ -171,6 +191,7 @@ class GeneratorConfig:
   # Of a further term of (10), the distance of G_L(x̃) from the prior of z.
   bank_weight: float = 0.0
   latent: LatentConfig = LatentConfig()
+  marks: MarksConfig = MarksConfig()
   discriminator: DiscriminatorConfig = DiscriminatorConfig()
   optimizer: OptimizerConfig = OptimizerConfig(
       lr=3e-4, weight_decay=0.0, schedule="constant")

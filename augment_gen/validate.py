@@ -214,6 +214,9 @@ def _ranges(config: Config) -> Iterator[str]:
       "data.image_size", "encoder.width", "moco.dim", "moco.temperature",
       "generator.hidden", "generator.unet_width", "generator.unet_depth",
       "generator.latent.dim", "generator.latent.scale",
+      "generator.marks.fine_gain", "generator.marks.gain_ratio",
+      "generator.marks.threshold", "generator.marks.steepness",
+      "generator.marks.threshold_slope",
       "generator.discriminator.hidden", "retrain.candidates", "evaluate.knn_k",
       "evaluate.knn_temperature", "evaluate.l2_iterations",
       "evaluate.moco_epochs", "evaluate.moco_batch_size", "evaluate.moco_lr",
@@ -228,7 +231,7 @@ def _ranges(config: Config) -> Iterator[str]:
   for field in ("generator.cycle_weight", "generator.cycle_f_weight",
                 "generator.cycle_p_weight", "generator.latent_weight",
                 "generator.identity_weight", "generator.fool_p_weight",
-                "generator.bank_weight",
+                "generator.bank_weight", "generator.marks.amount_gain",
                 "generator.cycle_noise", "generator.latent_slack",
                 "generator.discriminator.r1_weight", "log.online_every_epochs",
                 "log.health_every_steps"):

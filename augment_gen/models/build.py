@@ -85,8 +85,9 @@ def build_generator(
       "perceptron": dict(
           image_shape=(data.side, data.side, data.channels),
           hidden=config.hidden, layers=config.layers, output=config.output)}
-  augmenter = {"unet": unet.UNetAugmenter,
-               "perceptron": perceptron.PerceptronAugmenter}[config.augmenter]
+  augmenter = {
+      "unet": functools.partial(unet.UNetAugmenter, marks=config.marks),
+      "perceptron": perceptron.PerceptronAugmenter}[config.augmenter]
   eliminator = {"unet": unet.UNetEliminator,
                 "perceptron": perceptron.PerceptronEliminator,
                 }[config.eliminator]

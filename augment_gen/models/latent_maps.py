@@ -8,22 +8,10 @@ import jax.numpy as jnp
 import numpy as np
 
 from augment_gen import errors
+from augment_gen.config import MarksConfig
 from augment_gen.models import conv
 
 PRIOR_STD = 1 / math.sqrt(12)  # of a latent, uniform on [0, 1]
-
-# Of the maps in the marks of an untrained G_A, in standard deviations of z.
-_FINE_GAIN = 0.85  # of the finest two: single pixels, and squares of 2 x 2
-_GAIN_RATIO = 0.75  # from one scale to the next coarser: ever fewer
-_AMOUNT_GAIN = 0.6  # of the first latent, added to all others
-# What lies beyond the threshold is drawn: with 49 latents at 28 x 28, 17 % of black
-# ground is at first brighter than 0.5, and 2 % grey (0.1 to 0.5). True dots, of
-# which G_A learns to draw nearly as many (docs/experiments/012), are 1 to 8 %.
-_THRESHOLD = 1.4
-# How steeply it then turns white or black: greys are no dots (012).
-_STEEPNESS = 40.0
-# Thresholds are learned faster than other parameters by this much.
-_THRESHOLD_SLOPE = 3.0
 
 
 class Pyramid(nn.Module):
@@ -73,8 +61,10 @@ class Marks(nn.Module):
 
   Attributes:
     channels: C of the image.
+    start: what is drawn before training.
   """
   channels: int
+  start: MarksConfig = MarksConfig()
 
   @nn.compact
   def __call__(self, maps: jax.Array, amount: jax.Array,
@@ -89,15 +79,16 @@ class Marks(nn.Module):
     Returns:
       float32 [B, H, W, C], added to the logits of the image; mostly 0.
     """
-    levels = maps.shape[-1]
+    levels, start = maps.shape[-1], self.start
 
     def first_gains(key, shape):
       del key
-      gains = _FINE_GAIN * _GAIN_RATIO ** np.maximum(np.arange(levels) - 1, 0)
-      return jnp.asarray([*gains, _AMOUNT_GAIN])[:, None] * jnp.ones(shape)
+      gains = start.fine_gain * start.gain_ratio ** np.maximum(
+          np.arange(levels) - 1, 0)
+      return jnp.asarray([*gains, start.amount_gain])[:, None] * jnp.ones(shape)
 
     gain = self.param("gain", first_gains, (levels + 1, self.channels))
-    thresholds = _THRESHOLD + _THRESHOLD_SLOPE * conv.Conv(
+    thresholds = start.threshold + start.threshold_slope * conv.Conv(
         2 * self.channels, (1, 1), dtype=jnp.float32,
         kernel_init=nn.initializers.zeros, name="threshold")(h)
     light, dark = jnp.split(thresholds, 2, axis=-1)
@@ -107,7 +98,7 @@ class Marks(nn.Module):
       mark = (maps[..., level:level + 1] * gain[None, None, None, level]
               + lift)
       logits += nn.relu(mark - light) - nn.relu(-mark - dark)
-    return _STEEPNESS * logits
+    return start.steepness * logits
 
 
 def square(z: jax.Array, height: int, width: int) -> jax.Array:

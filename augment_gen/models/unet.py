@@ -13,6 +13,7 @@ from flax import linen as nn
 import jax
 import jax.numpy as jnp
 
+from augment_gen.config import MarksConfig
 from augment_gen.models import conv
 from augment_gen.models import latent_maps
 from augment_gen.models import outputs
@@ -34,6 +35,7 @@ class UNetAugmenter(nn.Module):
     layout: of the latents in space. "square": as above. "learned": the first for
       `latent_maps.Marks` alone, whose logits the last layer's are added to; a
       `latent_maps.Pyramid` of the others for these and the U-Net.
+    marks: what "learned" maps draw before training.
     output: "image" or "edit", see `outputs.to_image`.
     dtype: of the convolutions; parameters and the output are float32.
   """
@@ -41,6 +43,7 @@ class UNetAugmenter(nn.Module):
   depth: int = 4
   latent_scale: float = 2.0
   layout: str = "square"
+  marks: MarksConfig = MarksConfig()
   output: str = "image"
   dtype: Any = jnp.float32
 
@@ -69,7 +72,7 @@ class UNetAugmenter(nn.Module):
     logits = _last(channels, "image")(h)
     if learned:
       spread = self.latent_scale * latent_maps.PRIOR_STD
-      logits += latent_maps.Marks(channels, name="marks")(
+      logits += latent_maps.Marks(channels, self.marks, name="marks")(
           maps / spread, z[:, :1] / spread, h)
     return outputs.to_image(logits, x, self.output)
 
