@@ -49,7 +49,8 @@ def working_generator(config: ml_collections.ConfigDict) -> None:
   generator.identity_weight = 1.0
 
 
-def short_moco(config: ml_collections.ConfigDict) -> None:
+def short_moco(config: ml_collections.ConfigDict,
+               recipe: str = "handwriting") -> None:
   """MoCo for a thousand steps in place of a million.
 
   NOTE(paper): with the official settings the embeddings, nearly all alike at
@@ -61,7 +62,7 @@ def short_moco(config: ml_collections.ConfigDict) -> None:
   config.moco.momentum = 0.99
   config.moco.bn_groups = 2
   for stage in (config.pretrain, config.retrain):
-    stage.recipe = "handwriting"
+    stage.recipe = recipe
     stage.batch_size = 128
     stage.optimizer.name = "adam"
     stage.optimizer.lr = 1e-3

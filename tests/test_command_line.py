@@ -207,12 +207,12 @@ def test_configs_are_locked():
     "omniglot.py", "omniglot.py:mnist", "omniglot.py:mnist,npz", "daiso.py",
     "daiso.py:room", "quickstart.py", "regional_mnist.py",
     "regional_mnist.py:npz", "regional_mnist.py:rendered", "mnist.py",
-    "mnist.py:npz"])
+    "mnist.py:npz", "photos.py"])
 def test_full_size_configs_lack_nothing_but_their_data(config):
   parsed = parse(f"--config={ROOT}/configs/{config}", "--workdir=/x").config
   found = validate.problems(parsed, devices=1)
   assert all("--config.data.root" in line for line in found), found
-  needs_root = "npz" in config or "daiso" in config
+  needs_root = any(name in config for name in ("npz", "daiso", "photos"))
   assert bool(found) == needs_root
   if needs_root:
     parsed = _replace(parsed, ["data"], "root", "/nowhere")
