@@ -13,28 +13,21 @@ implicit augmentation, what is on ground that is black in the clean image.
 """
 
 import argparse
-import json
 import pathlib
 import sys
 
 import jax
-from jax.tree_util import Partial
-import ml_collections
 import numpy as np
 from scipy import ndimage
 
-from augment_gen import config as config_lib
 from augment_gen import errors
-from augment_gen.checkpoint import Checkpoints
+from augment_gen import export
 from augment_gen.data.base import evenly
 from augment_gen.data.task import load_task
-from augment_gen.evaluate.chunks import chunked, floats
-from augment_gen.models.build import generator_functions
+from augment_gen.evaluate.chunks import floats
 from augment_gen.random import stream
-from augment_gen.stages import generator as stages
 
 _IMAGES = 2048
-_CHUNK = 256  # images that a network sees at once
 _BLACK, _GREY, _WHITE = 0.05, 0.1, 0.5
 _DISTANCES = 4
 
@@ -59,38 +52,25 @@ def of_run(folder: pathlib.Path) -> dict[str, dict[str, float]]:
   """What is looked at -> `count`.
 
   Raises:
-    UserError: it is no run, its stage 2 is not finished, its images have
-      colours, or its clean X_f is not known.
+    UserError: it is no run or has no stage 2, its images have colours, or its
+      clean X_f is not known.
   """
-  try:
-    values = json.loads((folder / "config.json").read_text())
-  except (OSError, ValueError):
-    raise errors.UserError(
-        f"{folder} is no run folder: there is no readable config.json in it"
-        ) from None
-  config = config_lib.typed(ml_collections.ConfigDict(values))
+  config = export.read_config(folder)
   if config.data.channels != 1:
     raise errors.UserError(f"{folder}: dots are counted on grey images alone")
   task = load_task(config.data)
   if task.finetune_clean is None:
     raise errors.UserError(f"{folder}: the clean X_f is not known")
-  stage = stages.generator(config, task, None)
-  state = Checkpoints(folder / "checkpoints" / stage.name, keep=1).restore(
-      stage.state, at_least=stage.total_steps)
-  if state is None:
-    raise errors.UserError(f"stage '{stage.name}' is not finished in {folder}")
+  learned = export.load(folder, encoder="pretrain")
   chosen = evenly(len(task.finetune), min(_IMAGES, len(task.finetune)))
   clean = floats(task.finetune_clean.images[chosen])
   augmented = floats(task.finetune.images[chosen])
-  g_a, g_el = generator_functions(config.generator, config.data)
-  g_a = chunked(Partial(g_a, state.augmenter.smooth), _CHUNK)
-  g_el = chunked(Partial(g_el, state.eliminator.smooth), _CHUNK)
-  eliminated, bank = g_el(augmented)
+  eliminated, bank = learned.eliminate(augmented)
   prior = np.asarray(jax.random.uniform(
       stream(jax.random.key(config.seed), "count_dots"), bank.shape))
   return {"x̃": count(augmented, clean),
-          "G_A(x, z), prior": count(g_a(clean, prior), clean),
-          "G_A(x, G_L(x̃))": count(g_a(clean, bank), clean),
+          "G_A(x, z), prior": count(learned.augment(clean, prior), clean),
+          "G_A(x, G_L(x̃))": count(learned.augment(clean, bank), clean),
           "G_E(x̃)": count(eliminated, clean)}
 
 

@@ -13,9 +13,13 @@ import numpy as np
 import pytest
 
 from augment_gen import config as config_lib
+from augment_gen import export
 from augment_gen import parallel
 from augment_gen import tables
 from augment_gen.data import feed
+from augment_gen.data.task import load_task
+from augment_gen.errors import UserError
+from augment_gen.evaluate import knn
 from augment_gen.main import main
 from augment_gen.steps import moco
 
@@ -290,6 +294,37 @@ def test_non_finite_losses_name_metric_and_steps(tmp_path, monkeypatch, capsys):
   assert not list((tmp_path / "run" / "checkpoints").glob("*/*"))
 
 
+def test_what_was_learned_is_exported(quickstart):
+  learned = export.load(quickstart)
+  task = load_task(learned.config.data)
+  z = np.random.default_rng(0).uniform(size=(300, 49)).astype(np.float32)
+  x = np.resize(task.pretrain.images, (300, 28, 28, 1))
+  views = learned.augment(x, z)
+  assert views.shape == x.shape and views.dtype == np.float32
+  assert np.all(np.abs(views - learned.augment(x, 1 - z)).max((1, 2, 3)) > 0.1)
+  images, latents = learned.eliminate(task.finetune.images)
+  assert images.shape == task.finetune.images.shape and latents.shape[1] == 49
+  # F is the very one whose accuracy the table has.
+  for stage, method in (("pretrain", "MoCo v2"),
+                        ("retrain-generator", "MoCo v2 + G_A")):
+    encode = export.load(quickstart, stage).encode
+    (row,) = [row for row in json.loads(results(quickstart))["rows"]
+              if (row["method"], row["protocol"], row["test"]) == (
+                  method, "knn", "C")]
+    test, settings = task.tests["C"], learned.config.evaluate
+    found = knn.knn_predict(
+        encode(task.finetune.images), task.finetune.labels, encode(test.images),
+        task.num_classes, settings.knn_k, settings.knn_temperature)
+    assert 100 * np.mean(found == test.labels) == pytest.approx(row["accuracy"])
+
+
+def test_what_is_not_there_cannot_be_exported(quickstart, tmp_path):
+  with pytest.raises(UserError, match="no readable config.json"):
+    export.load(tmp_path)
+  with pytest.raises(UserError, match="no checkpoint of a stage 'retrain-oracle'"):
+    export.load(quickstart, "retrain-oracle")
+
+
 def test_another_seed_is_refused_before_anything_is_written(quickstart, capsys):
   before = sorted((p, p.stat().st_mtime_ns) for p in quickstart.rglob("*"))
   assert main(command("quickstart", quickstart, "--config.seed=1")) == 2
@@ -298,15 +333,15 @@ def test_another_seed_is_refused_before_anything_is_written(quickstart, capsys):
       (p, p.stat().st_mtime_ns) for p in quickstart.rglob("*"))
 
 
-@pytest.mark.parametrize("name", ["omniglot", "daiso"])
-def test_the_papers_configs_run_in_small(name, tmp_path, one_device,
-                                         monkeypatch):
+@pytest.mark.parametrize("name,sets", [
+    ("omniglot", "CD"), ("daiso", "RS"), ("photos", ["test"])])
+def test_configs_run_in_small(name, sets, tmp_path, one_device, monkeypatch):
   if name == "omniglot":
     monkeypatch.setattr(parallel, "make_mesh", one_device)  # all eight
   assert main(command(name, tmp_path / name)) == 0
   found = json.loads(results(tmp_path / name))
   tests = {row["test"] for row in found["rows"]}
-  assert tests == ({"C", "D"} if name == "omniglot" else {"R", "S"})
+  assert tests == set(sets)
   assert tables.format_table([found])
 
 

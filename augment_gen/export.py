@@ -1,0 +1,118 @@
+"""What a run has learned, for use elsewhere.
+
+    learned = export.load("runs/mnist-omniglot")
+    features = learned.encode(images)          # F, re-trained with G_A
+    views = learned.augment(images, latents)   # G_A(x, z)
+    clean, read = learned.eliminate(images)    # G_E(x), G_L(x)
+
+`images` are uint8, or float32 in [0, 1], [n, H, W, C]; `latents` float32 [n, Z] in
+[0, 1], uniform for z from the prior, `read` of images of X̃_f for z from the bank.
+"""
+
+from collections.abc import Callable
+import dataclasses
+import json
+import os
+import pathlib
+
+import jax
+from jax.tree_util import Partial
+import ml_collections
+
+from augment_gen import config as config_lib
+from augment_gen.checkpoint import Checkpoints
+from augment_gen.errors import UserError
+from augment_gen.evaluate.chunks import chunked
+from augment_gen.models.build import generator_functions
+from augment_gen.stages import common
+from augment_gen.stages import generator as stages
+from augment_gen.steps import generator as generator_step
+from augment_gen.steps import moco as moco_step
+
+_CHUNK = 256  # images that a network sees at once
+
+
+@dataclasses.dataclass(frozen=True)
+class Learned:
+  """Functions from and to NumPy arrays, of any number n of images.
+
+  Attributes:
+    config: of the run.
+    encode: F, images -> float32 [n, D].
+    augment: G_A, (images, latents [n, Z]) -> float32 [n, H, W, C] in [0, 1].
+    eliminate: (G_E, G_L), images -> (float32 [n, H, W, C], float32 [n, Z]), both in
+      [0, 1].
+  """
+  config: config_lib.Config
+  encode: Callable
+  augment: Callable
+  eliminate: Callable
+
+
+def load(run: str | os.PathLike[str],
+         encoder: str = "retrain-generator") -> Learned:
+  """F, G_A, G_E and G_L of a run, each as its newest checkpoint has it.
+
+  Needs neither the run's images nor a device of the kind that it was trained on.
+
+  Args:
+    run: its folder; of the method "generator".
+    encoder: the stage whose F it is to be: "pretrain", or "retrain-ARM" with any arm
+      but "channel".
+
+  Raises:
+    UserError: it is no such run, has no checkpoint of these stages, or one that
+      this code cannot read.
+  """
+  run = pathlib.Path(run)
+  config = read_config(run)
+  if config.method != "generator":
+    raise UserError(f"{run} is a run of the method '{config.method}', which has no "
+                    "G_A: only runs of 'generator' can be loaded")
+  trained = _newest(run, "generator", _generator_state, config)
+  g_a, g_el = generator_functions(config.generator, config.data)
+  variables = stages.encoder_variables(_newest(
+      run, encoder, _moco_state, config, config.pretrain
+      if encoder == "pretrain" else config.retrain))
+  return Learned(
+      config=config,
+      encode=chunked(Partial(stages.encode(config), variables), _CHUNK),
+      augment=chunked(Partial(g_a, trained.augmenter.smooth), _CHUNK),
+      eliminate=chunked(Partial(g_el, trained.eliminator.smooth), _CHUNK))
+
+
+def read_config(run: str | os.PathLike[str]) -> config_lib.Config:
+  """The config of a run.
+
+  Raises:
+    UserError: there is none in this folder, or it lacks fields of today's.
+  """
+  try:
+    values = json.loads((pathlib.Path(run) / "config.json").read_text())
+  except (OSError, ValueError):
+    raise UserError(f"{run} is no run folder: there is no readable config.json in "
+                    "it") from None
+  return config_lib.typed(ml_collections.ConfigDict(values))
+
+
+def _newest(run: pathlib.Path, stage: str, make: Callable, *args):
+  checkpoints = Checkpoints(run / "checkpoints" / stage, keep=1)
+  # Only shapes are wanted: nothing is computed.
+  state = checkpoints.restore(jax.eval_shape(lambda: make(*args)))
+  if state is None:
+    raise UserError(f"{run} has no checkpoint of a stage '{stage}'")
+  return state
+
+
+def _moco_state(config: config_lib.Config, stage) -> moco_step.MocoState:
+  return moco_step.init(
+      stages.moco_net(config, devices=1), common.optimizer(stage.optimizer, 1, 1),
+      config.moco, common.image_shape(config), jax.random.key(0))
+
+
+def _generator_state(config: config_lib.Config) -> generator_step.GeneratorState:
+  tx = common.optimizer(config.generator.optimizer, 1, 1)
+  return generator_step.init(
+      stages.generator_networks(config),
+      dict.fromkeys(("augmenter", "eliminator", "disc_f", "disc_p"), tx),
+      config.generator, common.image_shape(config), jax.random.key(0))
