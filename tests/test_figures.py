@@ -94,6 +94,8 @@ def _lines(steps=3):
     yield {"step": step, "stage": "generator", "generator/fool_f": 1.0,
            "generator/cycle_p": float("nan"), "disc_f/grad_norm": 1.0}
   yield {"step": 2, "stage": "pretrain", "online/knn_D_to_C": 30.0}
+  yield {"step": 2, "stage": "generator", "health/latent_r2": 0.6,
+         "health/probe_clean": 40.0}
 
 
 def test_metrics_are_sorted_into_panels():
@@ -107,6 +109,7 @@ def test_metrics_are_sorted_into_panels():
   assert panels["pretrain"]["loss"]["loss"] == [(0, 2.0), (1, 1.9), (2, 1.8)]
   assert list(panels["generator"]["loss"]) == [
       "generator/fool_f", "generator/cycle_p"]
+  assert list(panels["generator"]["health"]) == ["health/latent_r2"]
   assert set(curves.ORDER) == set(curves.FAMILIES)
 
 

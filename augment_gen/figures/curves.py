@@ -17,7 +17,8 @@ from augment_gen.figures import canvas
 # that matches has it; metrics that match none (parameter norms, speed) are not
 # drawn.
 FAMILIES = {
-    "nearest neighbours, %": r"knn",
+    "nearest neighbours, %": r"knn|probe",
+    "health": r"^health/",
     "accuracy": r"accuracy",
     "I(X; Z) and H(T|X), nats": r"/(information|entropy|alignment|uniformity)$",
     "part of P's mass": r"mass",
@@ -26,7 +27,7 @@ FAMILIES = {
     "loss": r"loss|fool|cycle|latent",
 }
 ORDER = ("loss", "I(X; Z) and H(T|X), nats", "part of P's mass", "accuracy",
-         "gradient norm", "gauges", "nearest neighbours, %")
+         "gradient norm", "gauges", "health", "nearest neighbours, %")
 PANEL = (3.6, 2.1)  # inches
 SMOOTH_ABOVE = 100  # points; longer curves get a running mean over 1/25 of them
 
