@@ -92,6 +92,7 @@ def test_the_true_augmentation_is_healthy():
   assert numbers["latent_r2"] == pytest.approx(1.0, abs=1e-4)
   assert abs(numbers["pattern_share"]) < 0.05
   assert numbers["elimination_error"] < 0.01
+  assert numbers["embedding_gap"] < 0.01
   assert numbers["bank_follows"] > 0.9
   assert numbers["probe_clean"] == numbers["probe_eliminated"] == 100
   assert numbers["probe_augmented"] < 75
@@ -103,7 +104,8 @@ def test_the_true_augmentation_is_healthy():
 def test_identity():
   numbers = _measure(g_a=lambda x, z: x)
   assert numbers["edit"] == numbers["edit_ratio"] == 0
-  assert _warned(numbers) == {"edit_ratio", "latent_r2"}
+  assert _warned(numbers) == {"edit_ratio", "embedding_gap", "latent_r2"}
+  assert numbers["embedding_gap"] == pytest.approx(1)
   assert "cycle_error" not in numbers  # a ratio to nothing
 
 
@@ -120,7 +122,7 @@ def test_identity_without_clean_images():
   numbers = _measure(g_a=lambda x, z: x, x_f=_augmented(_images(11)))
   assert _warned(numbers) == {"edit", "latent_r2"}
   assert not {"true_edit", "true_pattern_share", "probe_clean"} & set(numbers)
-  assert {"edit_ratio", "bank_follows", "elimination_error", "probe_gain"
+  assert {"edit_ratio", "embedding_gap", "bank_follows", "elimination_error", "probe_gain"
           } < set(health.unmeasured(numbers))
 
 
@@ -301,8 +303,8 @@ def test_numbers_against_loops(monkeypatch):
       a.astype(np.float32) / 255
       for a in (x_p, x_f, clean, probe.clean, probe.augmented))
   bank = g_el(x_f)[1]
-  draw = lambda name, of: np.asarray(
-      draw_latents(example_keys(KEY, name, len(x)), of, Z))
+  draw = lambda name, of, n=9: np.asarray(
+      draw_latents(example_keys(KEY, name, n), of, Z))
   z, other = draw("latent", None), draw("other", None)
   z_bank = draw("bank", bank)
   l1 = lambda a, b: sum(abs(p - q) for p, q in zip(a.flat, b.flat)) / a.size
@@ -314,6 +316,9 @@ def test_numbers_against_loops(monkeypatch):
   gone = percent(g_el(probe_augmented)[0])
   expected = {
       "edit": edit, "true_edit": true, "edit_ratio": edit / true,
+      "embedding_gap": (
+          _frechet(encode(g_a(clean, draw("latent_f", None, 6))), encode(x_f)) /
+          _frechet(encode(clean), encode(x_f))),
       "latent_effect": l1(x_a, g_a(x, other)) / edit,
       "latent_r2": 1 - ((g_el(x_a)[1] - z)**2).sum() / ((z - 0.5)**2).sum(),
       "pattern_share": _share(x_a - x),

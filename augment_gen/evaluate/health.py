@@ -50,6 +50,12 @@ BOUNDS = {
         "G_A changes images by another amount than the implicit augmentation "
         "({}); if too little, lower config.generator.cycle_weight or train "
         "longer (config.generator.steps), if too much, raise the weight"),
+    "embedding_gap": Bound(
+        -math.inf, 0.5,
+        "to F, clean images under G_A are still far from X̃_f ({}; 1 if G_A did "
+        "nothing): it draws something else; look at round_trips.png, train longer "
+        "(config.generator.steps), or let D_f see other contents "
+        "(config.generator.fool_f_content)"),
     # (b)
     "latent_effect": Bound(
         0.1, math.inf,
@@ -158,7 +164,9 @@ def measure(
     (a) Identity. "edit" |e|, in [0, 1]; "true_edit" |x̃_f − x_f|; "edit_ratio",
       the one over the other, >= 0 [0.5 to 2]. They are of different images: on
       MNIST and Omniglot the true edits themselves have a ratio of 0.93 for dots,
-      1.0 for gradient and blobs, 1.3 for blur and 1.5 for erase.
+      1.0 for gradient and blobs, 1.3 for blur and 1.5 for erase. "embedding_gap"
+      `distances.paired_frechet` of F(G_A(x_f, z)) from F(x̃_f), over that of F(x_f),
+      >= 0, 1 if G_A does nothing [below 0.5].
     (b) z ignored. "latent_effect" |G_A(x, z) − G_A(x, z')| / |e|, >= 0 [above
       0.1]; "latent_r2" R² of G_L(G_A(x, z)) for z, <= 1, 0 for the error of
       guessing 1/2 [above 0.5].
@@ -196,8 +204,8 @@ def measure(
   l1 = distances.mean_l1
   x = floats(x_p)
 
-  def latents(name, bank=None):
-    keys = example_keys(key, name, len(x))
+  def latents(name, bank=None, count=len(x)):
+    keys = example_keys(key, name, count)
     return np.asarray(draw_latents(keys, bank, latent_dim))
 
   z = latents("latent")
@@ -229,6 +237,10 @@ def measure(
     ratios |= {"edit_ratio": (edit, true_edit),
                "true_pattern_share": distances.squared_mean(x_f - clean),
                "elimination_error": (l1(x_e, clean), true_edit)}
+    y_f = encode(x_f)
+    x_fa = g_a(clean, latents("latent_f", count=len(clean)))
+    ratios["embedding_gap"] = (distances.paired_frechet(encode(x_fa), y_f),
+                               distances.paired_frechet(encode(clean), y_f))
     amounts = (_amounts(x_f, clean),
                _amounts(g_a(np.broadcast_to(x[:1], x_f.shape), bank), x[:1]))
     if min(np.std(amounts, axis=1)) > _NOTHING:
