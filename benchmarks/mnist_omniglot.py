@@ -47,6 +47,7 @@ ABLATIONS = {
     "latents as a square": {"generator.latent.layout": "square"},
     "D sees the embedding": {"generator.discriminator.features": "embedding"},
     "D_f judges G_A(x_p)": {"generator.fool_f_content": "x_p"},
+    "D_f judges both": {"generator.fool_f_content": "both"},
     "no average": {"generator.average": 0.0},
     "no R1": {"generator.discriminator.r1_weight": 0.0},
     "no slack": {"generator.latent_slack": 0.0},
