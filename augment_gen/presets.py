@@ -75,6 +75,13 @@ def short_moco(config: ml_collections.ConfigDict,
   config.retrain.order = "last"
 
 
+def imagenet_colours(config: ml_collections.ConfigDict) -> None:
+  """Colour images, normalised as is usual for ImageNet."""
+  config.data.channels = 3
+  config.data.mean = (0.485, 0.456, 0.406)
+  config.data.std = (0.229, 0.224, 0.225)
+
+
 def runlocal(config: ml_collections.ConfigDict) -> None:
   """Two steps of every stage, on few rendered characters: seconds on a CPU."""
   config.data.pretrain = "rendered:latin?per_class=1"

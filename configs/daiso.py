@@ -21,9 +21,7 @@ def get_config(variant: str = ""):
   config.experiment = "ImageNet-DAISO"
 
   config.data.image_size = 224
-  config.data.channels = 3
-  config.data.mean = (0.485, 0.456, 0.406)
-  config.data.std = (0.229, 0.224, 0.225)
+  presets.imagenet_colours(config)
   config.data.implicit = "none"  # X̃_f comes as the light made it
   config.data.finetune_per_class = 0  # the test sets are given
   config.data.pretrain = "folder:{root}/imagenet?labels=none"

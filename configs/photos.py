@@ -24,9 +24,7 @@ def get_config(variant: str = ""):
   config.experiment = "Photographs"
 
   config.data.image_size = 64
-  config.data.channels = 3
-  config.data.mean = (0.485, 0.456, 0.406)
-  config.data.std = (0.229, 0.224, 0.225)
+  presets.imagenet_colours(config)
   config.data.pretrain = "folder:{root}/clean?labels=none"
   config.data.finetune = "folder:{root}/labelled"
   config.data.finetune_name = "labelled"
@@ -46,7 +44,7 @@ def get_config(variant: str = ""):
   config.generator.steps = 3000
   config.generator.unet_width = 16
   config.generator.unet_depth = 3  # to see as far as a change of light reaches
-  # A map of 32 × 32 × 64 at D's input would be 16 times that of 28 × 28.
+  # "maps" would have 32 × 32 × 64 entries an image at D's input.
   config.generator.discriminator.features = "stages"
 
   config.evaluate.protocols = "l2,knn"
