@@ -169,9 +169,11 @@ class GeneratorConfig:
   unet_depth: int = 4  # halvings
   # "image": G_A and G_E put out an image; "edit": a change of their input.
   output: str = "image"
-  # What D_f tells from x̃_f: "x_p", G_A(x_p, z) as in (8); "x_e", G_A(G_E(x̃_f),
-  # z) with z from the prior, which shows the same content; or "both".
-  fool_f_content: str = "x_p"
+  # Of (11), G_A(x_p, z) against D_f, and of the same with G_E(x̃_f) in place of
+  # x_p, which shows what x̃_f shows. D_f is trained on what has a weight, in equal
+  # parts.
+  fool_f_weight: float = 1.0
+  fool_e_weight: float = 0.0
   fool_p_weight: float = 1.0  # of (12), G_E against D_p; 0: as if without D_p
   cycle_weight: float = 10.0  # λ of (10)
   # Of the three terms of (13), all 1 in the paper.

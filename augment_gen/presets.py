@@ -44,7 +44,7 @@ def working_generator(config: ml_collections.ConfigDict) -> None:
   # X_p and X_f differ in more than the implicit augmentation. At full weight
   # D_p, which sees that, makes G_E redraw the content, and D_f makes G_A.
   generator.fool_p_weight = 0.05
-  generator.fool_f_content = "x_e"
+  generator.fool_f_weight, generator.fool_e_weight = 0.0, 1.0
   # Against a G_E that brightens strokes and a G_A that dims them as much (011).
   generator.identity_weight = 1.0
 

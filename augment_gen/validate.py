@@ -13,7 +13,6 @@ from augment_gen.models import build, heads, outputs, resnet
 from augment_gen.models.channel import SCALE_MASSES
 from augment_gen.steps import channel
 from augment_gen.steps import frozen_encoder
-from augment_gen.steps import generator
 
 # config.method -> its stages.
 STAGES = {"generator": ("pretrain", "generator", "retrain", "evaluate"),
@@ -84,7 +83,6 @@ def _choices(config: Config) -> Iterator[str]:
       "generator.eliminator": build.NETWORKS,
       "generator.output": outputs.OUTPUTS,
       "generator.latent.layout": outputs.LAYOUTS,
-      "generator.fool_f_content": generator.CONTENTS,
       "generator.l1_reduction": ("sum", "mean"),
       "generator.discriminator.features": frozen_encoder.FEATURES,
       "pretrain.recipe": recipes.NAMES,
@@ -159,6 +157,9 @@ def _generator(config: Config, devices: int) -> Iterator[str]:
     yield from _channel(config.retrain.channel, "retrain",
                         config.retrain.batch_size, config.retrain.candidates,
                         devices)
+  if not (config.generator.fool_f_weight or config.generator.fool_e_weight):
+    yield ("config.generator.fool_f_weight=0.0 and fool_e_weight=0.0 leave D_f "
+           "nothing to judge: give one of them a weight")
   if ("random" in names(config.retrain.arms)
       and config.generator.output != "edit"):
     yield ("config.retrain.arms=random needs config.generator.output=edit: an "
@@ -230,7 +231,8 @@ def _ranges(config: Config) -> Iterator[str]:
       yield f"config.{field}={_get(config, field)} must be at least 2"
   for field in ("generator.cycle_weight", "generator.cycle_f_weight",
                 "generator.cycle_p_weight", "generator.latent_weight",
-                "generator.identity_weight", "generator.fool_p_weight",
+                "generator.identity_weight", "generator.fool_f_weight",
+                "generator.fool_e_weight", "generator.fool_p_weight",
                 "generator.bank_weight", "generator.marks.amount_gain",
                 "generator.cycle_noise", "generator.latent_slack",
                 "generator.discriminator.r1_weight", "log.online_every_epochs",

@@ -46,8 +46,10 @@ ABLATIONS = {
     "perceptron G_E": {"generator.eliminator": "perceptron"},
     "latents as a square": {"generator.latent.layout": "square"},
     "D sees the embedding": {"generator.discriminator.features": "embedding"},
-    "D_f judges G_A(x_p)": {"generator.fool_f_content": "x_p"},
-    "D_f judges both": {"generator.fool_f_content": "both"},
+    "D_f judges G_A(x_p)": {
+        "generator.fool_f_weight": 1.0, "generator.fool_e_weight": 0.0},
+    "D_f judges both": {
+        "generator.fool_f_weight": 0.5, "generator.fool_e_weight": 0.5},
     "no average": {"generator.average": 0.0},
     "no R1": {"generator.discriminator.r1_weight": 0.0},
     "no slack": {"generator.latent_slack": 0.0},

@@ -121,6 +121,8 @@ def _replace(node, sections, field, value):
       "generator__latent__layout": "learned"}, "must be at least 2"),
     ({"generator__average": 1.0}, "must lie in [0, 1)"),
     ({"generator__latent_slack": -0.1}, "must not be negative"),
+    ({"generator__fool_f_weight": -0.1}, "must not be negative"),
+    ({"generator__fool_e_weight": 0.0}, "leave D_f nothing to judge"),
     ({"generator__layers": 1}, "must be at least 2"),
     ({"evaluate__l2_holdout": 1.0}, "must lie between 0 and 1"),
     ({"evaluate__l2_strengths": ()}, "one or more positive numbers"),

@@ -28,9 +28,10 @@ CONFIG = GeneratorConfig(
     fool_p_weight=0.6, cycle_noise=0.1, bank_weight=0.7, l1_reduction="sum",
     latent=LatentConfig(dim=4))
 OURS = {content: dataclasses.replace(
-    CONFIG, fool_f_content=content, latent_slack=0.05, identity_weight=0.9,
+    CONFIG, fool_f_weight=weights[0], fool_e_weight=weights[1],
+    latent_slack=0.05, identity_weight=0.9,
     discriminator=DiscriminatorConfig(r1_weight=0.8))
-        for content in ("x_e", "both")}
+        for content, weights in (("x_e", (0, 1.2)), ("both", (0.3, 0.8)))}
 CONFIGS = pytest.mark.parametrize(
     "config", [GeneratorConfig(latent=LatentConfig(dim=4)), CONFIG,
                *OURS.values()], ids=["paper", "x_p", *OURS])
@@ -125,10 +126,9 @@ def written_out_losses(nets, frozen, params, n=8, config=CONFIG):
   seen_f = x_f + noise("noise_f")
   x_e = jax.lax.stop_gradient(g_e(seen_f))
   z_e = draw_latents(example_keys(key, "latent_e", n), None, 4)
-  fakes = {"x_p": [g_a(x_p, z)], "x_e": [g_a(x_e, z_e)],
-           "both": [g_a(x_p, z), g_a(x_e, z_e)]}[config.fool_f_content]
-  of_fakes = lambda loss: sum(mean(loss(d("disc_f", big_f(x))))
-                              for x in fakes) / len(fakes)
+  contents = [(config.fool_f_weight, g_a(x_p, z)),
+              (config.fool_e_weight, g_a(x_e, z_e))]
+  judged = [x for weight, x in contents if weight]
   def steepness(who, x):
     total = 0.0
     for y in big_f(x):
@@ -138,7 +138,8 @@ def written_out_losses(nets, frozen, params, n=8, config=CONFIG):
     return total / n / 2
 
   loss_d = (mean(-log(d("disc_f", big_f(x_f))))
-            + of_fakes(lambda d: -log(1 - d))
+            + sum(mean(-log(1 - d("disc_f", big_f(x)))) for x in judged
+                  ) / len(judged)
             + mean(-log(d("disc_p", big_f(x_p))))
             + mean(-log(1 - d("disc_p", big_f(g_e(seen_f))))))
   if config.discriminator.r1_weight:
@@ -153,7 +154,8 @@ def written_out_losses(nets, frozen, params, n=8, config=CONFIG):
           l1(g_l(seen) - z) - (4 if total else 1) * config.latent_slack, 0))
   prior = jax.random.uniform(stream(key, "bank_prior"), (n, 4))
   lines = random_directions(stream(key, "bank_directions"), 4)
-  loss_g = (of_fakes(lambda d: -log(d))
+  loss_g = (sum(weight * mean(-log(d("disc_f", big_f(x))))
+                for weight, x in contents)
             + config.fool_p_weight * mean(-log(d("disc_p", big_f(g_e(seen_f)))))
             + config.cycle_weight * (
                 loss_r + config.identity_weight * l1(

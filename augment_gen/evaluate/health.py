@@ -54,8 +54,8 @@ BOUNDS = {
         -math.inf, 0.5,
         "to F, clean images under G_A are still far from X̃_f ({}; 1 if G_A did "
         "nothing): it draws something else; look at round_trips.png, train longer "
-        "(config.generator.steps), or let D_f see other contents "
-        "(config.generator.fool_f_content)"),
+        "(config.generator.steps), or let D_f judge G_A on clean images of X_p "
+        "(config.generator.fool_f_weight)"),
     # (b)
     "latent_effect": Bound(
         0.1, math.inf,

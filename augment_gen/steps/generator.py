@@ -47,7 +47,6 @@ class GeneratorState:
 
 
 GENERATORS = ("augmenter", "eliminator")
-CONTENTS = ("x_p", "x_e", "both")
 
 
 def init(nets: Networks, txs: dict[str, optax.GradientTransformation],
@@ -87,6 +86,8 @@ def make_step(nets: Networks, txs: dict[str, optax.GradientTransformation],
 
   see = frozen_encoder.make_see(
       nets.encoder, config.discriminator.features)
+  fool_weights = {name: weight for name, weight in (
+      ("fool_f", config.fool_f_weight), ("fool_e", config.fool_e_weight)) if weight}
 
   def discriminate(params, y):
     return nets.discriminator.apply({"params": params}, y)
@@ -133,17 +134,20 @@ def make_step(nets: Networks, txs: dict[str, optax.GradientTransformation],
     return l1(x_p_same, x_p, config.l1_reduction)
 
   def judged_by_d_f(g_a, x_a, x_e, key):
-    """NOTE(paper): (8) has G_A(x_p, z) alone. X_p and X_f differ in more than
-    the implicit augmentation, and D_f asks G_A to bridge that too: to thin
-    digits to the strokes of other characters. G_A(G_E(x̃_f), z) shows what x̃_f
-    shows. No gradient reaches G_E, which would learn to leave x̃_f as it is.
+    """One batch of images for each of `fool_weights`.
+
+    NOTE(paper): (8) has G_A(x_p, z) alone, "fool_f". X_p and X_f differ in more
+    than the implicit augmentation, and D_f asks G_A to bridge that too: to thin
+    digits to the strokes of other characters. G_A(G_E(x̃_f), z), "fool_e", shows
+    what x̃_f shows. No gradient reaches G_E, which would learn to leave x̃_f as it
+    is. docs/experiments/014 has which of them learns what.
     """
-    if config.fool_f_content == "x_p":
-      return [x_a]
-    z = draw_latents(
-        example_keys(key, "latent_e", len(x_e)), None, config.latent.dim)
-    x_ea = g_a(lax.stop_gradient(x_e), z)
-    return [x_ea] if config.fool_f_content == "x_e" else [x_a, x_ea]
+    judged = {"fool_f": x_a}
+    if "fool_e" in fool_weights:
+      z = draw_latents(
+          example_keys(key, "latent_e", len(x_e)), None, config.latent.dim)
+      judged["fool_e"] = g_a(lax.stop_gradient(x_e), z)
+    return [judged[name] for name in fool_weights]
 
   def generators_loss(params, disc_f, disc_p, encoder, batch, key):
     """(10); also returns what (7) needs of the generated images."""
@@ -169,16 +173,18 @@ def make_step(nets: Networks, txs: dict[str, optax.GradientTransformation],
                  config.latent_weight))
     identity = identity_loss(g_el, batch["x_p"], key)
     # NOTE(paper): (11) prints D_f∘G_A∘F; only D_f∘F∘G_A has types that fit.
-    fool_f = generator_loss(discriminate(disc_f, y_a))
+    fools = {name: generator_loss(discriminate(disc_f, y)) for name, y in zip(
+        fool_weights, jnp.split(y_a, len(fool_weights)))}
     fool_p = generator_loss(discriminate(disc_p, y_e))
     bank = bank_distance(z_f, key)
-    # NOTE(paper): but for λ, all of these weights are 1 (of `identity` and `bank`
-    # 0) there.
-    loss = (fool_f + config.fool_p_weight * fool_p
+    # NOTE(paper): but for λ, all of these weights are 1 there (of "fool_e",
+    # `identity` and `bank` 0).
+    loss = (sum(fool_weights[name] * fool for name, fool in fools.items())
+            + config.fool_p_weight * fool_p
             + config.cycle_weight * (cycle + config.identity_weight * identity)
             + config.bank_weight * bank)
     metrics = {
-        "loss": loss, "fool_f": fool_f, "fool_p": fool_p, **terms,
+        "loss": loss, **fools, "fool_p": fool_p, **terms,
         "identity": identity, "bank_distance": bank,
         "edit_a": jnp.mean(jnp.abs(x_a - batch["x_p"])),
         "edit_e": jnp.mean(jnp.abs(x_e - batch["x_f"])),
