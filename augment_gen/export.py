@@ -11,7 +11,6 @@
 
 from collections.abc import Callable
 import dataclasses
-import json
 import os
 import pathlib
 
@@ -24,6 +23,7 @@ from augment_gen.checkpoint import Checkpoints
 from augment_gen.errors import UserError
 from augment_gen.evaluate.chunks import chunked
 from augment_gen.models.build import generator_functions
+from augment_gen.run_folder import read_config
 from augment_gen.stages import common
 from augment_gen.stages import generator as stages
 from augment_gen.steps import generator as generator_step
@@ -65,7 +65,7 @@ def load(run: str | os.PathLike[str],
       this code cannot read.
   """
   run = pathlib.Path(run)
-  config = read_config(run)
+  config = load_config(run)
   if config.method != "generator":
     raise UserError(f"{run} is a run of the method '{config.method}', which has no "
                     "G_A: only runs of 'generator' can be loaded")
@@ -81,18 +81,13 @@ def load(run: str | os.PathLike[str],
       eliminate=chunked(Partial(g_el, trained.eliminator.smooth), _CHUNK))
 
 
-def read_config(run: str | os.PathLike[str]) -> config_lib.Config:
+def load_config(run: str | os.PathLike[str]) -> config_lib.Config:
   """The config of a run.
 
   Raises:
     UserError: there is none in this folder, or it lacks fields of today's.
   """
-  try:
-    values = json.loads((pathlib.Path(run) / "config.json").read_text())
-  except (OSError, ValueError):
-    raise UserError(f"{run} is no run folder: there is no readable config.json in "
-                    "it") from None
-  return config_lib.typed(ml_collections.ConfigDict(values))
+  return config_lib.typed(ml_collections.ConfigDict(read_config(run)))
 
 
 def _newest(run: pathlib.Path, stage: str, make: Callable, *args):

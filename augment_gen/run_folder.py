@@ -33,6 +33,23 @@ def write_json(path: pathlib.Path, value: Any) -> None:
   os.replace(partial, path)
 
 
+def read_config(folder: str | os.PathLike[str]) -> dict[str, Any]:
+  """A run's config, all fields as plain JSON values.
+
+  Raises:
+    UserError: there is none in this folder, or none that can be read.
+  """
+  try:
+    values = json.loads((pathlib.Path(folder) / "config.json").read_text())
+    if not isinstance(values, dict):
+      raise ValueError("no object")
+  except (OSError, ValueError):
+    raise errors.UserError(
+        f"{folder} is no run folder: there is no readable config.json in it"
+    ) from None
+  return values
+
+
 def read_metrics(folder: pathlib.Path) -> list[dict[str, Any]]:
   """All lines of a run's metrics.jsonl; a line cut by a crash is left out."""
   path = folder / _METRICS
@@ -62,8 +79,8 @@ def check_owner(path: str | os.PathLike[str], config: dict[str, Any]) -> None:
           "new folder")
     return
   try:
-    theirs = identity(json.loads(file.read_text()))
-  except (ValueError, KeyError, TypeError):
+    theirs = identity(read_config(folder))
+  except (errors.UserError, KeyError, TypeError):
     raise errors.UserError(
         f"{file} is damaged: restore it, or choose another --workdir"
     ) from None

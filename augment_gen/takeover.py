@@ -8,12 +8,13 @@ where their names are.
 """
 
 from collections.abc import Iterator, Mapping
-import json
 import pathlib
 import shutil
 from typing import Any
 
-from augment_gen.run_folder import RunFolder, differences, read_metrics
+from augment_gen.errors import UserError
+from augment_gen.run_folder import (
+    RunFolder, differences, read_config, read_metrics)
 
 # What decides stage 1. X̃_f is a part of it if it is trained on.
 _SECTIONS = ("seed", "encoder", "moco", "pretrain")
@@ -68,10 +69,13 @@ def take_over(source: str, stages: tuple[str, ...], folder: RunFolder) -> None:
 def _problems(setting: str, source: str, last: str, values: Mapping[str, Any]
               ) -> Iterator[str]:
   try:
-    theirs = json.loads((pathlib.Path(source) / "config.json").read_text())
-    theirs = _deciding(theirs, last)
-  except (OSError, ValueError, KeyError, TypeError):
-    yield (f"{setting} is no run folder: there is no readable config.json in it")
+    theirs = _deciding(read_config(source), last)
+  except UserError as error:
+    yield f"config.{last}.run: {error}"
+    return
+  except (KeyError, TypeError):
+    yield (f"{setting} is a run of other code: its config.json lacks fields of "
+           "today's")
     return
   for name, a, b in differences(theirs, _deciding(values, last)):
     if name not in _LEAVES_ALONE:

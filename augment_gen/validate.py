@@ -11,13 +11,13 @@ from augment_gen.evaluate import protocol
 from augment_gen.losses import information
 from augment_gen.models import build, heads, outputs, resnet
 from augment_gen.models.channel import SCALE_MASSES
+from augment_gen.stages.generator import ARMS
 from augment_gen.steps import channel
 from augment_gen.steps import frozen_encoder
 
 # config.method -> its stages.
 STAGES = {"generator": ("pretrain", "generator", "retrain", "evaluate"),
           "tac": ("simclr", "tac", "evaluate")}
-ARMS = ("generator", "prior", "channel", "control", "random", "oracle")
 TAC_CONTROLS = ("simclr", "untrained")
 
 

@@ -55,7 +55,7 @@ def of_run(folder: pathlib.Path) -> dict[str, dict[str, float]]:
     UserError: it is no run or has no stage 2, its images have colours, or its
       clean X_f is not known.
   """
-  config = export.read_config(folder)
+  config = export.load_config(folder)
   if config.data.channels != 1:
     raise errors.UserError(f"{folder}: dots are counted on grey images alone")
   task = load_task(config.data)

@@ -7,6 +7,7 @@ import pytest
 
 from augment_gen import command_line, config as config_lib, validate
 from augment_gen.errors import UserError
+from augment_gen.experiments import generator as generator_experiment
 from augment_gen.main import main
 
 ROOT = pathlib.Path(__file__).parent.parent
@@ -88,6 +89,10 @@ def _replace(node, sections, field, value):
     return dataclasses.replace(node, **{field: value})
   child = _replace(getattr(node, sections[0]), sections[1:], field, value)
   return dataclasses.replace(node, **{sections[0]: child})
+
+
+def test_every_arm_has_its_row_in_the_table():
+  assert set(generator_experiment.ROWS) == {"pretrain", *validate.ARMS}
 
 
 @pytest.mark.parametrize("change,words", [

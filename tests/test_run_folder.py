@@ -13,6 +13,7 @@ from augment_gen.config import default_config, plain
 from augment_gen.errors import UserError
 from augment_gen.metrics import MetricWriter
 from augment_gen.run_folder import RunFolder
+from augment_gen.takeover import problems
 
 
 @pytest.fixture
@@ -50,6 +51,25 @@ def test_other_stages_arms_and_logging_may_go_on(folder, values):
   other["log"]["every_steps"] = 3
   other["retrain"]["arms"] = "control"
   RunFolder(folder.path, other).close()
+
+
+@pytest.mark.parametrize("text, words", [
+    ("", "is no run folder"), ("[]", "is no run folder"),
+    ("{}", "is a run of other code")])
+@pytest.mark.parametrize("stage", ["pretrain", "generator"])
+def test_what_cannot_be_taken_over_is_said(tmp_path, values, stage, text, words):
+  (tmp_path / "config.json").write_text(text)
+  values[stage]["run"] = str(tmp_path)
+  (problem,) = problems(values)
+  assert problem.startswith(f"config.{stage}.run") and words in problem
+
+
+@pytest.mark.parametrize("text", ["", "[]", "{}"])
+def test_a_damaged_config_is_not_another_config(folder, values, text):
+  folder.close()
+  (folder.path / "config.json").write_text(text)
+  with pytest.raises(UserError, match="config.json is damaged"):
+    RunFolder(folder.path, values)
 
 
 def test_a_folder_in_use_by_another_process_is_refused(folder, values):

@@ -35,6 +35,7 @@ from augment_gen.training import Stage
 
 # Arms of stage 3 that need stage 2.
 GENERATOR_ARMS = ("generator", "prior", "channel", "random")
+ARMS = (*GENERATOR_ARMS, "control", "oracle")
 _STRENGTH_IMAGES = 512  # that an untrained G_A is matched on
 _STANDARD_IMAGES = 1024  # of each set, for the scale of detail
 
