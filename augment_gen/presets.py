@@ -8,10 +8,11 @@ def working_generator(config: ml_collections.ConfigDict) -> None:
 
   NOTE(paper): the paper has momentum SGD 3e-4 and perceptrons alone, and gives
   neither λ, Z nor the output's form; its own settings are those of
-  configs/omniglot.py. Beside each of ours stands what MNIST-Omniglot has with that
-  one setting put back, D→C / D→D in percent, where all of them have 50.0 / 41.2 (one
-  seed; seeds differ by about one point): docs/experiments/013, "Ablations". How each
-  was found is in 003 to 006, 011 and 012.
+  configs/omniglot.py. What MNIST-Omniglot has with one of ours put back stands
+  beside it, D→C / D→D in percent, where all of them have 50.0 / 41.2 (one seed; seeds
+  differ by about one point): docs/experiments/013, "Ablations". Batch, learning rate,
+  β1 and the U-Nets' size were not put back alone. How each was found is in 003 to
+  006, 011 and 012.
   """
   generator = config.generator
   generator.batch_size = 64
@@ -48,8 +49,8 @@ def working_generator(config: ml_collections.ConfigDict) -> None:
   generator.latent_slack = 0.155
   # Latents of x̃ distributed as the prior: without 49.2 / 38.5.
   generator.bank_weight = 20.0
-  # Against hiding in grey levels, and so that G_E knows x̃ from G_A(x, z) by nothing
-  # else than dots: without 48.9 / 38.6, edits 0.6 of the true.
+  # Against a cycle that hides x in grey levels: without 48.9 / 38.6, edits 0.6 of
+  # the true.
   generator.cycle_noise = 0.25
   # Few latents cannot say where each dot of x̃ was: a heavy first term of (13)
   # makes G_E leave them there. At full weight 46.6 / 36.9.
