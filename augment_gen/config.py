@@ -47,6 +47,9 @@ class DataConfig:
   # How the table calls X̃_f and the clean sets.
   finetune_name: str = "D"
   clean_name: str = "C"
+  # For tuning: this part of X̃_f, of each class, is held out and tested on, and
+  # the test sets are left alone. Reported numbers have 0.
+  development: float = 0.0
   on_bad_image: str = "error"  # "error" or "skip" (the skipped are counted)
   max_resident_gib: float = 8.0  # refuse sets that would fill memory
 
@@ -228,9 +231,10 @@ class RetrainConfig:
   Each arm starts from stage 1 and makes a row of the table: "generator" sees
   G_A(x, z) with z from the bank Z̃ (15), "prior" the same with z from the
   prior; "channel" with z from P(z|x), trained with F (section `channel`; needs
-  `order` "first"); "control" goes on with the views of stage 1; "random" an
+  `order` "first"); "control" has the hand-made views alone; "random" an
   untrained G_A whose edits are as large; "oracle" the true implicit
-  augmentation. Empty: stage 1 alone is evaluated.
+  augmentation. Empty: stage 1 alone is evaluated. All arms read X_p, and X_p
+  alone, with the same hand-made recipe.
   """
   arms: str = "generator"
   epochs: float = 200.0  # passes over X_p; give epochs or steps, not both
@@ -279,6 +283,10 @@ class TacConfig:
 @section
 class EvaluateConfig:
   """Stage 4: linear evaluation and kNN on frozen features."""
+  # Rows that cost no training, of experiments with G_A: "untrained", F as it was
+  # initialised; "adabn", every encoder once more with batch-norm statistics
+  # estimated on X̃_f.
+  controls: str = "untrained,adabn"
   # "l2" (L2-regularised, strength chosen on a held-out part of X̃_f), "moco"
   # (SGD, lr 30, 100 epochs), "knn"; the first one makes the printed table.
   protocols: str = "l2,moco,knn"
@@ -397,7 +405,8 @@ def identity(values: Mapping[str, Any]) -> dict[str, Any]:
   kept = {name: value for name, value in values.items()
           if name not in ("stages", "log", "debug")}
   for stage, field in (("pretrain", "run"), ("generator", "run"),
-                       ("retrain", "arms"), ("tac", "controls")):
+                       ("retrain", "arms"), ("tac", "controls"),
+                       ("evaluate", "controls")):
     kept[stage] = {name: value for name, value in kept[stage].items()
                    if name != field}
   return kept

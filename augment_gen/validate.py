@@ -104,13 +104,15 @@ def _choices(config: Config) -> Iterator[str]:
   for field, choices in (("stages", ("all", *STAGES[config.method])),
                          ("retrain.arms", ARMS),
                          ("tac.controls", TAC_CONTROLS),
+                         ("evaluate.controls", ("untrained", "adabn")),
                          ("evaluate.protocols", protocol.PROTOCOLS)):
     chosen = names(_get(config, field))
     for value in chosen:
       if value not in choices:
         yield (f"config.{field} names {value!r}, which is unknown; choose "
                f"from: {', '.join(choices)}")
-    if not chosen and field not in ("retrain.arms", "tac.controls"):
+    if not chosen and field not in (
+        "retrain.arms", "tac.controls", "evaluate.controls"):
       yield f"config.{field} is empty; choose from: {', '.join(choices)}"
 
 
@@ -160,10 +162,6 @@ def _generator(config: Config, devices: int) -> Iterator[str]:
   if not (config.generator.fool_f_weight or config.generator.fool_e_weight):
     yield ("config.generator.fool_f_weight=0.0 and fool_e_weight=0.0 leave D_f "
            "nothing to judge: give one of them a weight")
-  if ("random" in names(config.retrain.arms)
-      and config.generator.output != "edit"):
-    yield ("config.retrain.arms=random needs config.generator.output=edit: an "
-           "untrained network that puts out images has no strength to match")
 
 
 def _tac(config: Config, devices: int) -> Iterator[str]:
@@ -246,6 +244,9 @@ def _ranges(config: Config) -> Iterator[str]:
     yield f"config.moco.momentum={config.moco.momentum} must lie in [0, 1]"
   if not 0.0 <= config.generator.average < 1.0:
     yield (f"config.generator.average={config.generator.average} must lie in "
+           "[0, 1)")
+  if not 0.0 <= config.data.development < 1.0:
+    yield (f"config.data.development={config.data.development} must lie in "
            "[0, 1)")
   if not 0.0 < config.evaluate.l2_holdout < 1.0:
     yield (f"config.evaluate.l2_holdout={config.evaluate.l2_holdout} must lie "

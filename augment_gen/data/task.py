@@ -71,12 +71,39 @@ def load_task(data: config_lib.DataConfig) -> Task:
       held_out = _augment(held_out, data, stream=1)
   if held_out is not None:
     tests[data.finetune_name] = held_out
+  if data.development:
+    return _development(pretrain, finetune, clean, data)
   for name, spec in named.items():
     tests[name] = _with_classes_of(whole, _load(spec, data), name)
+  return _task(pretrain, finetune, clean, tests)
+
+
+def _development(pretrain: base.ImageSet, finetune: base.ImageSet,
+                 clean: base.ImageSet | None,
+                 data: config_lib.DataConfig) -> Task:
+  """A part of X̃_f held out to be tested on, as X̃_f is and clean if known.
+
+  Where X_p is the set that X̃_f is a part of (CRL-TAC), what is held out is taken
+  from X_p, too.
+  """
+  kept, held = splits.holdout(
+      finetune.labels, data.development, data.implicit_seed)
+  tests = {data.finetune_name: finetune.select(held)}
+  if clean is not None:
+    tests = {data.clean_name: clean.select(held), **tests}
+    clean = clean.select(kept)
+  if len(pretrain) == len(finetune) and data.pretrain == data.finetune:
+    pretrain = pretrain.select(kept)
+  return _task(pretrain, finetune.select(kept), clean, tests)
+
+
+def _task(pretrain: base.ImageSet, finetune: base.ImageSet,
+          clean: base.ImageSet | None, tests: dict[str, base.ImageSet]) -> Task:
   fingerprints = {"pretrain": pretrain.fingerprint,
                   "finetune": finetune.fingerprint}
   fingerprints |= {f"test/{n}": t.fingerprint for n, t in tests.items()}
-  return Task(pretrain, finetune, clean, tests, whole.num_classes, fingerprints)
+  return Task(
+      pretrain, finetune, clean, tests, finetune.num_classes, fingerprints)
 
 
 def check_data(data: config_lib.DataConfig) -> list[str]:

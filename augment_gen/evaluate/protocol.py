@@ -35,9 +35,9 @@ Score = Callable[[np.ndarray, np.ndarray], float]
 def protocol_fingerprint(config: EvaluateConfig) -> str:
   """Equal for runs whose accuracies may be compared with each other."""
   values = dataclasses.asdict(config)
-  # How features are batched does not change them; which protocols were asked
-  # for does not change the others.
-  del values["batch_size"], values["protocols"]
+  # How features are batched does not change them; which protocols and rows were
+  # asked for does not change the others.
+  del values["batch_size"], values["protocols"], values["controls"]
   values["l2_tolerance"] = logistic.TOLERANCE
   return config_lib.fingerprint(values)
 
@@ -67,7 +67,8 @@ def evaluate_encoder(
     One row per protocol and test set, as in results.json: "method",
     "pretrain_data", "train", "test", "feature", "protocol", "seed", "accuracy"
     (percent), "classes", "train_images", "test_images"; of "l2" also
-    "l2_strength" and "iterations"; and the gauges of the encoder on X̃_f,
+    "l2_strength", "iterations" and "converged" (whether the fit ended by its
+    tolerance, not by the limit); and the gauges of the encoder on X̃_f,
     "uniformity", "feature_std", "effective_rank", and, where X_f is known,
     "alignment" of F(X_f) and F(X̃_f).
 
@@ -152,6 +153,9 @@ def evaluate_features(
         f"{row['train']} → {row['test']} {row['accuracy']:.2f} %"
         for row in rows if row["protocol"] == protocol)
         + f" ({time.monotonic() - start:.0f} s)")
+    if not info.get("converged", True):
+      log(f"WARNING: {method}, {protocol}: the probe was still improving after "
+          f"{info['iterations']} iterations; raise config.evaluate.l2_iterations")
   return rows
 
 
@@ -171,7 +175,8 @@ def _fit(protocol: str, features: np.ndarray, labels: np.ndarray,
     probe, fit = linear.fit_l2(
         features, labels, num_classes, strengths=config.l2_strengths,
         holdout=config.l2_holdout, iterations=config.l2_iterations, seed=seed)
-    info = {name: fit[name] for name in ("l2_strength", "iterations")}
+    info = {name: fit[name]
+            for name in ("l2_strength", "iterations", "converged")}
   else:
     probe = linear.fit_moco(
         features, labels, num_classes, lr=config.moco_lr,

@@ -61,6 +61,13 @@ class Run:
         {"params": params}, include_stats=False))
 
 
+def experiment(config: Config) -> str:
+  """What the table calls the experiment."""
+  # Numbers of a development split must not stand beside those of a test set.
+  return config.experiment + (
+      ", development split" if config.data.development else "")
+
+
 def provenance(run: Run, ends: dict[str, str]) -> dict[str, Any]:
   """Where the numbers come from; holds no time, and of paths those alone that the
   command names (data.root, pretrain.run)."""

@@ -11,8 +11,8 @@ import jax
 
 from augment_gen import preemption, training
 from augment_gen.checkpoint import checksum
-from augment_gen.config import names
-from augment_gen.evaluate import checkup, health
+from augment_gen.config import Config, names
+from augment_gen.evaluate import adabn, checkup, health
 from augment_gen.evaluate.protocol import evaluate_encoder
 from augment_gen.experiments import common
 from augment_gen.experiments.common import Run
@@ -23,6 +23,7 @@ from augment_gen.takeover import take_over
 
 # The arms of stage 3 as rows of Table 1: method, additional augmentation.
 ROWS = {
+    "untrained": ("untrained encoder", "-"),
     "pretrain": ("MoCo v2", "-"),
     "generator": ("MoCo v2 + G_A", "G_A"),
     "prior": ("MoCo v2 + G_A (prior)", "G_A, z from its prior"),
@@ -54,6 +55,7 @@ def run(run: Run) -> dict[str, Any] | None:
   take_over(run.config.generator.run, ("pretrain", "generator"), run.folder)
   stage = stages.pretrain(run.config, run.task, run.devices)
   run.overview("F and its head H", stage.state.query.params)
+  untrained = jax.device_get(stage.state)  # training donates its buffers
   stage = _with_online_knn(run, stage)
   pretrained = run.trained(stage, run.wants("pretrain"))
 
@@ -75,7 +77,11 @@ def run(run: Run) -> dict[str, Any] | None:
   # 4. A new linear head on each F: from 1, and from each arm of 3.
   if not run.wants("evaluate"):
     return None
-  return _evaluate(run, {"pretrain": pretrained, **retrained}, generator)
+  controls = {}
+  if "untrained" in names(run.config.evaluate.controls):
+    controls["untrained"] = untrained
+  return _evaluate(
+      run, {**controls, "pretrain": pretrained, **retrained}, generator)
 
 
 def _train_generator(run: Run, pretrained):
@@ -142,37 +148,60 @@ def _evaluate(run: Run, states: dict[str, Any], generator) -> dict[str, Any]:
     ends["generator"] = checksum(generator)
   before = run.folder.read_results() or {"rows": [], "provenance": {}}
   known = before["provenance"].get("stages", {})
-  # Arms of an earlier start that this one does not name stay in the table.
-  results = {"experiment": run.config.experiment, "rows": [],
+  # Rows of an earlier start that this one does not ask for stay in the table.
+  results = {"experiment": common.experiment(run.config), "rows": [],
              "provenance": common.provenance(run, {**known, **ends})}
   if generator is not None:
     results["health"] = _last_health(run)
   elif "health" in before:
     results["health"] = before["health"]
-  pretrain_data = "X_p ∪ X̃_f" if run.config.pretrain.with_finetune else "X_p"
+  adapt = "adabn" in names(run.config.evaluate.controls)
   for name, (method, augmentation) in ROWS.items():
-    rows = [row for row in before["rows"] if row["method"] == method]
-    state = states.get(name)
-    if state is None:
-      pass
-    # A row counts only for the very state that it was measured on.
-    elif rows and known.get(_stage_name(name)) == ends[_stage_name(name)]:
-      run.log(f"evaluate: {method} was evaluated before")
-    else:
-      run.log(f"evaluate: {method}")
-      rows = evaluate_encoder(
-          stages.encode(run.config), stages.encoder_variables(state), run.task,
-          run.config.evaluate, method=method, pretrain_data=pretrain_data,
-          experiment_seed=run.config.seed,
-          train_name=run.config.data.finetune_name, mesh=run.mesh, log=run.log)
-      rows = [{**row, "retraining_set": pretrain_data,
-               "augmentation": augmentation, "commit": common.commit()}
-              for row in rows]
-    results["rows"] += rows
-    run.folder.write_results(results)
-    preemption.leave_if(run.terminated, f"after the evaluation of {method}")
+    for adapted in (False, True):
+      title = f"{method}, AdaBN" if adapted else method
+      rows = [row for row in before["rows"] if row["method"] == title]
+      state = states.get(name)
+      if state is None or (adapted and not adapt):
+        pass
+      # A row counts only for the very state that it was measured on.
+      elif rows and known.get(_stage_name(name)) == ends[_stage_name(name)]:
+        run.log(f"evaluate: {title} was evaluated before")
+      else:
+        run.log(f"evaluate: {title}")
+        rows = [{**row, "augmentation": augmentation,
+                 **_trained_on(name, run.config)}
+                for row in _rows(run, title, state, adapted)]
+      results["rows"] += rows
+      run.folder.write_results(results)
+      preemption.leave_if(run.terminated, f"after the evaluation of {title}")
   return results
 
 
+def _rows(run: Run, title: str, state, adapted: bool) -> list[dict[str, Any]]:
+  """The rows of one encoder, perhaps with batch-norm statistics of X̃_f."""
+  variables = jax.device_get(stages.encoder_variables(state))
+  if adapted:
+    variables = adabn.reestimate(
+        stages.batch_statistics(run.config), variables,
+        run.task.finetune.images, run.config.evaluate.batch_size,
+        run.config.seed)
+  rows = evaluate_encoder(
+      stages.encode(run.config), variables, run.task, run.config.evaluate,
+      method=title, pretrain_data="", experiment_seed=run.config.seed,
+      train_name=run.config.data.finetune_name, mesh=run.mesh, log=run.log)
+  return [{**row, "batch_norm": "X̃_f" if adapted else "as trained",
+           "commit": common.commit()} for row in rows]
+
+
+def _trained_on(name: str, config: Config) -> dict[str, str]:
+  """What the encoder of a row has seen in stage 1 and, if it had it, stage 3."""
+  if name == "untrained":
+    return {"pretrain_data": "-", "retraining_set": "-"}
+  pretrain_data = "X_p ∪ X̃_f" if config.pretrain.with_finetune else "X_p"
+  # Where no stage 3 follows, the table calls the set of stage 1 so.
+  return {"pretrain_data": pretrain_data,
+          "retraining_set": pretrain_data if name == "pretrain" else "X_p"}
+
+
 def _stage_name(row: str) -> str:
-  return row if row == "pretrain" else f"retrain-{row}"
+  return row if row in ("untrained", "pretrain") else f"retrain-{row}"

@@ -95,7 +95,7 @@ def _evaluate(run: Run, states: dict[str, Any]) -> dict[str, Any]:
   if known.get("tac") != ends["tac"]:
     before, known = {"rows": []}, {}
   # Controls of an earlier start that this one does not name stay in the table.
-  results = {"experiment": run.config.experiment, "rows": [],
+  results = {"experiment": common.experiment(run.config), "rows": [],
              "provenance": common.provenance(run, {**known, **ends})}
   sets = {run.config.data.finetune_name: run.task.finetune, **run.task.tests}
   crops = _Crops(run, states["tac"], sets)

@@ -1,6 +1,7 @@
 """InfoNCE (van den Oord et al. 2018), as MoCo uses it."""
 
 import jax
+from jax import lax
 import jax.numpy as jnp
 
 
@@ -20,6 +21,7 @@ def infonce(q: jax.Array, k_pos: jax.Array, k_neg: jax.Array,
   """
   q, k_pos, k_neg = (a.astype(jnp.float32) for a in (q, k_pos, k_neg))
   positive = jnp.sum(q * k_pos, axis=1, keepdims=True)  # [B, 1]
-  negative = q @ k_neg.T  # [B, K]
+  # GPUs and TPUs would round the factors to TF32 or bfloat16.
+  negative = jnp.matmul(q, k_neg.T, precision=lax.Precision.HIGHEST)  # [B, K]
   logits = jnp.concatenate([positive, negative], axis=1) / temperature
   return jax.nn.logsumexp(logits, axis=1) - logits[:, 0], logits

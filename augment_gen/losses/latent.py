@@ -1,6 +1,7 @@
 """How far the latents of real images lie from the prior."""
 
 import jax
+from jax import lax
 import jax.numpy as jnp
 
 
@@ -21,7 +22,10 @@ def sliced_wasserstein(a: jax.Array, b: jax.Array,
     Scalar float32: the mean over lines and pairs of the distance along the
     line.
   """
-  a, b = (jnp.sort(sample @ directions.T, axis=0) for sample in (a, b))
+  # GPUs and TPUs would round the factors to TF32 or bfloat16.
+  a, b = (jnp.sort(jnp.matmul(sample, directions.T,
+                              precision=lax.Precision.HIGHEST), axis=0)
+          for sample in (a, b))
   return jnp.mean(jnp.abs(a - b))
 
 

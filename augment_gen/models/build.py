@@ -35,7 +35,7 @@ def build_encoder(
   Args:
     config: section `encoder`.
     data: section `data`, for the normalisation of the images.
-    bn_groups: batch-norm groups on *each device*.
+    bn_groups: batch-norm groups on *each device*, or `norm.ALL_DEVICES`.
 
   Raises:
     UserError: an unknown name, stem or dtype.

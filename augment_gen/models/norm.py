@@ -36,6 +36,10 @@ def of_images(x: jax.Array, mean: tuple[float, ...],
   return (x - mean) / std
 
 
+# `BatchNorm.groups` for one group that spans the devices.
+ALL_DEVICES = 0
+
+
 class BatchNorm(nn.Module):
   """Batch norm over `groups` equal, consecutive parts of this device's batch.
 
@@ -45,12 +49,18 @@ class BatchNorm(nn.Module):
   meaning of "another GPU". `groups=1` is `nn.BatchNorm`, with the same
   variables.
 
+  With `groups=ALL_DEVICES` the statistics are those of the whole batch, however
+  many devices share it (synchronised batch norm). A step whose positives lie on
+  one device needs this: statistics that positives share and negatives do not
+  would tell them apart.
+
   The running averages take the mean over groups and devices, where PyTorch's
   DistributedDataParallel keeps those of the first GPU; their variance is the
   biased one, as in Flax (PyTorch: n / (n - 1) times that).
 
   Attributes:
-    groups: number of groups on this device; it must divide the batch.
+    groups: number of groups on this device; it must divide the batch. Or
+      ALL_DEVICES.
     momentum: what is kept of the running averages at each step.
     epsilon: added to the variance.
     dtype: of the output; statistics and scaling are float32. None: as the
@@ -87,15 +97,16 @@ class BatchNorm(nn.Module):
     scale = self.param("scale", self.scale_init, (features,), jnp.float32)
     bias = self.param("bias", nn.initializers.zeros, (features,), jnp.float32)
 
-    groups = self.groups if train else 1
+    groups = (self.groups or 1) if train else 1
     if x.shape[0] % groups:
       raise ValueError(
           f"{groups} batch-norm groups don't divide a batch of {x.shape[0]}")
     grouped = x.astype(jnp.float32).reshape(groups, -1, features)
     if train:
       # Two passes: E[x^2] - E[x]^2 would cancel where the mean is large.
-      mean = grouped.mean(axis=1, keepdims=True)  # [G, 1, C]
-      var = jnp.square(grouped - mean).mean(axis=1, keepdims=True)
+      together = parallel.mean if self.groups == ALL_DEVICES else lambda a: a
+      mean = together(grouped.mean(axis=1, keepdims=True))  # [G, 1, C]
+      var = together(jnp.square(grouped - mean).mean(axis=1, keepdims=True))
       if not self.is_initializing():
         new_mean, new_var = parallel.mean(
             (mean.mean(axis=(0, 1)), var.mean(axis=(0, 1))))

@@ -6,24 +6,27 @@
 """
 
 from collections.abc import Callable
+import dataclasses
 import functools
 
+from flax import linen as nn
 import jax
 import jax.numpy as jnp
 import numpy as np
 
 from augment_gen.augment.implicit import implicit
 from augment_gen.augment.learned import match_strength
-from augment_gen.augment.recipes import recipe
+from augment_gen.augment.recipes import augment_batch, recipe
 from augment_gen.config import Config
 from augment_gen.data.feed import ResidentFeed, fetch
 from augment_gen.data.task import Task
+from augment_gen.evaluate import adabn
 from augment_gen.evaluate.features import extract
 from augment_gen.models.build import (
     build_discriminator, build_encoder, build_generator, generator_functions)
 from augment_gen.models.channel import LatentDistribution
 from augment_gen.models.heads import ProjectedEncoder, ProjectionHead
-from augment_gen.random import stream
+from augment_gen.random import example_keys, stream
 from augment_gen.stages import common
 from augment_gen.steps import channel as channel_step
 from augment_gen.steps import frozen_encoder
@@ -67,6 +70,13 @@ def encode(config: Config):
   encoder = build_encoder(config.encoder, config.data, bn_groups=1)
   return lambda variables, images: encoder.apply(
       variables, images, train=False)[0]
+
+
+@functools.cache
+def batch_statistics(config: Config):
+  """See `adabn.make_batch_statistics`; cached as `encode`."""
+  return adabn.make_batch_statistics(
+      build_encoder(config.encoder, config.data, bn_groups=1))
 
 
 def pretrain(config: Config, task: Task, devices: int) -> Stage:
@@ -157,19 +167,34 @@ def latent_bank(config: Config, images: np.ndarray,
       config.evaluate.batch_size)
 
 
-def random_augmenter(config: Config, task: Task,
-                     trained: generator_step.GeneratorState) -> dict:
-  """Parameters of an untrained G_A whose edits are as large as the trained's."""
+def random_augmenter(
+    config: Config, task: Task, trained: generator_step.GeneratorState,
+) -> tuple[nn.Module, dict]:
+  """An untrained G_A whose edits are as large as the trained one's.
+
+  As large on what it is given in re-training: x, or t'(x) where it comes last.
+  Its last layer is always read as an edit. Read as an image, an untrained network
+  would wipe out what its input shows.
+
+  Returns:
+    The module, and its parameters.
+  """
   augmenter, _ = build_generator(config.generator, config.data)
+  untrained, _ = build_generator(
+      dataclasses.replace(config.generator, output="edit"), config.data)
   key = stream(jax.random.key(config.seed), "random_augmenter")
   x = common.some(task.pretrain.images, _STRENGTH_IMAGES)
   x = jnp.asarray(x, jnp.float32) / 255
+  if config.retrain.order == "last":
+    x = jax.jit(functools.partial(
+        augment_batch, recipe(config.retrain.recipe)))(
+            example_keys(key, "views", len(x)), x)
   z = jax.random.uniform(
       stream(key, "latents"), (len(x), config.generator.latent.dim))
   x_a = jax.jit(augmenter.apply)({"params": trained.augmenter.smooth}, x, z)
-  fresh = jax.jit(augmenter.init)(stream(key, "init"), x, z)["params"]
-  return match_strength(
-      augmenter, fresh, x, z, float(jnp.mean(jnp.abs(x_a - x))))
+  fresh = jax.jit(untrained.init)(stream(key, "init"), x, z)["params"]
+  return untrained, match_strength(
+      untrained, fresh, x, z, float(jnp.mean(jnp.abs(x_a - x))))
 
 
 def second_view(config: Config, task: Task, arm: str,
@@ -180,9 +205,11 @@ def second_view(config: Config, task: Task, arm: str,
     return None, {}
   if arm == "oracle":
     return views.true_second(implicit(config.data.implicit)), {}
-  params = (random_augmenter(config, task, trained) if arm == "random"
-            else trained.augmenter.smooth)
-  augmenter, _ = build_generator(config.generator, config.data)
+  if arm == "random":
+    augmenter, params = random_augmenter(config, task, trained)
+  else:
+    augmenter, _ = build_generator(config.generator, config.data)
+    params = trained.augmenter.smooth
   frozen = {"augmenter": {"params": params}}
   if arm == "channel":
     frozen["candidates"] = jnp.asarray(latent_bank(config, common.some(
@@ -221,9 +248,12 @@ def retrain(config: Config, task: Task, devices: int, arm: str,
   stage = config.retrain
   images = task.pretrain.images
   second, frozen = second_view(config, task, arm, trained)
-  if second is None:  # stage 1 goes on
-    pair = views.hand_made(recipe(config.pretrain.recipe))
-  else:
+  # NOTE(paper): what re-training starts from is not said, only that F is trained
+  # with (15): here the encoder, head and queue of stage 1, with a new optimiser
+  # and schedule. All arms have the same recipe, so that they differ by `second`
+  # alone.
+  pair = views.hand_made(recipe(stage.recipe))
+  if second is not None:
     pair = views.with_second_view(
         recipe(stage.recipe), second, last=stage.order == "last")
 

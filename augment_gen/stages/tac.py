@@ -13,6 +13,7 @@ from augment_gen.augment.crops import CropGrid
 from augment_gen.config import Config, TacConfig
 from augment_gen.data.feed import ResidentFeed, fetch
 from augment_gen.data.task import Task
+from augment_gen.models import norm
 from augment_gen.models.build import build_encoder
 from augment_gen.models.channel import CropDistribution
 from augment_gen.models.heads import (
@@ -34,7 +35,8 @@ def networks(config: Config) -> tac_step.Networks:
   grid = crop_grid(config)
   return tac_step.Networks(
       encoder=ProjectedEncoder(
-          build_encoder(config.encoder, config.data),
+          # An image's crops, its positives, lie on one device.
+          build_encoder(config.encoder, config.data, norm.ALL_DEVICES),
           ProjectionHead(config.tac.dim, HIDDEN[config.tac.head])),
       channel=CropDistribution(
           grid, width=config.tac.channel.width,

@@ -13,6 +13,9 @@ PyTree = Any
 See = Callable[[PyTree, jax.Array], tuple[jax.Array, jax.Array]]
 
 FEATURES = ("embedding", "stages", "maps")
+# Standard deviations below this part of the root mean square over the channels
+# count as this much.
+_SILENT = 0.01
 
 
 @struct.dataclass
@@ -113,8 +116,16 @@ def _to_scale(encoder: FrozenEncoder, y: jax.Array,
 
 
 def _standard(v: jax.Array) -> tuple[jax.Array, jax.Array]:
-  """Shift and scale of each column of [N, D]."""
-  return jnp.mean(v, axis=0), 1.0 / (jnp.std(v, axis=0) + 1e-6)
+  """Shift and scale of each column of [N, D].
+
+  A column that hardly varies on real images is not blown up to the variance of
+  the others: the first generated image to move it would be thousands of standard
+  deviations away, and D would see nothing else.
+  """
+  std = jnp.std(v, axis=0)
+  typical = jnp.sqrt(jnp.mean(jnp.square(std)))
+  return jnp.mean(v, axis=0), 1.0 / (
+      jnp.maximum(std, _SILENT * typical) + 1e-6)
 
 
 def _as_it_is(v: jax.Array) -> tuple[jax.Array, jax.Array]:

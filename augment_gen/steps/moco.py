@@ -140,8 +140,9 @@ def make_step(net: ProjectedEncoder, tx: optax.GradientTransformation,
     metrics = parallel.mean({
         "loss": loss,
         "accuracy": jnp.mean(jnp.argmax(logits, axis=1) == 0),
-        # 1/sqrt(dim) for directions spread evenly, 0 for a collapsed encoder.
-        "embedding_std": jnp.mean(jnp.std(q, axis=0)),
+        # Over the whole batch: 1/sqrt(dim) for directions spread evenly, 0 for
+        # a collapsed encoder.
+        "embedding_std": jnp.mean(jnp.std(parallel.gather(q), axis=0)),
     }) | named("encoder", norms)
     new_state = MocoState(
         step=state.step + 1, query=query, key_params=key_params,
