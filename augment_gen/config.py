@@ -252,6 +252,22 @@ class RetrainConfig:
 
 
 @section
+class SimclrConfig:
+  """SimCLR beside CRL-TAC, with windows and a temperature of its own.
+
+  Windows chosen for CRL-TAC's P, which finds those that show something, may leave
+  SimCLR, which draws them uniformly, with next to nothing to see. What is not
+  here is as in section `tac`.
+  """
+  crop: int = 28
+  stride: int = 4
+  scales: tuple[float, ...] = (1.0,)
+  beta: float = 10.0  # 1/τ
+  batch_size: int = 128
+  draws: int = 4  # crops of an image
+
+
+@section
 class TacConfig:
   """CRL-TAC: an encoder and P(T|X) over crops, trained in turn."""
   epochs: float = 0.0  # passes over X; give epochs or steps, not both
@@ -273,8 +289,10 @@ class TacConfig:
   # n, crops of an image in evaluation, over which its representation is the
   # mean: the most probable ones ("top-n"), or draws.
   top: int = 4
-  # Rows beside CRL-TAC's: "simclr", trained in a stage of its own, "untrained".
-  controls: str = "simclr,untrained"
+  # Rows beside CRL-TAC's: "simclr" on the same windows, and "simclr_own" on those of
+  # section `tac.simclr`, each trained in a stage of its own; "untrained".
+  controls: str = "simclr,simclr_own,untrained"
+  simclr: SimclrConfig = SimclrConfig()
   optimizer: OptimizerConfig = OptimizerConfig(
       name="adam", lr=1e-3, weight_decay=0.0, schedule="cosine")
   channel: ChannelConfig = ChannelConfig()
@@ -323,8 +341,8 @@ class Config:
   # retrain; "tac": CRL-TAC (Koyama et al.), with the section tac.
   method: str = "generator"
   seed: int = 0
-  # Of "generator": pretrain, generator, retrain, evaluate; of "tac": simclr, tac,
-  # evaluate. "all": all of these.
+  # Of "generator": pretrain, generator, retrain, evaluate; of "tac": simclr,
+  # simclr_own, tac, evaluate. "all": all of these.
   stages: str = "all"
   debug: bool = False  # NaN checks inside the step, compile logs
   data: DataConfig = DataConfig()

@@ -168,6 +168,8 @@ def tac_runlocal(config: ml_collections.ConfigDict) -> None:
   config.data.tests = "test=rendered:latin?per_class=1&seed=1"
   config.tac.crop, config.tac.stride, config.tac.scales = 12, 4, (1.0, 1.3)
   config.tac.top = 4
+  config.tac.simclr.crop, config.tac.simclr.scales = 8, (1.0, 1.5)
+  config.tac.simclr.batch_size = 16
   config.tac.batch_size, config.tac.channel.batch = 16, 8
   config.tac.channel.draws = 6
   config.tac.steps = 2

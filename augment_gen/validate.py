@@ -5,7 +5,8 @@ import math
 
 from augment_gen.augment import recipes
 from augment_gen.augment.crops import CropGrid
-from augment_gen.config import ChannelConfig, Config, OptimizerConfig, names
+from augment_gen.config import (
+    ChannelConfig, Config, OptimizerConfig, SimclrConfig, TacConfig, names)
 from augment_gen.data.task import Task, check_data
 from augment_gen.evaluate import protocol
 from augment_gen.losses import information
@@ -17,8 +18,8 @@ from augment_gen.steps import frozen_encoder
 
 # config.method -> its stages.
 STAGES = {"generator": ("pretrain", "generator", "retrain", "evaluate"),
-          "tac": ("simclr", "tac", "evaluate")}
-TAC_CONTROLS = ("simclr", "untrained")
+          "tac": ("simclr", "simclr_own", "tac", "evaluate")}
+TAC_CONTROLS = ("simclr", "simclr_own", "untrained")
 
 
 def problems(config: Config, devices: int) -> list[str]:
@@ -42,11 +43,14 @@ def size_problems(config: Config, task: Task) -> list[str]:
   """Problems that show once the data are loaded."""
   found = []
   if config.method == "tac":
-    if config.tac.batch_size > len(task.pretrain):
-      found.append(
-          f"config.tac.batch_size={config.tac.batch_size} is more than the "
-          f"{len(task.pretrain)} images of data.pretrain: use a smaller batch "
-          "or more images")
+    for field in ("tac.batch_size", "tac.simclr.batch_size"):
+      batch = _get(config, field)
+      needed = (field == "tac.batch_size"
+                or "simclr_own" in names(config.tac.controls))
+      if needed and batch > len(task.pretrain):
+        found.append(
+            f"config.{field}={batch} is more than the {len(task.pretrain)} images "
+            "of data.pretrain: use a smaller batch or more images")
     return found
   x_p, x_f = len(task.pretrain), len(task.finetune)
   if config.pretrain.with_finetune:
@@ -125,7 +129,9 @@ def _durations(config: Config) -> Iterator[str]:
 
 
 def _batches(config: Config, devices: int) -> Iterator[str]:
-  for field in (*(f"{stage}.batch_size" for stage in _trained(config)),
+  own = (("tac.simclr.batch_size",) if config.method == "tac"
+         and "simclr_own" in names(config.tac.controls) else ())
+  for field in (*(f"{stage}.batch_size" for stage in _trained(config)), *own,
                 "evaluate.batch_size"):
     batch = _get(config, field)
     if batch < 1:
@@ -170,24 +176,45 @@ def _tac(config: Config, devices: int) -> Iterator[str]:
   if stage.dim < 2:
     yield (f"config.tac.dim={stage.dim} must be at least 2: h lies on a circle "
            "or sphere")
-  for field in ("crop", "stride", "top", "scales"):
-    value = getattr(stage, field)
-    if not value or (min(value) if field == "scales" else value) <= 0:
-      yield f"config.tac.{field}={value} must be more than 0"
-      return
-  largest = round(stage.crop * max(stage.scales))
-  if largest > side or round(stage.crop * min(stage.scales)) < stage.stride:
-    yield (f"config.tac.crop={stage.crop} with scales={stage.scales} does not "
-           f"fit: crops are to be at least config.tac.stride={stage.stride} and "
-           f"at most {side} pixels wide, as the images are")
+  if stage.top < 1:
+    yield f"config.tac.top={stage.top} must be at least 1"
+  sections = {"tac": stage}
+  if "simclr_own" in names(stage.controls):
+    sections["tac.simclr"] = stage.simclr
+    if not stage.simclr.beta > 0:
+      yield f"config.tac.simclr.beta={stage.simclr.beta} must be more than 0"
+  for section, windows in sections.items():
+    wrong = list(_windows(windows, f"config.{section}", side))
+    yield from wrong
+    if wrong:
+      continue
+    crops = CropGrid(side, windows.crop, windows.stride, windows.scales).size
+    for field, value, least in ((f"{section}.draws", windows.draws, 2),
+                                ("tac.top", stage.top, 1)):
+      if value >= 1 and not least <= value <= crops:
+        yield (f"config.{field}={value} must lie between {least} and the "
+               f"{crops} crops of the grid of config.{section}")
+    if section == "tac":
+      yield from _channel(stage.channel, "tac", stage.batch_size, crops, devices)
+
+
+def _windows(windows: TacConfig | SimclrConfig, field: str, side: int
+             ) -> Iterator[str]:
+  """Of windows on images of `side` pixels."""
+  wrong = False
+  for name in ("crop", "stride", "scales"):
+    value = getattr(windows, name)
+    if not value or (min(value) if name == "scales" else value) <= 0:
+      yield f"{field}.{name}={value} must be more than 0"
+      wrong = True
+  if wrong:
     return
-  crops = CropGrid(side, stage.crop, stage.stride, stage.scales).size
-  for field, least in (("draws", 2), ("top", 1)):
-    value = getattr(stage, field)
-    if not least <= value <= crops:
-      yield (f"config.tac.{field}={value} must lie between {least} and the "
-             f"{crops} crops of the grid")
-  yield from _channel(stage.channel, "tac", stage.batch_size, crops, devices)
+  largest = round(windows.crop * max(windows.scales))
+  smallest = round(windows.crop * min(windows.scales))
+  if largest > side or smallest < windows.stride:
+    yield (f"{field}.crop={windows.crop} with scales={windows.scales} does not "
+           f"fit: crops are to be at least {field}.stride={windows.stride} and "
+           f"at most {side} pixels wide, as the images are")
 
 
 def _channel(stage: ChannelConfig, section: str, batch_size: int, size: int,

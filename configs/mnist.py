@@ -26,6 +26,7 @@ def get_config(variant: str = ""):
   config.tac.channel.draws = 65  # all of them
   config.tac.channel.entropy_target = 3.95
   config.evaluate.l2_strengths = (1e-5, 1e-4)
+  config.tac.controls = "simclr,untrained"  # all windows suit SimCLR
   return apply_variants(config, variant, {
       "npz": presets.mnist_npz, "rendered": presets.rendered_characters,
       "runlocal": runlocal})

@@ -62,10 +62,13 @@ class CropGrid:
     Returns:
       float32 [B, m, crop, crop, C].
     """
-    return self.cut_at(images, jnp.asarray(self.boxes())[chosen])
+    one = (self._resized if any(side != self.crop for side, _ in self.windows)
+           else self._plain)
+    boxes = jnp.asarray(self.boxes())[chosen]
+    return jax.vmap(jax.vmap(one, (None, 0)))(images, boxes)
 
   def cut_at(self, images: jax.Array, boxes: jax.Array) -> jax.Array:
-    """The same of any windows, on the grid or not.
+    """The same of any windows, on the grid or not, of any size.
 
     Args:
       images: float32 [B, H, W, C].
@@ -74,9 +77,7 @@ class CropGrid:
     Returns:
       float32 [B, m, crop, crop, C].
     """
-    one = (self._resized if any(side != self.crop for side, _ in self.windows)
-           else self._plain)
-    return jax.vmap(jax.vmap(one, (None, 0)))(images, boxes)
+    return jax.vmap(jax.vmap(self._resized, (None, 0)))(images, boxes)
 
   def _plain(self, image: jax.Array, box: jax.Array) -> jax.Array:
     return lax.dynamic_slice(

@@ -1,7 +1,8 @@
 """CRL-TAC: the stages, and the encoders under every kind of crops.
 
-    simclr ──h──┐
-    tac ──h, P──┴▶ evaluate
+    simclr ──h──────┐
+    simclr_own ──h──┤
+    tac ──h, P──────┴▶ evaluate
 """
 
 import functools
@@ -29,8 +30,10 @@ from augment_gen.stages import tac as stages
 
 # Encoders as methods of the table.
 ENCODERS = {"tac": "CRL-TAC", "simclr": "SimCLR",
+            "simclr_own": "SimCLR, own windows",
             "untrained": "untrained encoder"}
 TRUE_PLACE = "true place"
+UNIFORM, OWN_UNIFORM = "uniform", "own uniform"
 _DRAWN = 2000  # images of the figures
 
 
@@ -45,19 +48,20 @@ def run(run: Run) -> dict[str, Any] | None:
   """
   report.examples(run.task, run.folder, run.writer, run.config.log)
   controls, states = names(run.config.tac.controls), {}
-  baseline = stages.train(run.config, run.task, learned=False)
-  untrained = jax.device_get(baseline.state)
-  run.overview("h = H∘F", baseline.state.encoder.params)
-  run.overview("P(T|X)", baseline.state.channel.params)
-  needed = {name for name in ("simclr", "tac")
-            if run.wants(name) or run.wants("evaluate")}
-  # 1. SimCLR: crops at uniform places.
-  if "simclr" in needed and "simclr" in controls:
-    states["simclr"] = run.trained(baseline, run.wants("simclr"))
+  stage = stages.train(run.config, run.task, "tac")
+  untrained = jax.device_get(stage.state)
+  run.overview("h = H∘F", stage.state.encoder.params)
+  run.overview("P(T|X)", stage.state.channel.params)
+  needed = [name for name in ("simclr", "simclr_own", "tac")
+            if run.wants(name) or run.wants("evaluate")]
+  # 1. SimCLR, on the windows of CRL-TAC and on its own: crops at uniform places.
+  for name in ("simclr", "simclr_own"):
+    if name in needed and name in controls:
+      states[name] = run.trained(
+          stages.train(run.config, run.task, name), run.wants(name))
   # 2. An encoder and P(T|X), from the same start.
   if "tac" in needed:
-    states["tac"] = run.trained(
-        stages.train(run.config, run.task, learned=True), run.wants("tac"))
+    states["tac"] = run.trained(stage, run.wants("tac"))
   report.curves(run.folder, run.writer)
   if "tac" in needed:
     _draw(run, states)
@@ -76,9 +80,9 @@ def _draw(run: Run, states: dict[str, Any]) -> None:
   crops = _Crops(run, states["tac"], {name: images})
   # A mean over crops does not lie on the circle.
   count = 1 if run.config.tac.dim == 2 else run.config.tac.top
-  h = {f"{ENCODERS[encoder]}, {text}": _encode(run, states[encoder])(
+  h = {f"{ENCODERS[encoder]}, {text}": _encode(run, encoder, states[encoder])(
       images.images, crops.boxes(kind, name)[:, :count])["head"]
-       for encoder, kind, text in (("simclr", "uniform", "uniform crops"),
+       for encoder, kind, text in (("simclr", UNIFORM, "uniform crops"),
                                    ("tac", "P", "crops of P"))
        if encoder in states}
   report.channel(
@@ -101,16 +105,18 @@ def _evaluate(run: Run, states: dict[str, Any]) -> dict[str, Any]:
   crops = _Crops(run, states["tac"], sets)
   results["channel"] = {name: crops.summary(name) for name in run.task.tests}
   for name, method in ENCODERS.items():
-    for kind in crops.kinds:
+    for kind in crops.kinds(name):
+      # A row of one crop comes with that of the mean.
+      both = {kind, crops.one_crop(kind)}
       rows = [row for row in before["rows"]
-              if row["method"] == method and row["crops"] == kind]
+              if row["method"] == method and row["crops"] in both]
       if name not in states:
         pass
       elif rows and known.get(name) == ends[name]:
         run.log(f"evaluate: {method}, {kind}, was evaluated before")
       else:
         run.log(f"evaluate: {method}, {kind}")
-        rows = _rows(run, method, states[name], kind, crops)
+        rows = _rows(run, name, states[name], kind, crops)
       results["rows"] += rows
       run.folder.write_results(results)
       preemption.leave_if(
@@ -118,30 +124,41 @@ def _evaluate(run: Run, states: dict[str, Any]) -> dict[str, Any]:
   return results
 
 
-def _rows(run: Run, method: str, state, kind: str,
+def _rows(run: Run, name: str, state, kind: str,
           crops: "_Crops") -> list[dict[str, Any]]:
-  """Of one encoder under one kind of crops, on f and on the head."""
-  encode = _encode(run, state)
-  outputs = {name: encode(images.images, crops.boxes(kind, name))
-             for name, images in crops.sets.items()}
+  """One encoder under one kind of crops: f and the head, n crops and one."""
+  encode = _encode(run, name, state)
+  outputs = {data: encode(images.images, crops.boxes(kind, data))
+             for data, images in crops.sets.items()}
   train, *tests = crops.sets
+  gradient, forward = stages.images_per_step(run.config, name)
+  n = crops.boxes(kind, train).shape[1]
+  counts = {"": (kind, n)}
+  if one := crops.one_crop(kind):
+    counts["first_"] = (one, 1)
   rows = []
-  for feature in ("f", "head"):
-    rows += evaluate_features(
-        outputs[train][feature],
-        {name: outputs[name][feature] for name in tests}, run.task,
-        run.config.evaluate, method=method, pretrain_data="X",
-        experiment_seed=run.config.seed, train_name=train, feature=feature,
-        further={"crops": kind, "commit": common.commit()},
-        log=lambda line, feature=feature: run.log(f"  {feature}: {line}"))
+  for prefix, (label, count) in counts.items():
+    for feature in ("f", "head"):
+      rows += evaluate_features(
+          outputs[train][prefix + feature],
+          {data: outputs[data][prefix + feature] for data in tests}, run.task,
+          run.config.evaluate, method=ENCODERS[name], pretrain_data="X",
+          experiment_seed=run.config.seed, train_name=train, feature=feature,
+          further={"crops": label, "crops_per_image": count,
+                   "images_per_step": gradient,
+                   "images_per_step_forward": forward,
+                   "commit": common.commit()},
+          log=lambda line, label=label, feature=feature: run.log(
+              f"  {label}, {feature}: {line}"))
   return rows
 
 
-def _encode(run: Run, state):
-  """`(images [N, H, W, C], boxes [N, n, 3]) -> {"f": …, "head": …}`."""
+def _encode(run: Run, name: str, state):
+  """`(images [N, H, W, C], boxes [N, n, 3]) -> name -> [N, …]`; see `_features`."""
+  own = name if name == "simclr_own" else "tac"
   return chunked(jax.tree_util.Partial(
-      _features, stages.networks(run.config), stages.encoder_variables(state)),
-                 run.config.evaluate.batch_size)
+      _features, stages.networks(run.config, own),
+      stages.encoder_variables(state)), run.config.evaluate.batch_size)
 
 
 def _channel(nets, variables, images):
@@ -149,12 +166,18 @@ def _channel(nets, variables, images):
 
 
 def _features(nets, variables, images, boxes) -> dict[str, jax.Array]:
-  """Means over an image's crops: "f" [b, d], of F, and "head" [b, D], of H∘F."""
+  """Means over an image's crops: "f" [b, d], of F, and "head" [b, D], of H∘F.
+
+  And of its first crop alone, as "first_f" and "first_head".
+  """
   crops = nets.grid.cut_at(images, boxes)
   flat = crops.reshape(-1, *crops.shape[2:])
-  f, h = nets.encoder.apply(variables, flat, method=_both)
-  mean = lambda y: jnp.mean(y.reshape(*boxes.shape[:2], -1), axis=1)
-  return {"f": mean(f), "head": mean(h)}
+  out = {}
+  for name, y in zip(("f", "head"),
+                     nets.encoder.apply(variables, flat, method=_both)):
+    y = y.reshape(*boxes.shape[:2], -1)
+    out |= {name: jnp.mean(y, axis=1), f"first_{name}": y[:, 0]}
+  return out
 
 
 def _both(module, images):
@@ -167,18 +190,31 @@ class _Crops:
 
   Attributes:
     sets: by name.
-    kinds: names of the kinds: "P", "top-n", "uniform" and, where it is known,
-      "true place".
   """
 
   def __init__(self, run: Run, state, sets: dict[str, ImageSet]):
     self.sets = sets
-    self.kinds = ["P", f"top-{run.config.tac.top}", "uniform"]
-    if all(images.places is not None for images in sets.values()):
-      self.kinds.append(TRUE_PLACE)
     self._config, self._state = run.config, state
     self.log_p = functools.cache(self._log_p)
     self.boxes = functools.cache(self._boxes)
+
+  def kinds(self, encoder: str) -> list[str]:
+    """Names of the kinds that an encoder is evaluated on.
+
+    "P", "top-n", "uniform" (of the windows that it was trained on: "own uniform"
+    if these are not CRL-TAC's) and, where it is known, "true place".
+    """
+    uniform = OWN_UNIFORM if encoder == "simclr_own" else UNIFORM
+    kinds = ["P", f"top-{self._config.tac.top}", uniform]
+    if all(images.places is not None for images in self.sets.values()):
+      kinds.append(TRUE_PLACE)
+    return kinds
+
+  def one_crop(self, kind: str) -> str | None:
+    """What a kind is called where its first crop alone is looked at."""
+    if kind == TRUE_PLACE or self._config.tac.top == 1:
+      return None
+    return "top-1" if kind.startswith("top-") else f"{kind}, one crop"
 
   def summary(self, name: str) -> dict[str, float]:
     """Of P: its mean entropy in nats, and its mass on what the images show."""
@@ -202,14 +238,15 @@ class _Crops:
 
     NOTE(paper): the poster does not say of how many crops a representation is
     made. Here it is the mean over as many draws as "top-n" has crops, and at the
-    true place over one of each scale.
+    true place over one of each scale; rows of a single crop stand beside.
     """
     data, tac, images = self._config.data, self._config.tac, self.sets[name]
-    grid = stages.crop_grid(self._config)
+    grid = stages.crop_grid(
+        self._config, "simclr_own" if kind == OWN_UNIFORM else "tac")
     if kind == TRUE_PLACE:
       return true_boxes(images.places, data.image_size, grid)
     log_p = (np.zeros((len(images), grid.size), np.float32)
-             if kind == "uniform" else self.log_p(name))
+             if kind in (UNIFORM, OWN_UNIFORM) else self.log_p(name))
     key = stream(jax.random.key(self._config.seed), f"evaluate/{name}")
 
     def choose(log_p, index):

@@ -1,7 +1,8 @@
 """The stages of CRL-TAC, built from the config.
 
-    tac       an encoder and P(T|X), trained in turn
-    simclr    an encoder alone, with as many steps, crops and images, P uniform
+    tac          an encoder and P(T|X), trained in turn
+    simclr       an encoder alone, with as many steps, crops and images, P uniform
+    simclr_own   the same with windows and a temperature of its own
 """
 
 import dataclasses
@@ -24,15 +25,38 @@ from augment_gen.steps import tac as tac_step
 from augment_gen.training import Stage
 
 
-def crop_grid(config: Config) -> CropGrid:
+def settings(config: Config, name: str) -> TacConfig:
+  """What a stage is trained with.
+
+  Args:
+    config: of the run.
+    name: "tac", or "simclr" or "simclr_own", with whose settings phase (a) is
+      SimCLR; its τ is 1/β.
+  """
   tac = config.tac
+  if name == "tac":
+    return tac
+  channel = dataclasses.replace(tac.channel, z="mean")
+  simclr = dataclasses.replace(tac, numerator="jensen", channel=channel)
+  if name == "simclr":
+    return simclr
+  own = tac.simclr
+  return dataclasses.replace(
+      simclr, crop=own.crop, stride=own.stride, scales=own.scales,
+      batch_size=own.batch_size, draws=own.draws,
+      channel=dataclasses.replace(channel, beta=own.beta))
+
+
+def crop_grid(config: Config, name: str = "tac") -> CropGrid:
+  """The windows of a stage."""
+  tac = settings(config, name)
   return CropGrid(config.data.side, tac.crop, tac.stride, tac.scales)
 
 
 @functools.cache
-def networks(config: Config) -> tac_step.Networks:
+def networks(config: Config, name: str = "tac") -> tac_step.Networks:
   """h and P; cached, so that what compiles them compiles them once a run."""
-  grid = crop_grid(config)
+  grid = crop_grid(config, name)
   return tac_step.Networks(
       encoder=ProjectedEncoder(
           # An image's crops, its positives, lie on one device.
@@ -51,26 +75,29 @@ def encoder_variables(state: tac_step.TacState) -> dict:
           "batch_stats": state.encoder.batch_stats}
 
 
-def simclr(stage: TacConfig) -> TacConfig:
-  """The settings with which phase (a) is SimCLR; its τ is 1/β."""
-  channel = dataclasses.replace(stage.channel, z="mean")
-  return dataclasses.replace(stage, numerator="jensen", channel=channel)
+def images_per_step(config: Config, name: str) -> tuple[int, int]:
+  """Crops that a step encodes: with a gradient, and without one (phase (b))."""
+  if name == "untrained":
+    return 0, 0
+  stage = settings(config, name)
+  judged = (stage.channel.batch or stage.batch_size) * stage.channel.draws
+  return stage.batch_size * stage.draws, judged if name == "tac" else 0
 
 
-def train(config: Config, task: Task, learned: bool) -> Stage:
+def train(config: Config, task: Task, name: str) -> Stage:
   """Trains h with P(T|X), or SimCLR.
 
   SimCLR is the same step with P uniform and the lower bound of (2) (see
-  `losses.information`): same encoder, initial weights, images, number of crops.
+  `losses.information`): same encoder, initial weights, images, number of crops
+  ("simclr"), or as `settings` says.
 
   Args:
     config: of the run.
     task: the images; X is `pretrain`.
-    learned: P, or leave it uniform.
+    name: of the stage: "tac", "simclr" or "simclr_own".
   """
-  stage = config.tac
-  name = "tac" if learned else "simclr"
-  nets = networks(config)
+  stage, learned = settings(config, name), name == "tac"
+  nets = networks(config, name)
   images = task.pretrain.images
   per_epoch = len(images) // stage.batch_size
   steps = common.total_steps(stage.epochs, stage.steps, per_epoch)
@@ -81,8 +108,7 @@ def train(config: Config, task: Task, learned: bool) -> Stage:
   return Stage(
       name=name,
       state=tac_step.init(nets, txs, stage, common.image_shape(config), key),
-      step=tac_step.make_step(nets, txs, stage if learned else simclr(stage),
-                              learned, steps),
+      step=tac_step.make_step(nets, txs, stage, learned, steps),
       frozen={"images": {"x_p": images}},
       feed=ResidentFeed({"x_p": len(images)}, stage.batch_size,
                         seed=config.seed, stage="tac"),
