@@ -201,11 +201,13 @@ class _Crops:
   def kinds(self, encoder: str) -> list[str]:
     """Names of the kinds that an encoder is evaluated on.
 
-    "P", "top-n", "uniform" (of the windows that it was trained on: "own uniform"
-    if these are not CRL-TAC's) and, where it is known, "true place".
+    "P", "top-n", "uniform" and, where it is known, "true place". An encoder that
+    was trained on other windows than P chooses from has "own uniform" in place of
+    the first three.
     """
-    uniform = OWN_UNIFORM if encoder == "simclr_own" else UNIFORM
-    kinds = ["P", f"top-{self._config.tac.top}", uniform]
+    kinds = ["P", f"top-{self._config.tac.top}", UNIFORM]
+    if encoder == "simclr_own":
+      kinds = [OWN_UNIFORM]
     if all(images.places is not None for images in self.sets.values()):
       kinds.append(TRUE_PLACE)
     return kinds

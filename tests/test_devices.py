@@ -1,0 +1,108 @@
+"""Every stage on one device and on several, with the networks of its config.
+
+Small stand-ins hide what depends on the devices: batch norm, above all.
+"""
+
+import functools
+
+import jax
+import numpy as np
+import pytest
+
+from augment_gen import parallel
+from augment_gen.config import Config
+from augment_gen.command_line import parse
+from augment_gen.data.task import load_task
+from augment_gen.stages import generator
+from augment_gen.stages import tac
+
+ARMS = ("generator", "prior", "channel", "random", "control", "oracle")
+# Plain gradients: Adam's first steps are as large where the gradient is rounding.
+SGD = [f"--config.{section}.{field}" for section in (
+    "pretrain.optimizer", "generator.optimizer", "retrain.optimizer",
+    "retrain.channel.optimizer", "tac.optimizer", "tac.channel.optimizer")
+       for field in ("name=sgd", "lr=0.1")]
+
+
+@functools.cache
+def config_of(name: str, *changes: str) -> Config:
+  root = __file__.rpartition("tests")[0]
+  return parse(["main.py", f"--config={root}configs/{name}.py:runlocal",
+                "--workdir=unused", "--config.log.tensorboard=False", *SGD,
+                *changes]).config
+
+
+@functools.cache
+def task_of(config: Config):
+  return load_task(config.data)
+
+
+def two_steps(stage, devices: int):
+  """State and metrics after two steps."""
+  mesh = parallel.make_mesh(jax.devices()[:devices])
+  step = parallel.map_step(stage.step, mesh, stage.fetch)
+  state, frozen, key = parallel.replicate(
+      (stage.state, stage.frozen, stage.key), mesh)
+  for t in range(2):
+    place = parallel.shard(stage.feed.place(t), mesh)
+    state, metrics = step(state, frozen, place, key)
+  return jax.device_get((state, metrics))
+
+
+def assert_alike(make_stage, devices: int):
+  """`make_stage(devices)` does on several devices what it does on one."""
+  one, metrics_one = two_steps(make_stage(1), 1)
+  many, metrics_many = two_steps(make_stage(devices), devices)
+  assert metrics_one.keys() == metrics_many.keys()
+  for name in metrics_one:
+    np.testing.assert_allclose(
+        metrics_many[name], metrics_one[name], rtol=5e-3, atol=1e-4,
+        err_msg=name)
+  jax.tree.map_with_path(
+      lambda path, a, b: np.testing.assert_allclose(
+          b, a, rtol=5e-3, atol=2e-3, err_msg=jax.tree_util.keystr(path)),
+      one, many)
+
+
+@pytest.mark.parametrize("devices", [2, 8])
+@pytest.mark.parametrize("name", ["tac", "simclr", "simclr_own"])
+def test_crl_tac(name, devices):
+  config = config_of("regional_mnist")
+  assert_alike(lambda n: tac.train(config, task_of(config), name), devices)
+
+
+@pytest.mark.parametrize("devices", [2, 8])
+@pytest.mark.parametrize("changes", [(), ("--config.pretrain.with_finetune",)])
+def test_pretrain(changes, devices):
+  config = config_of("quickstart", *changes)
+  assert_alike(
+      lambda n: generator.pretrain(config, task_of(config), n), devices)
+
+
+@functools.cache
+def ends(config: Config):
+  """Stages 1 and 2, as they start."""
+  task = task_of(config)
+  pretrained = jax.device_get(generator.pretrain(config, task, 1).state)
+  trained = generator.generator(config, task, pretrained).state
+  return pretrained, jax.device_get(trained)
+
+
+@pytest.mark.parametrize("devices", [2, 8])
+@pytest.mark.parametrize("name", ["quickstart", "daiso"])
+def test_generator(name, devices):
+  config = config_of(name)
+  pretrained, _ = ends(config)
+  assert_alike(lambda n: generator.generator(
+      config, task_of(config), pretrained), devices)
+
+
+@pytest.mark.parametrize("arm", ARMS)
+def test_retrain(arm):
+  order = "first" if arm == "channel" else "last"
+  config = config_of(
+      "quickstart", f"--config.retrain.order={order}",
+      "--config.retrain.candidates=8", "--config.retrain.channel.batch=8",
+      "--config.retrain.channel.draws=4")
+  assert_alike(lambda n: generator.retrain(
+      config, task_of(config), n, arm, *ends(config)), 8)
