@@ -68,14 +68,21 @@ def test_results_have_a_row_for_each_encoder_test_set_and_protocol(quickstart):
   assert rows == {
       (method, "D", test, protocol) for test in "CD"
       for protocol in ("l2", "knn")
-      for method in ("MoCo v2", "MoCo v2 + G_A", "MoCo v2 + control")}
+      for encoder in ("untrained encoder", "MoCo v2", "MoCo v2 + G_A",
+                      "MoCo v2 + control")
+      for method in (encoder, f"{encoder}, AdaBN")}
   assert all(0 <= r["accuracy"] <= 100 and r["seed"] == 0 and
-             r["pretrain_data"] == "X_p" and r["feature"] == "f"
-             for r in found["rows"])
+             r["feature"] == "f" for r in found["rows"])
+  for row in found["rows"]:
+    data = "-" if row["method"].startswith("untrained") else "X_p"
+    assert row["pretrain_data"] == row["retraining_set"] == data
+    assert (row["batch_norm"] == "X̃_f") == row["method"].endswith("AdaBN")
+    if row["protocol"] == "l2":
+      assert row["converged"] is (row["iterations"] < 3)
   provenance = found["provenance"]
   assert provenance["command"].endswith("--workdir=DIR")
   assert set(provenance["data"]) and set(provenance["stages"]) == {
-      "pretrain", "generator", "retrain-generator", "retrain-control"}
+      "untrained", "pretrain", "generator", "retrain-generator", "retrain-control"}
   assert str(quickstart) not in results(quickstart).decode()
 
 
@@ -108,8 +115,9 @@ def test_stage_1_is_taken_over_from_another_run(quickstart, tmp_path, capsys):
   baseline = [[row for row in found["rows"] if row["method"] == "MoCo v2"]
               for found in (first, second)]
   assert baseline[0] == baseline[1]
-  assert {row["method"] for row in second["rows"]} == {
-      "MoCo v2", "MoCo v2 + random G_A", "MoCo v2 + G_A (prior)"}
+  assert {row["method"].removesuffix(", AdaBN") for row in second["rows"]} == {
+      "untrained encoder", "MoCo v2", "MoCo v2 + random G_A",
+      "MoCo v2 + G_A (prior)"}
   stage = lambda found, name: found["provenance"]["stages"][name]
   assert stage(first, "pretrain") == stage(second, "pretrain")
   assert stage(first, "generator") != stage(second, "generator")

@@ -15,7 +15,9 @@ from augment_gen.main import main
 pytestmark = pytest.mark.usefixtures("one_device")
 
 ROOT = pathlib.Path(__file__).parent.parent
-KINDS = ("P", "top-4", "uniform", "true place")
+KINDS = ("P", "P, one crop", "top-4", "top-1", "uniform", "uniform, one crop",
+         "true place")
+OWN_KINDS = ("own uniform", "own uniform, one crop", "true place")
 
 
 def command(workdir, *args, name="regional_mnist"):
@@ -35,12 +37,23 @@ def test_rows_of_every_encoder_under_every_kind_of_crops(whole):
   keys = [(row["method"], row["crops"], row["feature"]) for row in found["rows"]]
   assert sorted(keys) == sorted(
       (method, crops, feature)
-      for method in ("CRL-TAC", "SimCLR", "untrained encoder")
-      for crops in KINDS for feature in ("f", "head"))
+      for method, kinds in (
+          ("CRL-TAC", KINDS), ("SimCLR", KINDS), ("untrained encoder", KINDS),
+          ("SimCLR, own windows", OWN_KINDS))
+      for crops in kinds for feature in ("f", "head"))
+  for row in found["rows"]:
+    one = "one crop" in row["crops"] or row["crops"] == "top-1"
+    assert row["crops_per_image"] == (
+        1 if one else 2 if row["crops"] == "true place" else 4)
+    # 16 images of 4 crops, and in phase (b) 8 images of 6.
+    assert (row["images_per_step"], row["images_per_step_forward"]) == {
+        "CRL-TAC": (64, 48), "untrained encoder": (0, 0)}.get(
+            row["method"], (64, 0))
   assert {row["train"] for row in found["rows"]} == {"train"}
   assert 0 <= found["channel"]["test"]["mass_on_content"] <= 1
   assert found["channel"]["test"]["entropy"] > 0
-  assert set(found["provenance"]["stages"]) == {"tac", "simclr", "untrained"}
+  assert set(found["provenance"]["stages"]) == {
+      "tac", "simclr", "simclr_own", "untrained"}
   assert {path.name for path in (whole / "figures").iterdir()} == {
       "examples.png", "curves.png", "heat_maps.png", "instances.png",
       "circle.png"}
@@ -60,14 +73,16 @@ def test_killed_in_each_stage_it_ends_with_the_same_bits(
   class Crash(Exception):
     pass
 
-  for stage in ("simclr", "tac"):
+  stages = ("simclr", "simclr_own", "tac")
+  for number, stage in enumerate(stages):
     with monkeypatch.context() as patch:
       place = feed.ResidentFeed.place
 
-      def dying(self, t, stage=stage, place=place):
-        # Both stages see the same images, so their feeds do not tell.
+      def dying(self, t, number=number, place=place):
+        # All stages see the same images, so their feeds do not tell.
         folder = tmp_path / "killed" / "checkpoints"
-        if t == 1 and (folder / "simclr" / "2").exists() == (stage == "tac"):
+        finished = [(folder / name / "2").exists() for name in stages]
+        if t == 1 and sum(finished) == number:
           raise Crash
         return place(self, t)
       patch.setattr(feed.ResidentFeed, "place", dying)
@@ -94,7 +109,7 @@ def test_rows_are_kept_only_for_the_states_they_were_measured_on(
   monkeypatch.setattr(tac, "evaluate_features", None)  # nothing is to be scored
   before = (whole / "results.json").read_bytes()
   assert main(command(whole, "--config.tac.dim=2")) == 0
-  assert capsys.readouterr().out.count("was evaluated before") == 12
+  assert capsys.readouterr().out.count("was evaluated before") == 14
   assert (whole / "results.json").read_bytes() == before
 
 
@@ -102,13 +117,13 @@ def test_plain_mnist_has_no_true_place_and_controls_can_be_left_out(tmp_path):
   assert main(command(
       tmp_path / "run", "--config.tac.controls=untrained", name="mnist")) == 0
   found = json.loads((tmp_path / "run" / "results.json").read_text())
-  assert {row["crops"] for row in found["rows"]} == {"P", "top-4", "uniform"}
+  assert {row["crops"] for row in found["rows"]} == set(KINDS) - {"true place"}
   assert {row["method"] for row in found["rows"]} == {
       "CRL-TAC", "untrained encoder"}
   assert not (tmp_path / "run" / "checkpoints" / "simclr").exists()
 
 
-@pytest.mark.parametrize("stage", ["simclr", "tac"])
+@pytest.mark.parametrize("stage", ["simclr", "simclr_own", "tac"])
 def test_each_training_stage_alone_on_a_fresh_folder(stage, tmp_path):
   workdir = tmp_path / "run"
   assert main(command(workdir, f"--config.stages={stage}")) == 0
