@@ -150,7 +150,8 @@ class DiscriminatorConfig:
   # first convolution makes of each place (of small images: D's first layer
   # grows with their area).
   features: str = "embedding"
-  # Of the R1 penalty on their slope at real embeddings; the paper has none.
+  # NOTE(paper): ours. Weight of the R1 penalty (Mescheder et al. 2018) on their
+  # slope at real embeddings; the paper has none.
   r1_weight: float = 0.0
   # Bring embeddings to mean 0 and variance 1 (over X_p and X̃_f) first.
   standardise: bool = False
@@ -178,7 +179,9 @@ class GeneratorConfig:
   fool_f_weight: float = 1.0
   fool_e_weight: float = 0.0
   fool_p_weight: float = 1.0  # of (12), G_E against D_p; 0: as if without D_p
-  cycle_weight: float = 10.0  # λ of (10)
+  # NOTE(paper): λ of (10) is not given ("λ = 3e-4" in section 4.1 is the learning
+  # rate): 10 as in CycleGAN.
+  cycle_weight: float = 10.0
   # Of the three terms of (13), all 1 in the paper.
   cycle_f_weight: float = 1.0  # x̃ → G_E, G_L → G_A
   cycle_p_weight: float = 1.0  # x, z → G_A → G_E
@@ -198,6 +201,8 @@ class GeneratorConfig:
   latent: LatentConfig = LatentConfig()
   marks: MarksConfig = MarksConfig()
   discriminator: DiscriminatorConfig = DiscriminatorConfig()
+  # NOTE(paper): "momentum SGD with a learning rate of 3e-4", no more: momentum 0.9,
+  # no weight decay, a constant rate.
   optimizer: OptimizerConfig = OptimizerConfig(
       lr=3e-4, weight_decay=0.0, schedule="constant")
 

@@ -5,8 +5,10 @@
     views = learned.augment(images, latents)   # G_A(x, z)
     clean, read = learned.eliminate(images)    # G_E(x), G_L(x)
 
-`images` are uint8, or float32 in [0, 1], [n, H, W, C]; `latents` float32 [n, Z] in
-[0, 1], uniform for z from the prior, `read` of images of X̃_f for z from the bank.
+`images` are [n, H, W, C] of the size that was trained on: whole numbers in 0..255,
+floats in [0, 1], or bools. `latents` are floats [n, Z] in [0, 1], uniform for z from
+the prior, `read` of images of X̃_f for z from the bank. Everything else is refused, in
+a `UserError` of one line.
 """
 
 from collections.abc import Callable
@@ -17,6 +19,7 @@ import pathlib
 import jax
 from jax.tree_util import Partial
 import ml_collections
+import numpy as np
 
 from augment_gen import config as config_lib
 from augment_gen.checkpoint import Checkpoints
@@ -34,7 +37,7 @@ _CHUNK = 256  # images that a network sees at once
 
 @dataclasses.dataclass(frozen=True)
 class Learned:
-  """Functions from and to NumPy arrays, of any number n of images.
+  """Functions from and to NumPy arrays, of any number n ≥ 1 of images.
 
   Attributes:
     config: of the run.
@@ -42,6 +45,9 @@ class Learned:
     augment: G_A, (images, latents [n, Z]) -> float32 [n, H, W, C] in [0, 1].
     eliminate: (G_E, G_L), images -> (float32 [n, H, W, C], float32 [n, Z]), both in
       [0, 1].
+
+  All raise `UserError` where images or latents are not as the module's docstring
+  says.
   """
   config: config_lib.Config
   encode: Callable
@@ -74,11 +80,76 @@ def load(run: str | os.PathLike[str],
   variables = stages.encoder_variables(_newest(
       run, encoder, _moco_state, config, config.pretrain
       if encoder == "pretrain" else config.retrain))
+  encode = chunked(Partial(stages.encode(config), variables), _CHUNK)
+  augment = chunked(Partial(g_a, trained.augmenter.smooth), _CHUNK)
+  eliminate = chunked(Partial(g_el, trained.eliminator.smooth), _CHUNK)
+  shape, dim = common.image_shape(config), config.generator.latent.dim
+
+  def augment_checked(images, latents):
+    images = as_floats(images, shape)
+    return augment(images, as_latents(latents, len(images), dim))
+
   return Learned(
-      config=config,
-      encode=chunked(Partial(stages.encode(config), variables), _CHUNK),
-      augment=chunked(Partial(g_a, trained.augmenter.smooth), _CHUNK),
-      eliminate=chunked(Partial(g_el, trained.eliminator.smooth), _CHUNK))
+      config=config, augment=augment_checked,
+      encode=lambda images: encode(as_floats(images, shape)),
+      eliminate=lambda images: eliminate(as_floats(images, shape)))
+
+
+def as_floats(images: np.ndarray, shape: tuple[int, int, int]) -> np.ndarray:
+  """Images as the networks take them: float32 [n, H, W, C] in [0, 1].
+
+  Args:
+    images: [n, H, W, C] whole numbers in 0..255, floats in [0, 1], or bools.
+    shape: (H, W, C) that was trained on.
+
+  Raises:
+    UserError: the shape, the type or the range is another.
+  """
+  images = np.asarray(images)
+  if images.shape[1:] != shape or not len(images):
+    raise UserError(
+        f"images of the shape {images.shape} are not [n, "
+        f"{', '.join(map(str, shape))}] with n of at least 1, as this run was "
+        "trained: add the missing axes, or resize and convert the images")
+  if images.dtype == bool:
+    return images.astype(np.float32)
+  whole = np.issubdtype(images.dtype, np.integer)
+  if not whole and not np.issubdtype(images.dtype, np.floating):
+    raise UserError(f"images of the type {images.dtype} are not understood: give "
+                    "uint8, or floats in [0, 1]")
+  _check_range("images", images, 255 if whole else 1)
+  if whole and images.max() == 1:
+    raise UserError(
+        f"images of the type {images.dtype} hold 0 and 1 alone: as whole numbers in "
+        "0..255 they would be black; give bools or floats")
+  images = images.astype(np.float32)
+  return images / np.float32(255) if whole else images
+
+
+def as_latents(latents: np.ndarray, count: int, dim: int) -> np.ndarray:
+  """Latents as G_A takes them: float32 [count, dim] in [0, 1].
+
+  Raises:
+    UserError: the shape, the type or the range is another.
+  """
+  latents = np.asarray(latents)
+  if latents.shape != (count, dim):
+    raise UserError(f"latents of the shape {latents.shape} are not [{count}, {dim}]: "
+                    f"{count} images need one of {dim} numbers each")
+  if not np.issubdtype(latents.dtype, np.floating):
+    raise UserError(f"latents of the type {latents.dtype} are not floats in [0, 1]")
+  _check_range("latents", latents, 1)
+  return latents.astype(np.float32)
+
+
+def _check_range(what: str, values: np.ndarray, top: int) -> None:
+  # What float32 rounding may add is no mistake.
+  slack = 0 if top > 1 else 1e-6
+  # Not `<`: a NaN must not pass.
+  if not (values.min() >= -slack and values.max() <= top + slack):
+    raise UserError(
+        f"{what} of the type {values.dtype} reach from {values.min():g} to "
+        f"{values.max():g}, outside 0..{top}: scale them")
 
 
 def load_config(run: str | os.PathLike[str]) -> config_lib.Config:

@@ -103,6 +103,7 @@ def runlocal(config: ml_collections.ConfigDict) -> None:
   config.data.pretrain = "rendered:latin?per_class=1"
   config.data.finetune = "rendered:scripts?per_class=6&classes=8"
   config.data.finetune_per_class = 4
+  config.retrain.arms = "generator,control"
   config.encoder.blocks = (1, 1, 1)  # what takes the time is compiling
   config.moco.queue = 32
   config.moco.bn_groups = 8

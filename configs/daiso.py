@@ -34,6 +34,9 @@ def get_config(variant: str = ""):
   # 14 × 14.
   config.generator.latent.dim = 14 * 14
 
+  # The true change of light is not known, so there is no oracle.
+  config.retrain.arms = "generator,prior,control,random"
+
   config.evaluate.protocols = "moco,l2,knn"
   return apply_variants(config, variant, {
       "room": lambda config: lighting(config, "R", epochs=28),

@@ -34,6 +34,7 @@ def get_config(variant: str = ""):
   config.generator.latent.dim = 128
   # NOTE(paper): the length of re-training is not given; MoCo's default.
   config.retrain.epochs = 200
+  config.retrain.arms = "generator,prior,control,random,oracle"
 
   config.evaluate.protocols = "moco,l2,knn"
   return apply_variants(config, variant, {
@@ -51,7 +52,6 @@ def mnist(config):
   config.moco.queue = 1024
   config.pretrain.epochs = 8
   config.retrain.epochs = 4
-  config.retrain.arms = "generator,control,oracle"
 
   presets.working_generator(config)
   config.generator.epochs = 0

@@ -42,6 +42,9 @@ def get_config(variant: str = ""):
   presets.working_generator(config)
   config.generator.epochs = 0
   config.generator.steps = 3000
+  # Changes of photographs are mostly smooth, as light is: D_f judges G_A on clean
+  # images of X_p, too. The preset's 0 is for dots (docs/experiments/014).
+  config.generator.fool_f_weight = 0.5
   config.generator.unet_width = 16
   config.generator.unet_depth = 3  # to see as far as a change of light reaches
   # "maps" would have 32 × 32 × 64 entries an image at D's input.

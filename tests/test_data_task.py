@@ -163,3 +163,29 @@ def test_size_is_checked_after_loading_where_only_that_tells(monkeypatch):
   assert task.check_data(data) == []
   with pytest.raises(errors.UserError, match="5 images.*need streaming"):
     task.load_task(data)
+
+
+@pytest.mark.parametrize("implicit", ["dots", "none"])
+def test_a_development_split_leaves_the_test_sets_alone(implicit):
+  whole = task.load_task(_data(implicit=implicit))
+  part = task.load_task(_data(implicit=implicit, development=0.25))
+  assert list(part.tests) == (["C", "D"] if implicit == "dots" else ["D"])
+  # One of four images of each class; with X̃_f's own augmentation.
+  assert (len(part.finetune), len(part.tests["D"])) == (12, 4)
+  bytes_of = lambda images: {image.tobytes() for image in images.images}
+  held, kept = bytes_of(part.tests["D"]), bytes_of(part.finetune)
+  assert held | kept == bytes_of(whole.finetune) and not held & kept
+  assert not held & bytes_of(whole.tests["D"])
+  if implicit == "dots":
+    assert bytes_of(part.tests["C"]) | bytes_of(part.finetune_clean) == bytes_of(
+        whole.finetune_clean)
+  assert bytes_of(part.pretrain) == bytes_of(whole.pretrain)
+
+
+def test_a_development_split_is_taken_from_x_p_where_it_is_the_same_set():
+  spec = "rendered:latin?per_class=5"
+  part = task.load_task(_data(
+      pretrain=spec, finetune=spec, finetune_per_class=0, implicit="none",
+      tests="test=rendered:latin?per_class=1&seed=1", development=0.2))
+  assert list(part.tests) == ["D"]
+  assert part.fingerprints["pretrain"] == part.fingerprints["finetune"]

@@ -10,10 +10,12 @@ import optax
 import pytest
 
 from augment_gen import parallel
+from augment_gen.stages import common
 from augment_gen.stages import generator as stages
 from augment_gen.augment.learned import draw_latents
 from augment_gen.config import (
     Config, DataConfig, DiscriminatorConfig, GeneratorConfig, LatentConfig)
+from augment_gen.data.task import load_task
 from augment_gen.models.heads import Discriminator
 from augment_gen.models.perceptron import (
     PerceptronAugmenter, PerceptronEliminator)
@@ -21,6 +23,7 @@ from augment_gen.losses.latent import random_directions, sliced_wasserstein
 from augment_gen.random import example_keys, stream
 from augment_gen.steps import frozen_encoder
 from augment_gen.steps import generator
+from augment_gen.steps.state import NetState
 
 SHAPE = (3, 3, 1)
 CONFIG = GeneratorConfig(
@@ -348,3 +351,53 @@ def test_discriminators_may_see_more_than_the_embedding():
   slope = jax.grad(lambda x: jnp.sum(
       frozen_encoder.make_see(encoder, "stages")(variables, x)[0]))
   assert np.all(np.isfinite(slope(np.zeros_like(x))))
+
+
+def test_a_silent_channel_is_not_blown_up():
+  """It differs on no real image, and by 0.01 on a generated one."""
+  rng = np.random.default_rng(0)
+  y = rng.normal(1, 2, (50, 5)).astype(np.float32)
+  y[:, 3] = 0.0
+  detail = rng.normal(1, 2, (50, 4, 3)).astype(np.float32)
+  detail[..., 1] = 0.5
+  frozen = frozen_encoder.freeze({}, {"x_p": y}, detail, standardise=True)
+  scale = np.asarray(frozen.scale)
+  assert 0.01 * scale.max() < 1
+  # The others have variance 1, as before.
+  np.testing.assert_allclose(
+      scale[[0, 1, 2, 4]], 1 / (y.std(0)[[0, 1, 2, 4]] + 1e-6), rtol=1e-4)
+
+
+@pytest.mark.parametrize("output", ["image", "edit"])
+@pytest.mark.parametrize("order", ["first", "last"])
+def test_random_g_a_is_as_strong_on_what_it_is_given(order, output, monkeypatch):
+  data = DataConfig(image_size=8, pretrain="rendered:latin?per_class=1",
+                    finetune="rendered:scripts?per_class=6&classes=4",
+                    finetune_per_class=4)
+  config = Config(data=data, generator=GeneratorConfig(
+      hidden=8, layers=2, output=output, latent=LatentConfig(dim=4)))
+  config = dataclasses.replace(config, retrain=dataclasses.replace(
+      config.retrain, order=order))
+  task = load_task(data)
+  nets = stages.generator_networks(config)
+  x = np.zeros((2, 8, 8, 1), np.float32)
+  params = nets.augmenter.init(jax.random.key(1), x, np.zeros((2, 4)))["params"]
+  trained = generator.GeneratorState(
+      step=0, augmenter=NetState(params=params, opt_state=()),
+      eliminator=None, disc_f=None, disc_p=None)
+  seen = {}
+
+  def spy(augmenter, fresh, x, z, strength):
+    seen.update(x=x, output=augmenter.output, trained=strength)
+    return match_strength(augmenter, fresh, x, z, strength)
+
+  match_strength = stages.match_strength
+  monkeypatch.setattr(stages, "match_strength", spy)
+  untrained, fresh = stages.random_augmenter(config, task, trained)
+  x = seen["x"]
+  resident = common.some(task.pretrain.images, len(x)) / 255
+  assert np.allclose(x, resident, atol=1e-6) == (order == "first")
+  z = jax.random.uniform(jax.random.key(2), (len(x), 4))
+  edit = np.mean(np.abs(untrained.apply({"params": fresh}, x, z) - x))
+  assert untrained.output == "edit"
+  np.testing.assert_allclose(edit, seen["trained"], rtol=0.3)

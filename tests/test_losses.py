@@ -170,3 +170,13 @@ def test_random_directions_hold_the_axes_and_have_unit_length():
   assert lines.shape == (9, 3)
   np.testing.assert_array_equal(lines[:3], np.eye(3))
   np.testing.assert_allclose(np.linalg.norm(lines, axis=1), 1, rtol=1e-6)
+
+
+@pytest.mark.parametrize("loss, shapes", [
+    (lambda q, k, n: infonce(q, k, n, 0.2)[0], [(4, 8), (4, 8), (6, 8)]),
+    (latent.sliced_wasserstein, [(4, 8), (4, 8), (5, 8)])])
+def test_products_are_not_rounded_on_accelerators(loss, shapes):
+  """GPUs and TPUs round float32 factors, unless they are told not to."""
+  text = str(jax.make_jaxpr(loss)(*map(jnp.zeros, shapes)))
+  assert text.count("dot_general") == text.count(
+      "precision=(Precision.HIGHEST, Precision.HIGHEST)") > 0

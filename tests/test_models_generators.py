@@ -155,6 +155,26 @@ def test_edit_of_nothing_is_nearly_the_identity():
       outputs.to_image(jnp.zeros_like(x), x, "image"), 0.5 * jnp.ones_like(x))
 
 
+def test_an_edit_passes_gradients_on_in_black_and_white():
+  """1 where the image is left as it is, 0 where it is covered."""
+  x = jnp.asarray([-0.2, 0.0, 0.003, 0.3, 0.997, 1.0, 1.2])
+  slope = lambda logits: np.asarray(jax.grad(lambda x: jnp.sum(
+      outputs.to_image(jnp.full_like(x, logits), x, "edit")))(x))
+  np.testing.assert_allclose(slope(0.0), 1.0, atol=1e-3)
+  lit, dark = slope(20.0), slope(-20.0)
+  np.testing.assert_allclose(lit[:4], 0.0, atol=0.02)
+  np.testing.assert_allclose(dark[3:], 0.0, atol=0.02)
+  # Where it is not clipped it is the slope of the function itself.
+  f = lambda x: float(outputs.to_image(jnp.float32(1.5), jnp.float32(x), "edit"))
+  np.testing.assert_allclose(
+      slope(1.5)[3], (f(0.301) - f(0.299)) / 0.002, rtol=1e-2)
+  # The output itself is what it was.
+  y = outputs.to_image(jnp.full_like(x, 0.7), x, "edit")
+  clipped = np.clip(x, 0.01, 0.99)
+  np.testing.assert_allclose(
+      y, 1 / (1 + np.exp(-(np.log(clipped / (1 - clipped)) + 0.7))), rtol=1e-5)
+
+
 def test_latents_are_laid_out_in_space():
   x = jnp.full((1, 16, 16, 1), 0.5)
   augmenter = unet.UNetAugmenter(width=4, depth=0)

@@ -310,6 +310,11 @@ def test_what_was_learned_is_exported(quickstart):
   views = learned.augment(x, z)
   assert views.shape == x.shape and views.dtype == np.float32
   assert np.all(np.abs(views - learned.augment(x, 1 - z)).max((1, 2, 3)) > 0.1)
+  with pytest.raises(UserError, match="300 images need one"):
+    learned.augment(x, z[:200])
+  for function in (learned.encode, learned.eliminate):
+    with pytest.raises(UserError, match="28, 28, 1"):
+      function(x[:, :14])
   images, latents = learned.eliminate(task.finetune.images)
   assert images.shape == task.finetune.images.shape and latents.shape[1] == 49
   # F is the very one whose accuracy the table has.

@@ -26,6 +26,8 @@ def draw_latents(keys: jax.Array, bank: jax.Array | None,
   Returns:
     float32 [B, Z].
   """
+  # NOTE(paper): the prior p(z) is not given, "uniformly drawn" is said of Z̃ alone:
+  # uniform on the cube here, where the sigmoid on G_L puts its latents, too.
   if bank is None:
     return jax.vmap(lambda key: jax.random.uniform(key, (dim,)))(keys)
   if bank.shape[1:] != (dim,):

@@ -40,6 +40,9 @@ def chunked(function: Callable, size: int) -> Callable:
 
   def apply(*arrays):
     n = len(arrays[0])
+    if any(len(a) != n for a in arrays) or not n:
+      raise ValueError(f"{[len(a) for a in arrays]} examples: each array must hold "
+                       "as many, and at least one")
     outs = []
     for start in range(0, n, size):
       parts = [floats(a[start:start + size]) for a in arrays]

@@ -120,6 +120,8 @@ class UNetEliminator(nn.Module):
     else:
       z = nn.Dense(self.latent_dim, name="latent")(
           h.astype(jnp.float32).reshape(x.shape[0], -1))
+    # NOTE(paper): what follows G_L's last layer is not given: a sigmoid, as latents
+    # of the prior lie in [0, 1].
     return image, nn.sigmoid(z.reshape(x.shape[0], self.latent_dim))
 
 

@@ -20,7 +20,12 @@ _SILENT = 0.01
 
 @struct.dataclass
 class FrozenEncoder:
-  """F as Algorithm 1 sees it: never updated, real images embedded once."""
+  """F as Algorithm 1 sees it: never updated, real images embedded once.
+
+  NOTE(paper): whether batch norm normalises by the batch or by running averages
+  here is not said. F is in inference mode: an embedding then depends on its image
+  alone, real ones can be kept, and no batch tells D which images are generated.
+  """
   variables: PyTree
   embeddings: dict[str, jax.Array]  # F(x_p) [N, D] and F(x̃_f) [M, D]
   shift: jax.Array  # [D + K] float32; D_f and D_p see (y − shift) · scale
