@@ -78,10 +78,60 @@ def test_paired_differences_and_their_marks():
   difference = np.subtract(OURS, BASE)
   p = stats.ttest_rel(OURS, BASE).pvalue
   line, = [x for x in lines if x.startswith("  MoCo v2 + G_A")]
-  assert line.endswith(f"{difference.mean():+.2f} ± "
-                       f"{difference.std(ddof=1):.2f} (n=3), p = {p:.2g} *")
+  low, high = stats.ttest_rel(OURS, BASE).confidence_interval(0.95)
+  assert line.endswith(
+      f"{difference.mean():+.2f}, 95 % interval [{low:+.2f}, {high:+.2f}] (n=3), "
+      f"p = {p:.2g} *")
   # +1, -1, +1: inside the noise, so no mark anywhere.
   assert all("*" not in x for x in lines if "MoCo v2 + control" in x)
+
+
+def _with_controls(seed):
+  rows = _seeds()[seed]["rows"] + [
+      _row("MoCo v2 + control, AdaBN", 9.0 + (-1) ** seed, seed),
+      _row("MoCo v2, AdaBN", 7.0, seed),
+      _row("untrained encoder", 6.0 + seed, seed, retraining_set="-"),
+      _row("untrained encoder, AdaBN", 5.0, seed, retraining_set="-"),
+      _row("MoCo v2 + random G_A", 20.0 + 2 * seed, seed),
+      _row("MoCo v2 + random G_A, AdaBN", 10.0, seed),
+      _row("MoCo v2 + G_A, AdaBN", 57.0, seed, augmentation="G_A")]
+  for row in rows:
+    row["converged"] = row["method"] != "untrained encoder"
+  return _result(rows)
+
+
+def test_lines_of_other_statistics_stand_below_their_own():
+  lines = _cells(tables.format_table([_with_controls(0)]))
+  methods = [line[0] for line in lines[3:15]]
+  assert methods == [
+      "MoCo v2", "MoCo v2, AdaBN", "MoCo v2 + G_A", "MoCo v2 + G_A, AdaBN",
+      "MoCo v2 + control", "MoCo v2 + control, AdaBN", "MoCo v2 + random G_A",
+      "MoCo v2 + random G_A, AdaBN", "MoCo v2 + oracle", "untrained encoder",
+      "untrained encoder, AdaBN", "MoCo v2"]
+
+
+def test_gains_over_the_best_control_and_an_untrained_g_a_lead():
+  table = tables.format_table([_with_controls(seed) for seed in range(3)])
+  gains = [line for line in table.splitlines() if ": MoCo v2 + G_A less" in line]
+  for line, name, method, values in zip(
+      gains, ("best control", "untrained G_A", "oracle"),
+      ("MoCo v2 + control, AdaBN", "MoCo v2 + random G_A", "MoCo v2 + oracle"),
+      ([10, 8, 10], [20, 22, 24], [60, 61, 62]), strict=True):
+    gain = np.subtract(OURS, values)
+    assert f"the {name} ({method}): {gain.mean():+.2f}, 95 %" in line
+  assert table.index(gains[0]) < table.index("Difference to the first line")
+  assert "not converged" in table and "too high, of: untrained encoder (" in table
+  one = tables.format_table([_with_controls(0)])
+  assert "(MoCo v2 + control, AdaBN): +45.00 (one seed)" in one
+  assert "*" not in one and "interval" not in one
+
+
+def test_other_statistics_are_no_baseline():
+  rows = [_row("MoCo v2, AdaBN", 7.0, 0), _row("untrained encoder", 6.0, 0),
+          _row("MoCo v2 + G_A", 55.0, 0)]
+  more = [{**row, "seed": 1, "accuracy": row["accuracy"] + 1} for row in rows]
+  assert "Difference to the first" not in tables.format_table(
+      [_result(rows), _result(more)])
 
 
 def test_only_common_seeds_are_paired():
@@ -93,7 +143,8 @@ def test_only_common_seeds_are_paired():
   del results[2]["rows"][0]  # the oracle's; seed 0 is all that is left of it
   table = tables.format_table(results)
   difference = np.subtract(OURS, BASE)[1:]
-  assert (f"{difference.mean():+.2f} ± {difference.std(ddof=1):.2f} (n=2)"
+  low, high = stats.ttest_1samp(difference, 0).confidence_interval(0.95)
+  assert (f"{difference.mean():+.2f}, 95 % interval [{low:+.2f}, {high:+.2f}] (n=2)"
           in table)
   assert "  MoCo v2 + oracle, " not in table  # one pair is no test
 
@@ -102,7 +153,8 @@ def test_equal_differences_have_no_p():
   rows = lambda seed: [_row("MoCo v2", 3.0 + seed, seed),
                        _row("MoCo v2 + G_A", 5.0 + seed, seed)]
   table = tables.format_table([_result(rows(0)), _result(rows(1))])
-  assert "p = not defined" in table and " *\n" not in table
+  assert "+2.00 (n=2, no spread: interval and p not defined)" in table
+  assert " *\n" not in table
 
 
 def test_several_experiments_and_protocols():
@@ -135,6 +187,9 @@ def test_csv_has_the_numbers():
   assert float(ours["std"]) == pytest.approx(np.std(OURS, ddof=1))
   assert float(ours["p"]) == pytest.approx(stats.ttest_rel(OURS, BASE).pvalue)
   assert (ours["seeds"], ours["train"], ours["test"]) == ("3", "D", "C")
+  for side, bound in zip(("ci_low", "ci_high"), stats.ttest_rel(
+      OURS, BASE).confidence_interval(0.95)):
+    assert float(ours[side]) == pytest.approx(bound)
 
 
 @pytest.mark.parametrize("part, words", [("protocol", "evaluation protocols"),
@@ -214,6 +269,32 @@ def test_the_posters_layout_with_its_numbers_beside():
       "93.5 ± 0.3"]
   assert ["untrained encoder", "P", "86.0 ± 1.4 (n=2)",
           "88.0 ± 1.4 (n=2)"] in lines
+
+
+def test_one_crop_own_windows_and_cost_stand_beside():
+  result = _tac(0)
+  for method, crops, value in (
+      ("CRL-TAC", "P, one crop", 90.0), ("CRL-TAC", "top-1", 91.0),
+      ("SimCLR", "uniform, one crop", 20.0),
+      ("SimCLR, own windows", "own uniform", 60.0),
+      ("SimCLR, own windows", "own uniform, one crop", 30.0),
+      ("SimCLR, own windows", "true place", 95.0)):
+    for feature in ("f", "head"):
+      result["rows"].append(_row(method, value, 0)
+                            | {"crops": crops, "feature": feature})
+  for row in result["rows"]:
+    ours = row["method"] == "CRL-TAC"
+    row |= {"images_per_step": 512, "images_per_step_forward": 1536 * ours}
+  text = tables.format_table([result])
+  lines = _cells(text)
+  head = lines.index([
+      "Ours", "Ours (top-4)", "SimCLR", "SimCLR (oracle)", "SimCLR, own windows",
+      "SimCLR, own windows (oracle)"])
+  assert lines[head + 4] == [
+      "f output", "97.0", "97.5", "47.0", "93.0", "60.0", "95.0"]
+  assert lines[head + 5] == [
+      "f output, one crop", "90.0", "91.0", "20.0", "-", "30.0", "-"]
+  assert "CRL-TAC 512 (and 1536 more to train P, forward alone); SimCLR 512" in text
 
 
 def test_differences_to_an_untrained_encoder_are_marked():

@@ -11,6 +11,10 @@ from augment_gen import errors
 from augment_gen.tables import layout
 
 
+ADABN = ", AdaBN"
+UNTRAINED = "untrained encoder"
+
+
 @dataclasses.dataclass(frozen=True)
 class Line:
   """A row of the table."""
@@ -19,11 +23,41 @@ class Line:
   augmentation: str
 
   @property
+  def encoder(self) -> str:
+    """The method, whatever its batch-norm statistics are of."""
+    return self.method.removesuffix(ADABN)
+
+  @property
+  def adapted(self) -> bool:
+    """Are the batch-norm statistics those of X̃_f?"""
+    return self.method.endswith(ADABN)
+
+  @property
+  def kind(self) -> str:
+    """What was added to the pre-trained encoder: "" for nothing."""
+    if self.encoder == UNTRAINED:
+      return UNTRAINED
+    return self.encoder.partition(" + ")[2]
+
+  @property
+  def is_reference(self) -> bool:
+    """Is it one of the paper's reference rows, which saw X̃_f in stage 1?"""
+    return "∪" in self.retraining_set
+
+  @property
+  def is_control(self) -> bool:
+    """Does it lack any further augmentation?"""
+    return self.kind in ("", "control", UNTRAINED) and not self.is_reference
+
+  @property
+  def is_ours(self) -> bool:
+    return self.kind.startswith("G_A") and not self.adapted
+
+  @property
   def rank(self) -> tuple[bool, int]:
     """The paper's order: baseline, ours, controls, oracle; references last."""
-    kind = self.method.partition(" + ")[2]
-    kinds = {"": 0, "G_A": 1, "oracle": 3}
-    return "∪" in self.retraining_set, kinds.get(kind, 2)
+    kinds = {"": 0, "G_A": 1, "oracle": 3, UNTRAINED: 4}
+    return self.is_reference, kinds.get(self.kind, 2)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -44,8 +78,7 @@ def format_table(results: list[dict[str, Any]], protocol: str,
                  style: str) -> str:
   """One table of experiments with G_A; see `tables.format_table`."""
   cells = _collect(results, protocol)
-  lines = sorted(dict.fromkeys(line for line, _ in cells),
-                 key=lambda line: line.rank)
+  lines = _in_order(dict.fromkeys(line for line, _ in cells))
   columns = sorted(
       dict.fromkeys(column for _, column in cells),
       key=lambda c: [r["experiment"] for r in results].index(c.experiment))
@@ -63,6 +96,10 @@ def format_table(results: list[dict[str, Any]], protocol: str,
   experiments = ["", "", ""] + [column.experiment for column in columns]
   table = layout.as_lines(experiments, body, style)
   notes = [f"Accuracy in percent; protocol: {protocol}."]
+  notes += _unconverged(results, protocol)
+  if gains := list(_gains(cells, lines, columns)):
+    notes += ["", "Gains over the best control, over an untrained G_A, and over the "
+              "true augmentation, paired over common seeds:", "", *gains]
   if differences:
     heading = ("Difference to the first line, paired over common seeds "
                f"(* where p < {layout.SIGNIFICANCE}, t-test, each taken alone):")
@@ -74,6 +111,59 @@ def format_table(results: list[dict[str, Any]], protocol: str,
     notes = ["- " + note.strip() if note.startswith("  ") else note
              for note in notes]
   return "\n".join(table + [""] + notes).rstrip() + "\n"
+
+
+def _in_order(lines) -> list[Line]:
+  """By rank; an encoder's line with other statistics below its own."""
+  encoders = list(dict.fromkeys(line.encoder for line in lines))
+  return sorted(lines, key=lambda line: (
+      line.rank, encoders.index(line.encoder), line.adapted))
+
+
+def _unconverged(results, protocol: str) -> list[str]:
+  methods = dict.fromkeys(
+      row["method"] for result in results for row in result["rows"]
+      if row["protocol"] == protocol and row.get("converged") is False)
+  if not methods:
+    return []
+  return ["The probe had not converged, so that the accuracy is too low rather than "
+          f"too high, of: {'; '.join(methods)} (raise "
+          "config.evaluate.l2_iterations)."]
+
+
+def _gains(cells: Cells, lines, columns):
+  """Lines of text: what G_A has more than what it must be better than."""
+  for column in columns:
+    for ours in (line for line in lines if line.is_ours):
+      if (ours, column) not in cells:
+        continue
+      rivals = {
+          "best control": [line for line in lines if line.is_control],
+          "untrained G_A": [line for line in lines if line.kind == "random G_A"],
+          "oracle": [line for line in lines if line.kind == "oracle"]}
+      for name, others in rivals.items():
+        best = _best(cells, ours, others, column)
+        if best is not None:
+          yield (f"  {column.experiment}, {column}: {ours.method} less the {name} "
+                 f"({best.method}): {_gain(cells[ours, column], cells[best, column])}")
+
+
+def _best(cells: Cells, ours: Line, others: list[Line], column) -> Line | None:
+  """The best on the mean over the seeds that it shares with ours."""
+  mine, means = cells[ours, column], {}
+  for line in others:
+    theirs = cells.get((line, column), {})
+    if common := mine.keys() & theirs.keys():
+      means[line] = np.mean([theirs[seed] for seed in common])
+  return max(means, key=means.get, default=None)
+
+
+def _gain(ours: dict[int, float], reference: dict[int, float]) -> str:
+  difference = layout.paired_difference(ours, reference)
+  if difference is not None:
+    return str(difference)
+  (seed,) = ours.keys() & reference.keys()
+  return f"{ours[seed] - reference[seed]:+.2f} (one seed)"
 
 
 def _collect(results, protocol: str) -> Cells:
@@ -109,7 +199,7 @@ def _differences(cells: Cells, lines, columns):
   for column in columns:
     present = [line for line in lines if (line, column) in cells]
     baseline = present[0]
-    if baseline.rank[1] != 0:
+    if baseline.kind or baseline.adapted:
       continue
     reference = cells[baseline, column]
     for line in present[1:]:
@@ -124,7 +214,7 @@ def _as_csv(cells: Cells, lines, columns, differences, protocol: str) -> str:
   writer = csv.writer(out, lineterminator="\n")
   writer.writerow(["experiment", "method", "retraining_set", "augmentation",
                    "train", "test", "protocol", "accuracy", "std", "seeds",
-                   "difference", "p"])
+                   "difference", "ci_low", "ci_high", "p"])
   for line in lines:
     for column in columns:
       if (line, column) not in cells:
@@ -132,8 +222,8 @@ def _as_csv(cells: Cells, lines, columns, differences, protocol: str) -> str:
       values = list(cells[line, column].values())
       std = np.std(values, ddof=1) if len(values) > 1 else ""
       difference = differences.get((line, column))
-      compared = ["", ""] if difference is None else [
-          np.mean(difference.values), difference.p]
+      compared = [""] * 4 if difference is None else [
+          difference.mean, *difference.interval, difference.p]
       writer.writerow([column.experiment, *dataclasses.astuple(line),
                        column.train, column.test, protocol, np.mean(values),
                        std, len(values), *compared])

@@ -13,10 +13,16 @@ FEATURES = {"head": "Projection head", "f": "f output"}
 
 _UNTRAINED = "untrained encoder"
 
-# Column of the poster: the row's method and what its crops' name starts with.
-_POSTER_COLUMNS = {
-    "Ours": ("CRL-TAC", "P"), "Ours (top-n)": ("CRL-TAC", "top-"),
-    "SimCLR": ("SimCLR", "uniform"), "SimCLR (oracle)": ("SimCLR", "true place")}
+_OWN = "SimCLR, own windows"
+# Columns, the poster's first: the row's method, its crops, and these where it is one
+# crop alone.
+_COLUMNS = {
+    "Ours": ("CRL-TAC", "P", "P, one crop"),
+    "Ours (top-n)": ("CRL-TAC", "top-n", "top-1"),
+    "SimCLR": ("SimCLR", "uniform", "uniform, one crop"),
+    "SimCLR (oracle)": ("SimCLR", "true place", None),
+    _OWN: (_OWN, "own uniform", "own uniform, one crop"),
+    f"{_OWN} (oracle)": (_OWN, "true place", None)}
 # Percent, mean and standard deviation; Koyama et al., "Linear Classification
 # Protocol".
 _POSTER = {
@@ -49,7 +55,8 @@ def format_table(results: list[dict[str, Any]], protocol: str,
   for name in experiments:
     parts.append([f"{name}: accuracy in percent; protocol: {protocol}.", "",
                   *_poster(name, cells[name], style), "",
-                  *_all(cells[name], style)])
+                  *_all(cells[name], style),
+                  *_costs([r for r in results if r["experiment"] == name])])
   return "\n\n".join("\n".join(lines) for lines in parts) + "\n"
 
 
@@ -74,25 +81,45 @@ def _collect(results: list[dict[str, Any]], protocol: str) -> Cells:
 
 
 def _poster(name: str, cells: Cells, style: str) -> list[str]:
-  """The poster's layout."""
-  found = {}
-  for title, (method, start) in _POSTER_COLUMNS.items():
-    kinds = [crops for m, crops, _ in cells
-             if m == method and crops.startswith(start)]
-    found[title] = (method, kinds[0]) if kinds else None
-  titles = [f"Ours ({found[title][1]})" if title == "Ours (top-n)"
-            and found[title] else title for title in found]
-  body = [["", *titles]]
+  """The poster's layout, and beside it SimCLR on windows of its own."""
+  top = next((crops for _, crops, _ in cells
+              if crops.startswith("top-") and crops != "top-1"), "top-1")
+  kind = lambda crops: top if crops == "top-n" else crops
+  columns = {
+      title.replace("top-n", top): (method, kind(crops), one)
+      for title, (method, crops, one) in _COLUMNS.items()
+      if method != _OWN or any(m == method for m, _, _ in cells)}
+  one_crop = any(one in {crops for _, crops, _ in cells}
+                 for _, _, one in columns.values() if one)
+  body = [["", *columns]]
   for feature, label in FEATURES.items():
     body.append([label, *(
-        "-" if key is None else layout.cell(cells.get((*key, feature)))
-        for key in found.values())])
+        layout.cell(cells.get((method, crops, feature)))
+        for method, crops, _ in columns.values())])
+    if one_crop:
+      body.append([f"{label}, one crop", *(
+          layout.cell(cells.get((method, one, feature)))
+          for method, _, one in columns.values())])
   for feature, label in FEATURES.items():
     if name in _POSTER:
+      posters = [*_POSTER[name][feature], *[None] * len(columns)]
       body.append([f"the poster: {label}", *(
           "-" if value is None else f"{value[0]:.1f} ± {value[1]:.1f}"
-          for value in _POSTER[name][feature])])
+          for value in posters[:len(columns)])])
   return layout.as_lines([""] * len(body[0]), body, style, labels=1)
+
+
+def _costs(results: list[dict[str, Any]]) -> list[str]:
+  """How many crops each encoder has seen, where rows say so."""
+  said = {}
+  for result in results:
+    for row in result["rows"]:
+      if "images_per_step" in row:
+        forward = row["images_per_step_forward"]
+        said[row["method"]] = f"{row['method']} {row['images_per_step']}" + (
+            f" (and {forward} more to train P, forward alone)" if forward else "")
+  return ["", "Crops encoded in a training step: " + "; ".join(said.values())
+          + "."] if said else []
 
 
 def _all(cells: Cells, style: str) -> list[str]:

@@ -11,18 +11,35 @@ SIGNIFICANCE = 0.05
 
 @dataclasses.dataclass(frozen=True)
 class Difference:
-  """Accuracy minus the baseline's, over the seeds that both have."""
-  values: np.ndarray  # percent points, one per seed
+  """Accuracy minus another's, over the seeds that both have."""
+  values: np.ndarray  # percent points, one per seed, of at least two
   p: float  # of the paired t-test; NaN where it is not defined
 
   @property
   def significant(self) -> bool:
     return self.p < SIGNIFICANCE
 
+  @property
+  def mean(self) -> float:
+    return float(np.mean(self.values))
+
+  @property
+  def interval(self) -> tuple[float, float]:
+    """Where the mean over all seeds lies with 95 % confidence (Student's t)."""
+    if np.isnan(self.p):
+      return np.nan, np.nan
+    n = len(self.values)
+    reach = stats.t.ppf(1 - SIGNIFICANCE / 2, n - 1) * np.std(
+        self.values, ddof=1) / np.sqrt(n)
+    return self.mean - float(reach), self.mean + float(reach)
+
   def __str__(self):
-    p = "not defined" if np.isnan(self.p) else f"{self.p:.2g}"
-    mean, std = np.mean(self.values), np.std(self.values, ddof=1)
-    return f"{mean:+.2f} ± {std:.2f} (n={len(self.values)}), p = {p}"
+    n = len(self.values)
+    if np.isnan(self.p):
+      return f"{self.mean:+.2f} (n={n}, no spread: interval and p not defined)"
+    low, high = self.interval
+    return (f"{self.mean:+.2f}, 95 % interval [{low:+.2f}, {high:+.2f}] (n={n}), "
+            f"p = {self.p:.2g}")
 
 
 def paired_difference(ours: dict[int, float], reference: dict[int, float]
