@@ -92,7 +92,8 @@ def _replace(node, sections, field, value):
 
 
 def test_every_arm_has_its_row_in_the_table():
-  assert set(generator_experiment.ROWS) == {"pretrain", *validate.ARMS}
+  assert set(generator_experiment.ROWS) == {
+      "untrained", "pretrain", *validate.ARMS}
 
 
 @pytest.mark.parametrize("change,words", [

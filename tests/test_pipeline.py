@@ -182,7 +182,7 @@ def test_the_same_command_again_repeats_nothing(quickstart, capsys, monkeypatch)
   assert main(command("quickstart", quickstart)) == 0
   out = capsys.readouterr().out
   assert out.count("finished before") == 4
-  assert out.count("was evaluated before") == 3
+  assert out.count("was evaluated before") == 8
   assert results(quickstart) == before
 
 
@@ -275,9 +275,9 @@ def test_sigterm_stops_an_evaluation_after_an_encoder(
   with monkeypatch.context() as patch:
     patch.setattr(experiment, "evaluate_encoder", terminating)
     assert main(args) == 75
-  assert "after the evaluation of MoCo v2;" in capsys.readouterr().err
+  assert "after the evaluation of untrained encoder;" in capsys.readouterr().err
   assert {row["method"] for row in json.loads(results(tmp_path / "run"))["rows"]
-          } == {"MoCo v2"}
+          } == {"untrained encoder"}
   assert main(args) == 0
   assert results(tmp_path / "run") == results(quickstart)
 
