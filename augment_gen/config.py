@@ -51,7 +51,11 @@ class DataConfig:
   # the test sets are left alone. Reported numbers have 0.
   development: float = 0.0
   on_bad_image: str = "error"  # "error" or "skip" (the skipped are counted)
-  max_resident_gib: float = 8.0  # refuse sets that would fill memory
+  # GiB of the host's memory that images (uint8) may fill: all sets together, the
+  # clean X_f beside X̃_f, and, where devices share the host's memory (CPU), the copy
+  # of X_p and X̃_f that each of them trains on. Other devices need room for one such
+  # copy each.
+  max_resident_gib: float = 8.0
 
   @property
   def side(self) -> int:

@@ -1,5 +1,6 @@
 """One start of the command: checks, devices, data, folder; then the stages."""
 
+from collections.abc import Iterator
 import datetime
 import os
 import platform
@@ -9,6 +10,8 @@ import jax
 
 from augment_gen import experiments, parallel, preemption, takeover, validate
 from augment_gen.command_line import Options
+from augment_gen.data.base import ImageSet
+from augment_gen.data.files import some
 from augment_gen.data.task import load_task
 from augment_gen.errors import raise_if_any
 from augment_gen.experiments import common
@@ -41,7 +44,7 @@ def _start(options: Options, terminated: threading.Event) -> None:
   raise_if_any([*validate.problems(config, mesh.size),
                 *takeover.problems(options.config_values)])
   check_owner(options.workdir, options.config_values)
-  task = load_task(config.data)
+  task = load_task(config.data, validate.host_copies(mesh.size))
   raise_if_any(validate.size_problems(config, task))
 
   log = print if jax.process_index() == 0 else lambda *_: None
@@ -73,10 +76,20 @@ def _hello(options: Options, mesh, task, log) -> None:
   sets = {"X_p": task.pretrain, "X̃_f": task.finetune,
           **{f"test {name}": s for name, s in task.tests.items()}}
   for name, images in sets.items():
-    skipped = f", {images.skipped} bad files skipped" if images.skipped else ""
-    log(f"  {name}: {len(images)} images {images.images.shape[1:]}, "
-        f"{images.num_classes} classes, {images.name} "
-        f"[{images.fingerprint}]{skipped}")
+    for line in _description(images):
+      log(f"  {name}: {line}")
+
+
+def _description(images: ImageSet) -> Iterator[str]:
+  """What to look at before believing a number: counts, ranges, first classes."""
+  values = images.images
+  skipped = f", {images.skipped} bad files skipped" if images.skipped else ""
+  yield (f"{len(images)} images {values.shape[1:]}, grey levels {values.min()} to "
+         f"{values.max()} (mean {values.mean():.0f}), {images.name} "
+         f"[{images.fingerprint}]{skipped}")
+  if images.labels is not None:
+    yield f"{images.num_classes} classes: {some(images.class_names, 5)}"
+  yield from images.notes
 
 
 def _environment(options: Options, mesh) -> dict:

@@ -3,11 +3,15 @@
 from collections.abc import Iterator
 import math
 
+import jax
+
 from augment_gen.augment import recipes
 from augment_gen.augment.crops import CropGrid
 from augment_gen.config import (
     ChannelConfig, Config, OptimizerConfig, SimclrConfig, TacConfig, names)
+from augment_gen.data import splits
 from augment_gen.data.task import Task, check_data
+from augment_gen.errors import UserError
 from augment_gen.evaluate import protocol
 from augment_gen.losses import information
 from augment_gen.models import build, heads, outputs, resnet
@@ -30,7 +34,12 @@ def problems(config: Config, devices: int) -> list[str]:
   of_method = {"generator": _generator, "tac": _tac}[config.method]
   return [*_choices(config), *_durations(config), *_batches(config, devices),
           *of_method(config, devices), *_ranges(config), *_optimizers(config),
-          *check_data(config.data)]
+          *check_data(config.data, host_copies(devices))]
+
+
+def host_copies(devices: int) -> int:
+  """Copies of resident images that training makes in the host's memory."""
+  return devices if jax.default_backend() == "cpu" else 0
 
 
 def _trained(config: Config) -> tuple[str, ...]:
@@ -41,7 +50,7 @@ def _trained(config: Config) -> tuple[str, ...]:
 
 def size_problems(config: Config, task: Task) -> list[str]:
   """Problems that show once the data are loaded."""
-  found = []
+  found = _evaluation_problems(config, task)
   if config.method == "tac":
     for field in ("tac.batch_size", "tac.simclr.batch_size"):
       batch = _get(config, field)
@@ -75,6 +84,24 @@ def size_problems(config: Config, task: Task) -> list[str]:
       found.append(
           "config.retrain.arms=oracle needs the true augmentation, which is "
           "not known for data that come augmented (config.data.implicit=none)")
+  return found
+
+
+def _evaluation_problems(config: Config, task: Task) -> list[str]:
+  """What evaluation would stumble over once all training is done."""
+  found, protocols = [], names(config.evaluate.protocols)
+  if "l2" in protocols:
+    try:
+      splits.holdout(task.finetune.labels, config.evaluate.l2_holdout, config.seed)
+    except UserError as error:
+      found.append(
+          f"config.evaluate.l2_holdout={config.evaluate.l2_holdout:g}: {error}; use "
+          "a larger part, give more labelled images, or leave 'l2' out of "
+          "config.evaluate.protocols")
+  neighbours = config.evaluate.knn_k
+  if "knn" in protocols and neighbours > len(task.finetune):
+    found.append(f"config.evaluate.knn_k={neighbours} is more than the "
+                 f"{len(task.finetune)} images of data.finetune")
   return found
 
 

@@ -6,6 +6,7 @@ import pathlib
 import pytest
 
 from augment_gen import command_line, config as config_lib, validate
+from augment_gen.data.task import load_task
 from augment_gen.errors import UserError
 from augment_gen.experiments import generator as generator_experiment
 from augment_gen.main import main
@@ -225,3 +226,17 @@ def test_full_size_configs_lack_nothing_but_their_data(config):
   if needs_root:
     parsed = _replace(parsed, ["data"], "root", "/nowhere")
     assert all("/nowhere" in line for line in validate.problems(parsed, 1))
+
+
+def test_what_evaluation_needs_is_known_before_training():
+  config = quickstart()
+  data = dataclasses.replace(
+      config.data, image_size=12, pretrain="rendered:latin?per_class=10",
+      finetune="rendered:scripts?per_class=3&classes=150", finetune_per_class=2)
+  found = validate.size_problems(
+      dataclasses.replace(config, data=data), load_task(data))
+  assert any("l2_holdout=0.2: no class is large enough" in line for line in found)
+  fewer = dataclasses.replace(config.evaluate, protocols="knn", knn_k=1000)
+  found = validate.size_problems(
+      dataclasses.replace(config, data=data, evaluate=fewer), load_task(data))
+  assert any("knn_k=1000 is more than the 300" in line for line in found)

@@ -5,7 +5,7 @@ from PIL import Image
 import pytest
 
 from augment_gen import errors
-from augment_gen.data import base, pixels, splits
+from augment_gen.data import base, labels as labels_lib, pixels, splits
 
 
 def _images(count=6, side=4, channels=1):
@@ -54,15 +54,15 @@ def test_number_of_labels_must_agree():
 
 
 def test_encode_labels():
-  labels, names = base.encode_labels(np.array([2, 0], np.uint8), None)
+  labels, names = labels_lib.encode(np.array([2, 0, 1], np.uint8), None, "x")
   assert labels.dtype == np.int32
-  assert (labels.tolist(), names) == ([2, 0], ("0", "1", "2"))
-  labels, names = base.encode_labels(np.array(["cat", "ant", "cat"]), None)
+  assert (labels.tolist(), names) == ([2, 0, 1], ("0", "1", "2"))
+  labels, names = labels_lib.encode(np.array(["cat", "ant", "cat"]), None, "x")
   assert (labels.tolist(), names) == ([1, 0, 1], ("ant", "cat"))
-  labels, names = base.encode_labels(np.array(["x", "b"]), ["b", "a"])
+  labels, names = labels_lib.encode(np.array(["x", "b"]), ["b", "a"], "x")
   assert (labels.tolist(), names) == ([-1, 0], ("b", "a"))
   # 2**32 must not wrap around to class 0.
-  labels, _ = base.encode_labels(np.array([2**32]), ["a"])
+  labels, _ = labels_lib.encode(np.array([2**32]), ["a"], "x")
   assert labels.tolist() == [2**31 - 1]
 
 

@@ -34,7 +34,8 @@ def test_classes_are_the_first_level(classes):
   assert images.class_names == ("cat", "dog")
   assert images.labels.tolist() == [0, 0, 1]
   assert images.images[:, 0, 0, 0].tolist() == [10, 20, 30]
-  assert images.skipped == 0
+  assert (images.skipped, images.passed_over) == (0, 2)
+  assert images.notes == ("2 other files passed over: .cache/, dog/notes.txt",)
   assert sources.count(f"folder:{classes}") == 3
   assert _load(classes).fingerprint == images.fingerprint
 
@@ -156,3 +157,105 @@ def test_large_jpegs_keep_their_content(tmp_path):
   Image.fromarray(ramp).save(tmp_path / "a.jpg", quality=95)
   image = _load(tmp_path, "?resize=squash", size=10).images[0, 5, :, 0]
   np.testing.assert_allclose(image, np.arange(10) * 25.5 + 12.5, atol=4)
+
+
+def _write(path, kind, mode="L", fill=7):
+  path.parent.mkdir(parents=True, exist_ok=True)
+  Image.new(mode, (6, 6), fill).save(path, format=kind)
+
+
+def test_what_pillow_reads_is_read_whatever_it_is_called(tmp_path):
+  for name, kind in (("a.tga", "TGA"), ("b.pgm", "PPM"), ("c.jp2", "JPEG2000"),
+                     ("d", "PNG"), ("e.avif", "AVIF"), ("f.dat", "BMP"),
+                     ("g.mpo", "MPO")):
+    if kind in Image.SAVE:
+      _write(tmp_path / name, kind)
+  _write(tmp_path / "h.pbm", "PPM", "1", 1)
+  (tmp_path / "i").write_text("no picture")
+  (tmp_path / "j.csv").write_text("no picture")
+  images = _load(tmp_path, "?convert=1")
+  assert len(images) == len(list(tmp_path.iterdir())) - 2 >= 6
+  assert "2 other files passed over: i, j.csv" in images.notes
+
+
+def test_formats_without_a_decoder_say_what_helps(tmp_path):
+  _write(tmp_path / "a.png", "PNG")
+  (tmp_path / "b.cr2").write_bytes(b"II*\0" + bytes(40))
+  with pytest.raises(errors.UserError, match="raw file: convert it to PNG"):
+    _load(tmp_path)
+  (tmp_path / "b.cr2").unlink()
+  (tmp_path / "b.heic").write_bytes(b"\0\0\0\x18ftypheic" + bytes(40))
+  with pytest.raises(errors.UserError, match="b.heic cannot be read"):
+    _load(tmp_path)
+  assert _load(tmp_path, on_bad_image="skip").skipped == 1
+
+
+def test_what_transparency_is_laid_over(tmp_path):
+  _save(tmp_path / "a.png", "LA", fill=(200, 51))
+  assert _load(tmp_path).images[0, 0, 0, 0] == 40
+  assert _load(tmp_path, "?background=white").images[0, 0, 0, 0] == 244
+
+
+def test_links_in_a_circle_are_visited_once(tmp_path):
+  for name, fill in (("cat", 1), ("dog", 2)):
+    _save(tmp_path / "set" / name / "a.png", fill=fill)
+  (tmp_path / "set" / "cat" / "up").symlink_to(tmp_path / "set")
+  (tmp_path / "set" / "dog" / "self").symlink_to(tmp_path / "set" / "dog")
+  images = _load(tmp_path / "set")
+  assert images.images[:, 0, 0, 0].tolist() == [1, 2]
+  (tmp_path / "links").mkdir()
+  (tmp_path / "links" / "cat").symlink_to(tmp_path / "set" / "cat")
+  assert len(_load(tmp_path / "links")) == 2  # by "up" the dog, too
+
+
+def test_numbered_classes_are_in_the_order_of_numbers(tmp_path):
+  for name in ("1", "2", "10"):
+    _save(tmp_path / name / "a.png", fill=int(name))
+  assert _load(tmp_path).class_names == ("1", "2", "10")
+  _save(tmp_path / "b" / "a.png")
+  assert _load(tmp_path).class_names == ("1", "10", "2", "b")
+
+
+def test_parts_of_a_set_are_no_classes(tmp_path):
+  for part in ("train", "val"):
+    _save(tmp_path / part / "cat" / "a.png")
+  problem, = sources.check(f"folder:{tmp_path}")
+  assert f"folder:{tmp_path}/train" in problem and "labels=folders" in problem
+  assert _load(tmp_path, "?labels=folders").class_names == ("train", "val")
+  assert len(_load(tmp_path, "?labels=none")) == 2
+
+
+def test_thumbnails_of_a_nas_are_no_images(classes):
+  _save(classes / "@eaDir" / "a.png")
+  _save(classes / "cat" / "@eaDir" / "a.png")
+  _save(classes / "__MACOSX" / "cat" / "a.png")
+  images = _load(classes)
+  assert images.class_names == ("cat", "dog") and len(images) == 3
+  assert images.passed_over == 5
+
+
+def test_grey_in_three_channels_or_a_palette_is_grey(tmp_path):
+  _save(tmp_path / "a.png", "RGB", fill=(9, 9, 9))
+  Image.new("L", (6, 6), 30).convert("P").save(tmp_path / "b.png")
+  assert _load(tmp_path).images[:, 0, 0, 0].tolist() == [9, 30]
+
+
+def test_depths_are_asked_for(tmp_path):
+  values = np.full((6, 6), 4095, np.uint16)
+  Image.fromarray(values).save(tmp_path / "a.png")
+  with pytest.raises(errors.UserError, match="reach only to 4095.*max=4095"):
+    _load(tmp_path)
+  assert _load(tmp_path, "?max=4095").images[0, 0, 0, 0] == 255
+  assert _load(tmp_path, "?max=65535").images[0, 0, 0, 0] == 16
+  Image.fromarray(np.full((6, 6), 70000, np.int32)).save(tmp_path / "a.tif")
+  (tmp_path / "a.png").unlink()
+  with pytest.raises(errors.UserError, match="70000, outside 0..65535.*max="):
+    _load(tmp_path)
+  assert _load(tmp_path, "?max=140000").images[0, 0, 0, 0] == 128
+
+
+def test_masks_of_zeros_and_ones_are_black_and_white(tmp_path):
+  Image.fromarray(np.eye(6, dtype=np.uint8)).save(tmp_path / "a.png")
+  images = _load(tmp_path)
+  np.testing.assert_array_equal(images.images[0, ..., 0], np.eye(6) * 255)
+  assert "0 or 1" in images.notes[0]

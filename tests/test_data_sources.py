@@ -113,6 +113,101 @@ def test_npz_bad_content(tmp_path):
   assert "not an npz file" in sources.check(spec)[0]
 
 
+@pytest.mark.parametrize("dtype", [np.uint8, np.int64])
+def test_zeros_and_ones_are_black_and_white(tmp_path, dtype):
+  bits = (_digits() > 99).astype(dtype)
+  images = _load(_save(tmp_path, images=bits))
+  np.testing.assert_array_equal(images.images[..., 0], bits * 255)
+  assert "0 or 1" in images.notes[0]
+
+
+def test_other_ranges_are_said_or_asked_for(tmp_path):
+  twelve = _digits().astype(np.uint16) * 16
+  spec = _save(tmp_path, images=twelve)
+  with pytest.raises(errors.UserError, match="outside 0..255.*max=4095"):
+    _load(spec)
+  np.testing.assert_array_equal(
+      _load(spec + "?max=4095").images[..., 0], np.rint(twelve * (255 / 4095)))
+  assert "max=-1" in sources.check(spec + "?max=-1")[0]
+  dark = _load(_save(tmp_path, images=_digits() // 16))  # 0 to 15
+  assert "WARNING: the brightest pixel is 15" in dark.notes[0]
+  assert _load(_save(tmp_path, images=_digits())).notes == ()
+
+
+@pytest.mark.parametrize("images, words", [
+    (_digits().astype(str), "type <U"), (_digits().astype(complex), "complex128"),
+    (_digits().astype("M8[s]"), "datetime64"),
+    (np.where(_digits() > 9, 0.5, np.nan), "reach from nan"),
+    (_digits().astype(object), "Python objects"),
+    (np.zeros((5, 3, 6, 6), np.uint8), "channels come first"),
+    (np.zeros((5, 6, 6, 4), np.uint8), "without transparency"),
+    (np.zeros((0, 6, 6), np.uint8), "there are none")])
+def test_what_is_no_image_is_refused_in_words(tmp_path, images, words):
+  with pytest.raises(errors.UserError, match=words):
+    _load(_save(tmp_path, images=images))
+
+
+def test_grey_stored_as_rgb(tmp_path):
+  grey = np.repeat(_digits()[..., None], 3, axis=-1)
+  np.testing.assert_array_equal(
+      _load(_save(tmp_path, images=grey)).images[..., 0], _digits())
+  grey[4, 0, 0, 1] ^= 1
+  with pytest.raises(errors.UserError, match="colour"):
+    _load(_save(tmp_path, images=grey))
+
+
+@pytest.mark.parametrize("labels, wanted, classes", [
+    (np.eye(4)[[0, 3, 1, 0, 2]], [0, 3, 1, 0, 2], "0123"),
+    ([0.0, 10.0, 2.0, 1.0, 2.0], [0, 3, 2, 1, 2], ("0", "1", "2", "10")),
+    ([1, 2, 3, 1, 2], [0, 1, 2, 0, 1], "123"),
+    ([0, 100, 7, 0, 7], [0, 2, 1, 0, 1], ("0", "7", "100")),
+    ([[0], [1], [1], [0], [2]], [0, 1, 1, 0, 2], "012"),
+    (np.array([b"b", b"a", b"b", b"a", b"b"]), [1, 0, 1, 0, 1], "ab")])
+def test_labels_as_people_store_them(tmp_path, labels, wanted, classes):
+  images = _load(_save(tmp_path, images=_digits(), labels=labels))
+  assert images.labels.tolist() == wanted
+  assert images.class_names == tuple(classes)
+
+
+@pytest.mark.parametrize("labels, words", [
+    ([0.0, 1.0, np.nan, 0.0, 1.0], "nan of image 2"),
+    ([0.5, 1.0, 1.5, 0.0, 1.0], "2 labels are no whole numbers"),
+    (np.ones((5, 4)), "one 1 and zeros"),
+    ([0, 1], r"5 images \('images'\) but 2 labels"),
+    (np.zeros(5, complex), "type complex128")])
+def test_labels_that_are_none(tmp_path, labels, words):
+  with pytest.raises(errors.UserError, match=words):
+    _load(_save(tmp_path, images=_digits(), labels=labels))
+
+
+def test_labels_of_other_images_are_not_taken(tmp_path):
+  spec = _save(tmp_path, x_train=_digits(), y_train=[0, 1, 2, 0, 1],
+               x_test=_digits())
+  assert "labels of 'x_test'" in sources.check(spec + "?images=x_test")[0]
+  assert _load(spec + "?images=x_test&labels=none").labels is None
+  assert _load(spec).labels.tolist() == [0, 1, 2, 0, 1]
+  spec = _save(tmp_path, x_train=_digits(), y_train=[0, 1, 2, 0, 1],
+               x_test=_digits(), y_test=[2, 2, 0, 0, 1])
+  assert _load(spec + "?images=x_test").labels.tolist() == [2, 2, 0, 0, 1]
+  spec = _save(tmp_path, test_images=_digits(), test_labels=[1] * 5,
+               train_labels=[0] * 5, train_images=_digits())
+  assert _load(spec + "?images=test_images").class_names == ("1",)
+
+
+def test_paths_as_people_write_them(tmp_path):
+  folder = tmp_path / "what?"
+  folder.mkdir()
+  np.savez(folder / "set.npz", images=_digits(), labels=[0, 1, 2, 0, 1])
+  for spec in (f" npz:{folder}/set.npz ", f"npz:file://{folder}/set.npz",
+               f"npz:{folder}/set.npz?images=images&labels=labels"):
+    assert len(_load(spec)) == 5
+  assert len(_load("npz:{root}/set.npz?labels=none", root=f"{folder} ")) == 5
+  problem, = sources.check(f"npz:{folder}/none.npz?labels=none")
+  assert f"'{folder}/none.npz'" in problem
+  problem, = sources.check("folder:/no/such?/place")
+  assert "'/no/such?/place'" in problem
+
+
 def test_npz_cut_short_inside_an_array(tmp_path):
   spec = _save(tmp_path, images=_digits(), labels=[0] * 5)
   content = bytearray((tmp_path / "set.npz").read_bytes())
@@ -160,11 +255,13 @@ def test_images_as_tfds_has_them_are_put_right():
   request = base.Request("x", 6, 1)
   stored = letter.transpose(0, 2, 1)[..., None]
   np.testing.assert_array_equal(
-      arrays.prepare(stored, request, **tfds.ADJUST["emnist"])[..., 0], letter)
+      arrays.prepare(
+          stored, request, white=255, **tfds.ADJUST["emnist"])[..., 0], letter)
   # Black on white RGB, as TFDS stores Omniglot.
   stored = np.repeat(255 - letter[..., None], 3, -1)
   np.testing.assert_array_equal(
-      arrays.prepare(stored, request, **tfds.ADJUST["omniglot"])[..., 0],
+      arrays.prepare(
+          stored, request, white=255, **tfds.ADJUST["omniglot"])[..., 0],
       letter)
 
 

@@ -189,3 +189,21 @@ def test_a_development_split_is_taken_from_x_p_where_it_is_the_same_set():
       tests="test=rendered:latin?per_class=1&seed=1", development=0.2))
   assert list(part.tests) == ["D"]
   assert part.fingerprints["pretrain"] == part.fingerprints["finetune"]
+
+
+def test_one_class_is_no_task():
+  spec = "rendered:latin?per_class=5&classes=1"
+  with pytest.raises(errors.UserError, match="one class alone"):
+    task.load_task(_data(finetune=spec))
+
+
+def test_memory_is_that_of_all_sets_and_copies():
+  """5 + 24 images, and as many clean ones as of the second set; 144 bytes each."""
+  size = lambda images: images * 12 * 12 / 2**30
+  enough = lambda gib, **more: not task.check_data(
+      _data(max_resident_gib=gib), **more)
+  assert enough(size(53.5)) and not enough(size(52.5))
+  assert enough(size(53.5 + 58), copies=2)
+  assert not enough(size(52.5 + 58), copies=2)
+  (problem,) = task.check_data(_data(max_resident_gib=size(1)), copies=2)
+  assert "with 5 images" in problem and "2 copies for the devices" in problem

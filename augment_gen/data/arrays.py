@@ -2,6 +2,7 @@
 
 import dataclasses
 import gzip
+import functools
 import math
 import pathlib
 import re
@@ -12,10 +13,17 @@ import numpy as np
 
 from augment_gen import errors
 from augment_gen.data import base
+from augment_gen.data import labels as labels_lib
 from augment_gen.data import pixels
 
 _IMAGE_KEYS = ("images", "image", "x_train", "x", "data")
 _LABEL_KEYS = ("labels", "label", "y_train", "y", "targets")
+# What the name of an array of images says of that of its labels.
+_PARTNERS = (("images", "labels"), ("image", "label"), ("imgs", "labels"),
+             ("img", "label"), ("data", "targets"), ("data", "labels"),
+             ("x", "y"), ("X", "y"), ("X", "Y"))
+# Below this part of white, the brightest pixel of a set gives rise to doubt.
+_DARK = 1 / 8
 _DAMAGED = (OSError, ValueError, EOFError, zipfile.BadZipFile, zlib.error)
 
 
@@ -27,48 +35,93 @@ def _missing(path: pathlib.Path) -> list[str]:
 
 
 def prepare(
-    images: np.ndarray, request: base.Request, *, invert: bool = False,
-    transpose: bool = False, convert: bool = False,
+    images: np.ndarray, request: base.Request, *, white: float,
+    invert: bool = False, transpose: bool = False, convert: bool = False,
 ) -> np.ndarray:
   """Arrays as people store them -> uint8 [N, S, S, C] as `request` says.
 
   Args:
-    images: [N, H, W] or [N, H, W, 1 or 3]; whole numbers in 0..255, floats in
-      [0, 1], or bools.
+    images: [N, H, W] or [N, H, W, 1 or 3] numbers or bools in 0..white.
     request: size and channels wanted.
+    white: the value that becomes 255, see `find_white`.
     invert: exchange black and white.
     transpose: exchange rows and columns.
     convert: allow colour to grey, and grey to RGB.
 
   Raises:
-    UserError: shape, range or channels are others.
+    UserError: shape or channels are others.
   """
   if images.ndim == 3:
     images = images[..., None]
   if images.ndim != 4 or images.shape[-1] not in (1, 3) or not images.size:
     raise errors.UserError(
-        f"'{request.name}': images have the shape {images.shape}, not "
-        "[N, H, W] or [N, H, W, 1 or 3] (for packed bits give shape=HxW)")
+        f"'{request.name}': images have the shape {images.shape}, not [N, H, W] or "
+        f"[N, H, W, 1 or 3]: {_shape_hint(images.shape)}")
   size = request.image_size
   result = np.empty((len(images), size, size, images.shape[-1]), np.uint8)
   for part in pixels.chunks(len(images), images[0].nbytes):
-    x = _to_uint8(images[part], request.name)
+    x = _to_uint8(images[part], white)
     x = x.swapaxes(1, 2) if transpose else x
     result[part] = pixels.resize_images(255 - x if invert else x, size)
   return pixels.to_channels(result, request.channels, convert, request.name)
 
 
-def _to_uint8(images: np.ndarray, name: str) -> np.ndarray:
-  if images.dtype == np.uint8:
+def _shape_hint(shape: tuple[int, ...]) -> str:
+  if not math.prod(shape):
+    return "there are none"
+  if len(shape) == 4 and shape[1] in (1, 3):
+    return "channels come first; store them last, as images.transpose(0, 2, 3, 1)"
+  if len(shape) == 4 and shape[-1] in (2, 4):
+    return "store them without transparency"
+  if len(shape) == 2:
+    return "give one image a row its shape; for packed bits use the option shape=HxW"
+  return "bring them into one of these shapes"
+
+
+def find_white(images: np.ndarray, white: float, name: str
+               ) -> tuple[float, tuple[str, ...]]:
+  """Which value of a whole set is white, and what is to be said of it.
+
+  Args:
+    images: all of the set, of any type.
+    white: the option max; 0 if it was not given.
+    name: of the set.
+
+  Returns:
+    White, and notes for whoever started the run.
+
+  Raises:
+    UserError: these are no numbers, or they lie outside 0..white.
+  """
+  kind = images.dtype.kind
+  if kind == "b" or not images.size:
+    return 1, ()
+  if kind not in "uif":
+    raise errors.UserError(
+        f"'{name}': images of the type {images.dtype} are not understood: store "
+        "whole numbers in 0..255, floats in [0, 1], or bools")
+  low, high = images.min(), images.max()
+  if kind != "f" and not white and low >= 0 and high == 1:
+    return 1, (base.BINARY,)
+  top = white or (1 if kind == "f" else 255)
+  if not (low >= 0 and high <= top):  # a NaN is neither
+    raise errors.UserError(
+        f"'{name}': {images.dtype} images reach from {low} to {high}, outside "
+        f"0..{top:g}: scale them, or say which value is white with the option "
+        "max=, such as max=4095 for 12 bits")
+  if 0 < high < _DARK * top:
+    return top, (
+        f"WARNING: the brightest pixel is {high} where {top:g} is white: nearly "
+        "black; say which value is white with the option max=",)
+  return top, ()
+
+
+def _to_uint8(images: np.ndarray, white: float) -> np.ndarray:
+  if images.dtype == np.uint8 and white == 255:
     return images
   if images.dtype == bool:
     return images.astype(np.uint8) * np.uint8(255)
-  top = 1 if np.issubdtype(images.dtype, np.floating) else 255
-  if not (images.min() >= 0 and images.max() <= top):
-    raise errors.UserError(
-        f"'{name}': {images.dtype} images reach from {images.min()} to "
-        f"{images.max()}, outside 0..{top}: scale them")
-  return np.rint(images * (255 / top)).astype(np.uint8)
+  return np.rint(images * (255 / white)).astype(np.uint8)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -78,16 +131,20 @@ class Npz(base.Source):
   Attributes:
     images: key of the images, see `prepare`; found by itself where the file
       has just one of the usual names.
-    labels: key of the labels (whole numbers or strings) or "none"; found in
-      the same way, or else there are none.
+    labels: key of the labels (see labels.py) or "none"; found by itself where one
+      has the name that goes with the images' (x_test, y_test), or where one has a
+      usual name and no other images have a claim to it, or else there are none.
     classes: key of the class names.
     shape: "HxW": the images are rows of bits, as np.packbits makes them.
+    max: the value that is white; 0: 255 of whole numbers (1 if there are only 0
+      and 1), 1 of floats.
     invert, transpose, convert: see `prepare`.
   """
   images: str = ""
   labels: str = ""
   classes: str = ""
   shape: str = ""
+  max: float = 0.0
   invert: bool = False
   transpose: bool = False
   convert: bool = False
@@ -107,17 +164,46 @@ class Npz(base.Source):
         for option, key in keys.items() if key and key not in self._names()]
     if self.shape and not re.fullmatch(r"\d+x\d+", self.shape):
       problems.append(f"option shape='{self.shape}' must be HxW, as 105x105")
-    return problems
+    problems += base.white_problems(self.max)
+    try:
+      return problems or self._header_problems(keys)
+    except _DAMAGED as error:
+      return [f"'{self._path()}' cannot be read: {error}"]
+
+  def _header_problems(self, keys: dict[str, str]) -> list[str]:
+    """What the arrays' headers tell: nothing is decompressed but these."""
+    problems = []
+    headers = {option: self._header(key) for option, key in keys.items() if key}
+    for option, (_, dtype) in headers.items():
+      if dtype.hasobject:
+        problems.append(
+            f"'{self._path()}': array '{keys[option]}' holds Python objects, which "
+            "are not read: store numbers or strings")
+    if problems or "labels" not in headers:
+      return problems
+    (count, *_), (shape, dtype) = headers["images"][0] or (0,), headers["labels"]
+    name = f"{self._path()}, {keys['labels']}"
+    if problem := labels_lib.shape_problem(shape, dtype, name):
+      return [problem]
+    if count != shape[0]:
+      return [f"'{self._path()}' has {count} images ('{keys['images']}') but "
+              f"{shape[0]} labels ('{keys['labels']}'): name the right ones with the "
+              "options images=KEY and labels=KEY, or labels=none"]
+    return []
 
   def count(self) -> int:
-    """From the array's header: nothing is decompressed but its first bytes."""
-    member = self._keys()["images"] + ".npy"
-    with zipfile.ZipFile(self._path()) as file, file.open(member) as stream:
+    """From the array's header."""
+    shape, _ = self._header(self._keys()["images"])
+    return shape[0] if shape else 0
+
+  def _header(self, key: str) -> tuple[tuple[int, ...], np.dtype]:
+    """Shape and dtype of an array: only its first bytes are decompressed."""
+    with zipfile.ZipFile(self._path()) as file, file.open(key + ".npy") as stream:
       version = np.lib.format.read_magic(stream)
       read = (np.lib.format.read_array_header_1_0 if version == (1, 0)
               else np.lib.format.read_array_header_2_0)
-      shape, _, _ = read(stream)
-    return shape[0] if shape else 0
+      shape, _, dtype = read(stream)
+    return shape, dtype
 
   def load(self, request: base.Request) -> base.ImageSet:
     keys = self._keys()
@@ -128,16 +214,17 @@ class Npz(base.Source):
       raise errors.UserError(
           f"'{self._path()}' cannot be read: {error}") from error
     images = self._unpack(stored["images"]) if self.shape else stored["images"]
-    images = prepare(images, request, invert=self.invert,
+    white, notes = find_white(images, self.max, request.name)
+    images = prepare(images, request, white=white, invert=self.invert,
                      transpose=self.transpose, convert=self.convert)
     if "labels" not in stored:
-      return base.ImageSet(request.name, images, None, ())
-    labels, classes = base.encode_labels(
-        stored["labels"], stored.get("classes"))
-    return base.ImageSet(request.name, images, labels, classes)
+      return base.ImageSet(request.name, images, None, (), notes=notes)
+    labels, classes = labels_lib.encode(
+        stored["labels"], stored.get("classes"), request.name)
+    return base.ImageSet(request.name, images, labels, classes, notes=notes)
 
   def _path(self) -> pathlib.Path:
-    return pathlib.Path(self.address).expanduser()
+    return base.local_path(self.address)
 
   def _names(self) -> list[str]:
     with np.load(self._path(), allow_pickle=False) as file:
@@ -149,18 +236,36 @@ class Npz(base.Source):
     """The key for each of images, labels and classes; "" for none."""
     names = self._names()
 
-    def find(option: str, usual: tuple[str, ...]) -> str:
-      found = [name for name in usual if name in names]
-      if len(found) > 1 or (option == "images" and not found):
-        raise errors.UserError(
-            f"'{self._path()}': say which array holds the {option} with the "
-            f"option {option}=KEY; it has: {', '.join(names)}")
-      return found[0] if found else ""
-
-    labels = self.labels or find("labels", _LABEL_KEYS)
-    return {"images": self.images or find("images", _IMAGE_KEYS),
-            "labels": "" if labels == "none" else labels,
+    images = self.images or self._only("images", _IMAGE_KEYS, names)
+    labels = self.labels or self._labels_of(images, names)
+    return {"images": images, "labels": "" if labels == "none" else labels,
             "classes": self.classes}
+
+  def _only(self, option: str, found: tuple[str, ...], names: list[str]) -> str:
+    """The one name of `found` that is there."""
+    found = tuple(name for name in found if name in names)
+    if len(found) != 1:
+      raise errors.UserError(
+          f"'{self._path()}': say which array holds the {option} with the "
+          f"option {option}=KEY; it has: {', '.join(names)}")
+    return found[0]
+
+  def _labels_of(self, images: str, names: list[str]) -> str:
+    """The labels that go with an array of images; "" for none."""
+    if own := [name for name in _partners(images) if name in names]:
+      return own[0]
+    # Labels that go with other images of the file are theirs.
+    theirs = {label for name in names if name != images
+              for label in _partners(name)}
+    usual = tuple(name for name in _LABEL_KEYS if name in names)
+    if not usual:
+      return ""
+    if theirs.issuperset(usual):
+      raise errors.UserError(
+          f"'{self._path()}': say which array holds the labels of '{images}' with "
+          f"the option labels=KEY, or labels=none; it has: {', '.join(names)}")
+    return self._only(
+        "labels", tuple(name for name in usual if name not in theirs), names)
 
   def _unpack(self, rows: np.ndarray) -> np.ndarray:
     """uint8 [N, ceil(H * W / 8)] -> bool [N, H, W]."""
@@ -173,6 +278,21 @@ class Npz(base.Source):
           f"[N, {wanted}], but the array is {rows.dtype} {rows.shape}")
     bits = np.unpackbits(rows, axis=1, count=size)
     return bits.view(bool).reshape(-1, *shape)
+
+
+@functools.cache
+def _partners(images: str) -> tuple[str, ...]:
+  """Names that the labels of an array of images may have, likely ones first.
+
+  "x_test" -> ("y_test",): one word of the name, apart from letters, is replaced.
+  """
+  found = []
+  for word, partner in _PARTNERS:
+    pattern = rf"(?<![A-Za-z]){word}(?![A-Za-z])"
+    label, count = re.subn(pattern, partner, images)
+    if count:
+      found.append(label)
+  return tuple(found)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -191,19 +311,21 @@ class Idx(base.Source):
 
   def problems(self) -> list[str]:
     files = [self.address] + ([self.labels] if self.labels else [])
-    return [p for file in files
-            for p in _missing(pathlib.Path(file).expanduser())]
+    return [p for file in files for p in _missing(base.local_path(file))]
 
   def count(self) -> int:
     return read_idx(self.address, header_only=True)[0]
 
   def load(self, request: base.Request) -> base.ImageSet:
-    images = prepare(read_idx(self.address), request, invert=self.invert,
+    stored = read_idx(self.address)
+    white, notes = find_white(stored, 0, request.name)
+    images = prepare(stored, request, white=white, invert=self.invert,
                      transpose=self.transpose, convert=self.convert)
     if not self.labels:
-      return base.ImageSet(request.name, images, None, ())
-    labels, classes = base.encode_labels(read_idx(self.labels), None)
-    return base.ImageSet(request.name, images, labels, classes)
+      return base.ImageSet(request.name, images, None, (), notes=notes)
+    labels, classes = labels_lib.encode(
+        read_idx(self.labels), None, request.name)
+    return base.ImageSet(request.name, images, labels, classes, notes=notes)
 
 
 def read_idx(path: str, header_only: bool = False):
@@ -212,7 +334,7 @@ def read_idx(path: str, header_only: bool = False):
   Raises:
     UserError: it is damaged or holds something else.
   """
-  path = pathlib.Path(path).expanduser()
+  path = base.local_path(path)
   try:
     with open(path, "rb") as file:
       zipped = file.read(2) == b"\x1f\x8b"

@@ -1,13 +1,33 @@
 """What every image source delivers, and what a source is."""
 
 import abc
-from collections.abc import Sequence
 import dataclasses
 import hashlib
+import math
+import pathlib
+import urllib.parse
 
 import numpy as np
 
 from augment_gen import errors
+
+
+BINARY = "all values are 0 or 1: taken as black and white"
+
+
+def local_path(text: str) -> pathlib.Path:
+  """A path as people write it: with "~", or with "file://" before it."""
+  if text.startswith("file://"):
+    text = urllib.parse.unquote(urllib.parse.urlsplit(
+        text.replace("?", "%3F").replace("#", "%23")).path)
+  return pathlib.Path(text).expanduser()
+
+
+def white_problems(white: float) -> list[str]:
+  """Of the option max, the value that is white; 0 if it was not given."""
+  if 0 <= white < math.inf:
+    return []
+  return [f"option max={white:g} must be a positive number, the value of white"]
 
 
 def fingerprint_arrays(images: np.ndarray, labels: np.ndarray | None) -> str:
@@ -38,6 +58,8 @@ class ImageSet:
     class_names: one name per class; empty without labels.
     fingerprint: of images and labels; computed here where left empty.
     skipped: images that were left out because they could not be read.
+    passed_over: other files that lay beside the images.
+    notes: lines on how the set was understood, for whoever started the run.
     places: int32 [N, 2], row and column of the first pixel of what was put on a
       larger canvas (canvas.py), or None.
 
@@ -50,6 +72,8 @@ class ImageSet:
   class_names: tuple[str, ...]
   fingerprint: str = ""
   skipped: int = 0
+  passed_over: int = 0
+  notes: tuple[str, ...] = ()
   places: np.ndarray | None = None
 
   def __post_init__(self):
@@ -87,8 +111,9 @@ class ImageSet:
   def select(self, indices: np.ndarray, name: str | None = None) -> "ImageSet":
     """The images at `indices` (int [M]), with the same classes."""
     pick = lambda array: None if array is None else array[indices]
-    return ImageSet(name or self.name, self.images[indices], pick(self.labels),
-                    self.class_names, places=pick(self.places))
+    return dataclasses.replace(
+        self, name=name or self.name, images=self.images[indices],
+        labels=pick(self.labels), places=pick(self.places), fingerprint="")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -133,27 +158,3 @@ class Source(abc.ABC):
     Raises:
       UserError: the data are missing, damaged or not what was asked for.
     """
-
-
-def encode_labels(
-    values: np.ndarray, class_names: Sequence[str] | None,
-) -> tuple[np.ndarray, tuple[str, ...]]:
-  """Labels as they were stored -> (int32 [N], class names).
-
-  Whole numbers stay as they are, named by `class_names` or by their digits.
-  Other values (strings) become their place in `class_names`, or in sorted
-  order where no names are given; those not among the names become -1.
-  """
-  values = np.asarray(values).reshape(-1)
-  if np.issubdtype(values.dtype, np.integer):
-    if class_names is None:
-      classes = int(values.max()) + 1 if values.size else 0
-      class_names = [str(i) for i in range(classes)]
-    # What int32 cannot hold must not wrap around into the range of classes.
-    labels = np.clip(values.astype(np.int64), -1, 2**31 - 1).astype(np.int32)
-    return labels, tuple(str(name) for name in class_names)
-  text = values.astype(str)
-  names = np.unique(text) if class_names is None else np.asarray(class_names)
-  place = {str(name): i for i, name in enumerate(names)}
-  labels = np.array([place.get(str(t), -1) for t in text], np.int32)
-  return labels, tuple(str(name) for name in names)

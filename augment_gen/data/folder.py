@@ -2,28 +2,29 @@
 
 Labelled: each folder right below PATH is a class, its images lie in it at any
 depth. Unlabelled: images lie directly in PATH, or `labels=none` is given.
+files.py says which files are images.
 """
 
 import concurrent.futures
 import dataclasses
-import os
+import functools
 import pathlib
-import struct
 from typing import Literal
 
 import numpy as np
-from PIL import Image
-from PIL import ImageOps
 
 from augment_gen import errors
 from augment_gen.data import base
+from augment_gen.data import files as files_lib
+from augment_gen.data import pictures
 from augment_gen.data import pixels
 
-SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".gif", ".webp", ".tif", ".tiff")
-_GREY_MODES = ("1", "L", "LA", "La", "I")  # and I;16 in its byte orders
-_UNREADABLE = (OSError, SyntaxError, ValueError, EOFError, struct.error,
-               Image.DecompressionBombError)
-_THREADS = min(8, os.cpu_count() or 1)
+# Of 16 bits: a set that stays below is more likely one of 12 bits.
+_TWELVE_BITS = 4095
+# Folders with these names are parts of a set rather than classes.
+_PARTS = frozenset((
+    "train", "training", "trainset", "val", "valid", "validation", "dev", "test",
+    "testing", "testset", "eval", "unlabeled", "unlabelled"))
 
 
 @dataclasses.dataclass(frozen=True)
@@ -31,14 +32,20 @@ class Folder(base.Source):
   """Options of folder:PATH.
 
   Attributes:
-    labels: "folders", or "none" to ignore what folders the images lie in.
+    labels: "none" to ignore what folders the images lie in; "folders" where
+      these are classes though they are called train, test and the like.
     resize: "crop" brings the shorter side to the image size and keeps the
       centre; "squash" changes the aspect ratio.
     convert: allow colour to grey, and grey to RGB.
+    background: what transparent pixels are laid over.
+    max: the value in the files that is white, such as 4095 for 12 bits; 0: the
+      largest that a file's bits can hold.
   """
-  labels: Literal["folders", "none"] = "folders"
+  labels: Literal["auto", "folders", "none"] = "auto"
   resize: Literal["crop", "squash"] = "crop"
   convert: bool = False
+  background: Literal["black", "white"] = "black"
+  max: float = 0.0
 
   def problems(self) -> list[str]:
     path = self._path()
@@ -46,32 +53,41 @@ class Folder(base.Source):
       return [f"there is no folder '{path}': put the images there (one folder "
               "per class if they have labels), or name theirs in the config "
               "(--config.data.root=FOLDER replaces {root})"]
-    files, classes = self._scan()
-    loose = sum(1 for f in files if f.parent == path)
-    if not files and not classes:
-      return [f"folder '{path}' holds no images ({' '.join(SUFFIXES)})"]
+    problems = [*base.white_problems(self.max), *self._found.problems]
+    images, other = self._found.images, self._found.passed_over
+    classes = self._classes()
+    if not images and not classes:
+      return [*problems, f"folder '{path}' holds no images, but "
+              f"{len(other)} other files" +
+              (f": {files_lib.some(other)}" if other else "")]
     if not classes:
-      return []
-    if loose:
-      return [f"folder '{path}' holds {loose} images beside the class folders:"
-              " move them into a class folder, or add the option labels=none"]
-    filled = {f.relative_to(path).parts[0] for f in files}
-    return [f"class folder '{path / name}' holds no images "
-            f"({' '.join(SUFFIXES)}): fill it or remove it"
-            for name in classes if name not in filled]
+      return problems
+    if loose := [f.name for f in images if f.parent == path]:
+      return [*problems, f"folder '{path}' holds {len(loose)} images beside the "
+              f"class folders ({files_lib.some(loose)}): move them into a class "
+              "folder, or add the option labels=none"]
+    if self.labels == "auto" and all(c.lower() in _PARTS for c in classes):
+      return [*problems,
+              f"the folders of '{path}' are called {', '.join(classes)}, as the "
+              f"parts of a set and not as classes: name one of them, as in "
+              f"folder:{path / classes[0]}, or add the option labels=folders if "
+              "they are classes, or labels=none to take all images"]
+    filled = {f.relative_to(path).parts[0] for f in images}
+    return problems + [
+        f"class folder '{path / name}' holds no images: fill it or remove it"
+        for name in classes if name not in filled]
 
   def count(self) -> int:
-    return len(self._scan()[0])
+    return len(self._found.images)
 
   def load(self, request: base.Request) -> base.ImageSet:
-    root = self._path()
-    files, classes = self._scan()
+    root, files, classes = self._path(), self._found.images, self._classes()
     labels = None
     if classes:
       place = {name: i for i, name in enumerate(classes)}
       labels = np.array([place[f.relative_to(root).parts[0]] for f in files],
                         np.int32)
-    images, good = self._decode(files, request)
+    images, good, notes = self._decode(files, request, self.max)
     if labels is not None:
       left = set(labels[good].tolist())
       errors.raise_if_any(
@@ -80,88 +96,88 @@ class Folder(base.Source):
       labels = labels[good]
     if not good.all():
       images = images[good]
-    return base.ImageSet(request.name, images, labels, classes,
-                         skipped=int((~good).sum()))
+    other = self._found.passed_over
+    if other:
+      notes = (*notes, f"{len(other)} other files passed over: "
+               f"{files_lib.some(other)}")
+    return base.ImageSet(
+        request.name, images, labels, classes, skipped=int((~good).sum()),
+        passed_over=len(other), notes=notes)
 
   def _path(self) -> pathlib.Path:
-    return pathlib.Path(self.address).expanduser()
+    return base.local_path(self.address)
 
-  def _scan(self) -> tuple[list[pathlib.Path], tuple[str, ...]]:
-    """(image files, class names), sorted; hidden files are passed over."""
-    root = self._path()
-    files, classes = [], []
-    for folder, subfolders, names in os.walk(root, followlinks=True):
-      subfolders[:] = sorted(s for s in subfolders if not s.startswith("."))
-      if pathlib.Path(folder) == root:
-        classes = list(subfolders)
-      files += [pathlib.Path(folder, name) for name in names
-                if name.lower().endswith(SUFFIXES) and name[0] != "."]
-    return sorted(files), () if self.labels == "none" else tuple(classes)
+  @functools.cached_property
+  def _found(self) -> files_lib.Found:
+    return files_lib.find(self._path())
+
+  def _classes(self) -> tuple[str, ...]:
+    return () if self.labels == "none" else self._found.folders
 
   def _decode(
-      self, files: list[pathlib.Path], request: base.Request,
-  ) -> tuple[np.ndarray, np.ndarray]:
-    """(uint8 [N, S, S, C], bool [N]: could it be read?), in order of files."""
-    size = request.image_size
-    images = np.empty((len(files), size, size, request.channels), np.uint8)
+      self, files: tuple[pathlib.Path, ...], request: base.Request,
+      white: float,
+  ) -> tuple[np.ndarray, np.ndarray, tuple[str, ...]]:
+    """Decodes all files.
 
-    def decode(index: int) -> str | Exception | None:
-      """Fills images[index]; the kind of a wrong image, or why it is bad."""
+    Returns:
+      uint8 [N, S, S, C] and bool [N], whether it could be read, in the order of
+      the files; and notes on what was understood.
+    """
+    size, channels = request.image_size, request.channels
+    images = np.empty((len(files), size, size, channels), np.uint8)
+
+    def decode(index: int) -> tuple[int, float, float] | Exception:
+      """Fills images[index]; (channels, largest value, white), or why not."""
       try:
-        image, kind = _read(files[index], size)
-      except _UNREADABLE as error:
+        picture = pictures.read(files[index], size, self.background, white)
+      except (*pictures.UNREADABLE, pictures.RangeError) as error:
         return error
-      if kind != request.channels and not self.convert:
-        return kind
-      images[index] = _to_square(image, size, self.resize, request.channels)
-      return None
+      have = picture.channels
+      if have == 3 and channels == 1 and not self.convert:
+        have = 1 if pictures.is_grey(picture.image) else 3
+      if have == channels or self.convert:
+        images[index] = pictures.to_square(
+            picture.image, size, self.resize, channels)
+      return have, picture.largest, picture.white
 
-    with concurrent.futures.ThreadPoolExecutor(_THREADS) as pool:
+    with concurrent.futures.ThreadPoolExecutor(files_lib.THREADS) as pool:
       outcomes = list(pool.map(decode, range(len(files))))
-    bad = [i for i, o in enumerate(outcomes) if isinstance(o, Exception)]
-    other = [i for i, o in enumerate(outcomes) if isinstance(o, int)]
-    if bad and request.on_bad_image != "skip":
-      raise errors.UserError(
-          f"{files[bad[0]]} cannot be read ({outcomes[bad[0]]}); "
-          f"{len(bad) - 1} other images of '{request.name}' neither: mend or "
-          "remove them, or leave them out with --config.data.on_bad_image=skip")
-    if other:
-      raise errors.UserError(pixels.mixed_channels(
-          f"'{request.name}' holds {len(other)} (of {len(files)}; the first "
-          f"is {files[other[0]]})", outcomes[other[0]], request.channels))
-    good = np.ones(len(files), bool)
-    good[bad] = False
-    if not good.any():
+    _check(outcomes, files, request, self.convert)
+    good = np.array([not isinstance(o, Exception) for o in outcomes])
+    ranges = [o[1:] for o in outcomes if not isinstance(o, Exception)]
+    if not ranges:
       raise errors.UserError(f"no image of '{request.name}' can be read")
-    return images, good
+    if not white and max(largest for largest, _ in ranges) == 1:
+      images, good, _ = self._decode(files, request, 1.0)
+      return images, good, (base.BINARY,)
+    deep = [largest for largest, top in ranges if top == pictures.DEEP]
+    if deep and not white and max(deep) <= _TWELVE_BITS:
+      raise errors.UserError(
+          f"'{request.name}' has 16-bit files whose values reach only to "
+          f"{max(deep):g}: say which value is white with the option max=, such "
+          "as max=4095 for 12 bits, or max=65535 if they are that dark")
+    return images, good, ()
 
 
-def _read(path: pathlib.Path, size: int) -> tuple[Image.Image, int]:
-  """Decodes a file -> (image of mode L or RGB, upright; its channels)."""
-  with Image.open(path) as image:
-    # JPEG only: decode at 1/2, 1/4 or 1/8 while twice the size is left.
-    image.draft(image.mode, (2 * size, 2 * size))
-    image.load()
-    image = ImageOps.exif_transpose(image)
-  grey = image.mode in _GREY_MODES or image.mode.startswith("I;16")
-  if image.mode == "F":
-    raise ValueError("32-bit float pixels, whose range is not known")
-  if image.mode.startswith("I"):
-    values = np.asarray(image).astype(np.float32) / 257  # 16 bits -> 8
-    image = Image.fromarray(np.rint(values).clip(0, 255).astype(np.uint8))
-  elif image.has_transparency_data:
-    image = image.convert("RGBA")
-    black = Image.new("RGBA", image.size, (0, 0, 0, 255))
-    image = Image.alpha_composite(black, image)
-  return image.convert("L" if grey else "RGB"), 1 if grey else 3
-
-
-def _to_square(image: Image.Image, size: int, resize: str,
-               channels: int) -> np.ndarray:
-  """-> uint8 [size, size, channels], antialiased."""
-  image = image.convert("L" if channels == 1 else "RGB")
-  if resize == "crop":
-    image = ImageOps.fit(image, (size, size), Image.Resampling.BILINEAR)
-  else:
-    image = image.resize((size, size), Image.Resampling.BILINEAR)
-  return np.asarray(image).reshape(size, size, channels)
+def _check(outcomes: list, files: tuple[pathlib.Path, ...],
+           request: base.Request, convert: bool) -> None:
+  """Raises a UserError if files are bad, or of other channels than asked for."""
+  ranges = [o for o in outcomes if isinstance(o, pictures.RangeError)]
+  bad = [i for i, o in enumerate(outcomes) if isinstance(o, Exception)
+         and not isinstance(o, pictures.RangeError)]
+  if bad and request.on_bad_image != "skip":
+    others = (f"; {len(bad) - 1} other images of '{request.name}' neither"
+              if len(bad) > 1 else "")
+    raise errors.UserError(
+        f"{files[bad[0]]} cannot be read ({outcomes[bad[0]]}){others}: mend or "
+        "remove what is bad, or leave it out with "
+        "--config.data.on_bad_image=skip")
+  if ranges:
+    raise errors.UserError(f"'{request.name}': {ranges[0]}")
+  other = [i for i, o in enumerate(outcomes)
+           if not isinstance(o, Exception) and o[0] != request.channels]
+  if other and not convert:
+    raise errors.UserError(pixels.mixed_channels(
+        f"'{request.name}' holds {len(other)} (of {len(files)}; the first "
+        f"is {files[other[0]]})", outcomes[other[0]][0], request.channels))

@@ -57,12 +57,18 @@ def to_channels(
 ) -> np.ndarray:
   """uint8 [N, H, W, 1 or 3] -> uint8 [N, H, W, channels].
 
+  Three equal channels are grey.
+
   Raises:
     UserError: that would take a conversion, and `convert` is false.
   """
   have = images.shape[-1]
   if have == channels:
     return images
+  if have == 3 and all(
+      (images[part] == images[part][..., :1]).all()
+      for part in chunks(len(images), images[0].size if len(images) else 1)):
+    return images[..., :1].copy()  # grey, stored three times
   if not convert:
     raise errors.UserError(mixed_channels(f"'{name}' has", have, channels))
   if channels == 3:

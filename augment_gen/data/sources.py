@@ -11,6 +11,7 @@ defaults are the fields of the kind's class, so each is described there.
 
 from collections.abc import Mapping
 import dataclasses
+import re
 import typing
 
 from augment_gen import errors
@@ -27,6 +28,7 @@ KINDS: Mapping[str, type[base.Source]] = {
     "idx": arrays.Idx,
     "rendered": rendered.Rendered,
 }
+_OF_PATHS = ("folder", "npz", "idx")
 
 
 def load(
@@ -65,15 +67,15 @@ def count(spec: str, root: str = "") -> int | None:
 
 def _parse(spec: str, root: str) -> tuple[base.Source | None, list[str]]:
   """A spec's source, or what is wrong with the spec."""
-  kind, colon, rest = spec.partition(":")
+  kind, colon, rest = spec.strip().partition(":")
   if kind not in KINDS or not colon:
     return None, [f"data spec '{spec}': unknown kind '{kind}'; write "
                   f"KIND:ADDRESS with one of the kinds {', '.join(KINDS)}"]
   if "{root}" in rest and not root:
     return None, [f"data spec '{spec}' needs the folder that holds the data: "
                   "pass --config.data.root=FOLDER"]
-  address, _, query = rest.replace("{root}", root).partition("?")
   cls = KINDS[kind]
+  address, query = _split(rest.replace("{root}", root.strip()), kind)
   problems = [] if address else [f"data spec '{spec}' has no address"]
   known = {f.name: f for f in dataclasses.fields(cls)
            if f.name not in ("address", "root")}
@@ -89,6 +91,20 @@ def _parse(spec: str, root: str) -> tuple[base.Source | None, list[str]]:
     except ValueError as error:
       problems.append(f"data spec '{spec}': option {name}='{text}' {error}")
   return (None if problems else cls(address, root, **options)), problems
+
+
+def _split(rest: str, kind: str) -> tuple[str, str]:
+  """"ADDRESS?option=value&option=value" -> address, options.
+
+  A path may hold a "?": one that exists as it stands has no options, and of
+  several marks the last one counts, if options follow it.
+  """
+  if kind in _OF_PATHS and base.local_path(rest).exists():
+    return rest, ""
+  address, mark, query = rest.rpartition("?")
+  if mark and all(re.fullmatch(r"\w*=.*", part) for part in query.split("&") if part):
+    return address, query
+  return rest, ""
 
 
 def _convert(text: str, kind: type) -> typing.Any:

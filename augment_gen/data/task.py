@@ -37,26 +37,42 @@ class Task:
   fingerprints: dict[str, str]
 
 
-def load_task(data: config_lib.DataConfig) -> Task:
+def load_task(data: config_lib.DataConfig, copies: int = 0) -> Task:
   """Loads and splits the sets; see DataConfig for the meaning of its fields.
 
   The split and the implicit augmentation follow `data.implicit_seed` alone:
   as in the paper, all runs share the same X̃_f and test sets, whatever their
   seed.
 
+  Args:
+    data: section `data`.
+    copies: of X_p and X̃_f that training makes in the host's memory.
+
   Raises:
     UserError: lists all problems that `check_data` finds, or names the first
       that only reading the images shows.
   """
-  errors.raise_if_any(check_data(data))
+  errors.raise_if_any(check_data(data, copies))
   named = dict(_named_tests(data))
-  pretrain = _load(data.pretrain, data)
-  whole = (pretrain if data.finetune == data.pretrain
-           else _load(data.finetune, data))
+  counts: dict[str, int] = {}
+
+  def load(spec: str) -> base.ImageSet:
+    images = _load(spec, data)
+    counts[spec] = len(images)
+    errors.raise_if_any(_too_large(counts, data, copies))
+    return images
+
+  pretrain = load(data.pretrain)
+  whole = pretrain if data.finetune == data.pretrain else load(data.finetune)
   if whole.labels is None:
     raise errors.UserError(
         f"data.finetune '{data.finetune}' has no labels: fine-tuning and "
         "evaluation need them (class folders, or an array of labels)")
+  if len(np.unique(whole.labels)) < 2:
+    raise errors.UserError(
+        f"data.finetune '{data.finetune}' has images of one class alone "
+        f"({', '.join(whole.class_names[:1])}): there is nothing to tell apart; give "
+        "at least two classes")
   finetune, held_out = whole, None
   if data.finetune_per_class:
     train, rest = splits.per_class(
@@ -74,7 +90,7 @@ def load_task(data: config_lib.DataConfig) -> Task:
   if data.development:
     return _development(pretrain, finetune, clean, data)
   for name, spec in named.items():
-    tests[name] = _with_classes_of(whole, _load(spec, data), name)
+    tests[name] = _with_classes_of(whole, load(spec), name)
   return _task(pretrain, finetune, clean, tests)
 
 
@@ -106,8 +122,11 @@ def _task(pretrain: base.ImageSet, finetune: base.ImageSet,
       pretrain, finetune, clean, tests, finetune.num_classes, fingerprints)
 
 
-def check_data(data: config_lib.DataConfig) -> list[str]:
-  """All problems of a data section that can be found without reading images."""
+def check_data(data: config_lib.DataConfig, copies: int = 0) -> list[str]:
+  """All problems of a data section that can be found without reading images.
+
+  `copies` is as in `load_task`.
+  """
   problems = []
   if data.on_bad_image not in ("error", "skip"):
     problems.append(f"config.data.on_bad_image is '{data.on_bad_image}'; it "
@@ -130,13 +149,15 @@ def check_data(data: config_lib.DataConfig) -> list[str]:
                for name in ("implicit_seed", "canvas_seed")
                if getattr(data, name) < 0]
   problems += _check_tests(data)
+  counts = {}
   for spec in dict.fromkeys([data.pretrain, data.finetune] +
                             [spec for _, spec in _named_tests(data)]):
     found = sources.check(spec, data.root)
-    if not found and data.image_size > 0:
-      count = sources.count(spec, data.root)
-      found = [] if count is None else _too_large(spec, count, data)
+    if not found and (count := sources.count(spec, data.root)) is not None:
+      counts[spec] = count
     problems += found
+  if data.image_size > 0 and data.channels > 0:
+    problems += _too_large(counts, data, copies)
   return problems
 
 
@@ -178,22 +199,37 @@ def _load(spec: str, data: config_lib.DataConfig) -> base.ImageSet:
   images = sources.load(
       spec, image_size=data.image_size, channels=data.channels,
       root=data.root, on_bad_image=data.on_bad_image)
-  errors.raise_if_any(_too_large(spec, len(images), data))
   if data.canvas:
     images = canvas.put_on(images, data.canvas, data.canvas_seed)
   return images
 
 
-def _too_large(spec: str, count: int,
-               data: config_lib.DataConfig) -> list[str]:
-  gib = count * data.side**2 * data.channels / _GIB
-  if gib <= data.max_resident_gib:
+def _too_large(counts: dict[str, int], data: config_lib.DataConfig,
+               copies: int) -> list[str]:
+  """One problem if the images take more memory than they may.
+
+  Args:
+    counts: images by spec, of the sets that are known so far.
+    data: section `data`.
+    copies: of X_p and X̃_f, that training makes.
+  """
+  gib = data.side**2 * data.channels / _GIB
+  parts = {f"'{spec}' with {count} images": count * gib
+           for spec, count in counts.items()}
+  finetune = counts.get(data.finetune, 0) * gib
+  if data.implicit != "none" and finetune:
+    parts["X_f beside X̃_f"] = finetune
+  trained = sum(counts.get(spec, 0) * gib for spec in {data.pretrain, data.finetune})
+  if copies and trained:
+    parts[f"{copies} copies for the devices"] = copies * trained
+  total = sum(parts.values())
+  if total <= data.max_resident_gib:
     return []
-  return [f"'{spec}' has {count} images, {gib:.1f} GiB at {data.side} "
-          f"pixels, more than config.data.max_resident_gib="
-          f"{data.max_resident_gib:g}: sets this large need streaming; lower "
-          "config.data.image_size, name a part of the set, or raise the limit "
-          "if host and device have the memory"]
+  listed = ", ".join(f"{name} {size:.2g}" for name, size in parts.items())
+  return [f"the images take {total:.2g} GiB at {data.side} pixels ({listed}), more "
+          f"than config.data.max_resident_gib={data.max_resident_gib:g}: sets this "
+          "large need streaming; lower config.data.image_size, name parts of the "
+          "sets, or raise the limit if host and devices have the memory"]
 
 
 def _augment(images: base.ImageSet, data: config_lib.DataConfig,

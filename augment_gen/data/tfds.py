@@ -16,6 +16,7 @@ import numpy as np
 from augment_gen import errors
 from augment_gen.data import arrays
 from augment_gen.data import base
+from augment_gen.data import labels as labels_lib
 
 _BATCH = 1024
 _MODULES = ("tensorflow_datasets", "tensorflow")
@@ -74,15 +75,20 @@ class Tfds(base.Source):
     adjust = {"convert": self.convert} | ADJUST.get(builder.name, {})
     images, labels = [], []
     for batch in self._batches(builder, image_key, label_key):
-      images.append(arrays.prepare(batch["images"], request, **adjust))
+      part = batch["images"]
+      # A batch of few values must not be taken for a set of black and white.
+      white, _ = arrays.find_white(
+          part, 255 if part.dtype == np.uint8 else 0, request.name)
+      images.append(arrays.prepare(part, request, white=white, **adjust))
       labels.append(batch.get("labels"))
     if not images:
       raise errors.UserError(f"'tfds:{self.address}' holds no images")
     images = np.concatenate(images)
     if not label_key:
       return base.ImageSet(request.name, images, None, ())
-    labels, names = base.encode_labels(
-        np.concatenate(labels), _class_names(builder.info.features[label_key]))
+    labels, names = labels_lib.encode(
+        np.concatenate(labels), _class_names(builder.info.features[label_key]),
+        request.name)
     return base.ImageSet(request.name, images, labels, names)
 
   def _name_and_split(self) -> tuple[str, str]:
