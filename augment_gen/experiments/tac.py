@@ -13,7 +13,7 @@ from jax import lax
 import jax.numpy as jnp
 import numpy as np
 
-from augment_gen import preemption
+from augment_gen import data_record, preemption
 from augment_gen.augment.channel import draw_t
 from augment_gen.augment.crops import CropGrid
 from augment_gen.checkpoint import checksum
@@ -95,6 +95,7 @@ def _evaluate(run: Run, states: dict[str, Any]) -> dict[str, Any]:
   ends = {name: checksum(state) for name, state in states.items()}
   before = run.folder.read_results() or {"rows": [], "provenance": {}}
   known = before["provenance"].get("stages", {})
+  before, known = data_record.fresh(before, known, run.task.fingerprints, run.log)
   # P chooses the crops of all encoders.
   if known.get("tac") != ends["tac"]:
     before, known = {"rows": []}, {}
