@@ -95,10 +95,10 @@ def _evaluate(run: Run, states: dict[str, Any]) -> dict[str, Any]:
   ends = {name: checksum(state) for name, state in states.items()}
   before = run.folder.read_results() or {"rows": [], "provenance": {}}
   known = before["provenance"].get("stages", {})
-  before, known = data_record.fresh(before, known, run.task.fingerprints, run.log)
   # P chooses the crops of all encoders.
   if known.get("tac") != ends["tac"]:
     before, known = {"rows": []}, {}
+  before, known = data_record.fresh(before, known, run.task.fingerprints, run.log)
   # Controls of an earlier start that this one does not name stay in the table.
   results = {"experiment": common.experiment(run.config), "rows": [],
              "provenance": common.provenance(run, {**known, **ends})}
