@@ -32,9 +32,9 @@ def problems(config: Config, devices: int) -> list[str]:
     return [f"config.method={config.method!r} is unknown; choose one of: "
             f"{', '.join(STAGES)}"]
   of_method = {"generator": _generator, "tac": _tac}[config.method]
-  return [*_choices(config), *_seeds(config), *_durations(config), *_batches(config, devices),
-          *of_method(config, devices), *_ranges(config), *_optimizers(config),
-          *check_data(config.data)]
+  return [*_choices(config), *_seeds(config), *_durations(config),
+          *_batches(config, devices), *of_method(config, devices),
+          *_ranges(config), *_optimizers(config), *check_data(config.data)]
 
 
 def _trained(config: Config) -> tuple[str, ...]:
