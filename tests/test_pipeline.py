@@ -351,9 +351,9 @@ def test_sigterm_stops_an_evaluation_after_an_encoder(
   with monkeypatch.context() as patch:
     patch.setattr(experiment, "evaluate_encoder", terminating)
     assert main(args) == 75
-  assert "after the evaluation of MoCo v2;" in capsys.readouterr().err
+  assert "after the evaluation of untrained encoder;" in capsys.readouterr().err
   assert {row["method"] for row in json.loads(results(tmp_path / "run"))["rows"]
-          } == {"MoCo v2"}
+          } == {"untrained encoder"}
   assert main(args) == 0
   assert results(tmp_path / "run") == results(quickstart)
 
