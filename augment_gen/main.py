@@ -7,9 +7,10 @@ fault of ours.
 """
 
 import shlex
+import signal
 import sys
 
-from augment_gen import output
+from augment_gen import output, preemption
 from augment_gen.errors import Preempted, UserError
 
 
@@ -31,14 +32,18 @@ def main(argv: list[str]) -> int:
 
 
 def _main(argv: list[str]) -> int:
-  # Heavy imports wait until the command has been understood, and all of them until
-  # a Ctrl-C is caught.
-  from augment_gen import command_line  # pylint: disable=g-import-not-at-top
-  if command_line.wants_help(argv):
-    print(command_line.HELP)
-    return 0
-  options = command_line.parse(argv)
-  from augment_gen import session  # pylint: disable=g-import-not-at-top
+  # pylint: disable=g-import-not-at-top
+  # The import of compiled code, if interrupted, ends in tracebacks or worse.
+  with preemption.watch(signal.SIGINT) as interrupted:
+    from augment_gen import command_line
+    if command_line.wants_help(argv):
+      print(command_line.HELP)
+      return 0
+    options = command_line.parse(argv)
+    # Heavy imports wait until the command has been understood.
+    from augment_gen import session
+  if interrupted.is_set():
+    raise KeyboardInterrupt
   session.start(options)
   return 0
 

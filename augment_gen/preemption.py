@@ -35,7 +35,7 @@ def watch(number: int = signal.SIGTERM, event: threading.Event | None = None
     if number == signal.SIGINT:
       # Not `print`, which may be what was interrupted.
       with contextlib.suppress(OSError):
-        os.write(2, b"\nstopping once all is saved; Ctrl-C again stops at once\n")
+        os.write(2, b"\nstopping as soon as it is safe; Ctrl-C again stops at once\n")
 
   signal.signal(number, note)
   try:

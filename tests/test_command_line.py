@@ -90,9 +90,8 @@ def test_any_encoding_of_the_output_will_do(monkeypatch):
 
 
 def test_ctrl_c_is_no_traceback(monkeypatch, capsys):
-  def interrupted(_):
-    raise KeyboardInterrupt
-  monkeypatch.setattr(command_line, "parse", interrupted)
+  monkeypatch.setattr(
+      command_line, "parse", lambda _: signal.raise_signal(signal.SIGINT))
   assert main(["main.py", "--workdir=/a b"]) == 130
   assert capsys.readouterr().err == (
       "stopped by Ctrl-C; go on with: "

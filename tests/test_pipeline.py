@@ -331,7 +331,7 @@ def test_rows_of_a_test_set_that_changed_are_measured_anew(
               and row["protocol"] == "l2" and row["accuracy"] > 0]
   assert after["provenance"]["data"]["test/C"] != before["provenance"]["data"][
       "test/C"]
-  assert set(after["provenance"]["stages"]) == {"pretrain"}
+  assert set(after["provenance"]["stages"]) == {"pretrain", "generator"}
   assert main(args) == 0
   out = capsys.readouterr().out
   assert "has changed" not in out and "MoCo v2 was evaluated before" in out
