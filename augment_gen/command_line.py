@@ -14,6 +14,23 @@ from augment_gen.errors import UserError, raise_if_any
 
 USAGE = ("usage: python -m augment_gen.main --config=configs/NAME.py[:variant] "
          "--workdir=DIR [--config.field=value …]")
+HELP = f"""{USAGE}
+
+  --config=FILE.py[:variant,…]  what is run: a file of configs/, such as
+      configs/quickstart.py; its variants are at its end, and every one of them
+      has :runlocal, all stages in two steps each
+  --workdir=DIR  the run folder, made if missing; the same command again goes on
+      where it was stopped
+  --config.FIELD=VALUE  changes a setting, such as --config.seed=1 or
+      --config.pretrain.epochs=20; augment_gen/config.py lists all, with their
+      defaults. config.stages=pretrain,generator runs some stages alone
+  --multihost  this is one process of several, on TPU pods or clusters
+
+Exit status: 0 done; 2 a mistake, said in one line each; 75 stopped by SIGTERM or
+Ctrl-C, and saved (give the same command again); 130 stopped by Ctrl-C at once.
+
+  python -m augment_gen.tables DIR…  prints the results of runs as a table."""
+_HELP_FLAGS = ("h", "help", "helpshort", "helpfull")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -26,6 +43,10 @@ class Options:
   command: str  # as typed, the folder written as DIR
 
 
+def wants_help(argv: list[str]) -> bool:
+  return any(_flag_name(arg) in _HELP_FLAGS for arg in argv[1:])
+
+
 def parse(argv: list[str]) -> Options:
   """Parses `argv` (with the program's name first).
 
@@ -33,8 +54,6 @@ def parse(argv: list[str]) -> Options:
     UserError: lists unknown flags and fields, or says what is wrong with the
       config file or a value.
   """
-  if any(arg in ("-h", "--help", "-help") for arg in argv):
-    raise UserError(USAGE)
   values = flags.FlagValues()
   config_flags.DEFINE_config_file(
       "config", flag_values=values, sys_argv=argv, lock_config=True)

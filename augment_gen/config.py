@@ -6,10 +6,13 @@ the same fields, and changes some; `typed(config)` turns the result back into
 dataclasses, which is what the rest of the code reads.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 import dataclasses
 import hashlib
 import json
+import numbers
+import sys
+import typing
 from typing import Any
 
 import ml_collections
@@ -410,6 +413,38 @@ def typed(config: ml_collections.ConfigDict) -> Config:
   result = build(Config, config, "")
   errors.raise_if_any(problems)
   return result
+
+
+def value_problems(config: Config) -> Iterator[str]:
+  """One line for each value that is not of the type its field is declared with."""
+  def walk(node, path):
+    for field in dataclasses.fields(node):
+      value, name = getattr(node, field.name), f"config.{path}{field.name}"
+      if dataclasses.is_dataclass(field.type):
+        yield from walk(value, f"{path}{field.name}.")
+      elif typing.get_origin(field.type) is tuple:
+        kind = typing.get_args(field.type)[0]
+        if not isinstance(value, tuple) or not all(_is(v, kind) for v in value):
+          yield (f"{name}={value!r} must be {_KINDS[kind]}s with commas between "
+                 f"them, such as --{name}={_EXAMPLES[kind]}")
+      elif not _is(value, field.type):
+        yield f"{name}={value!r} must be a {_KINDS[field.type]}"
+  return walk(config, "")
+
+
+_KINDS = {int: "whole number", float: "finite number", bool: "truth value",
+          str: "text"}
+_EXAMPLES = {int: "2,2", float: "0.5,0.5", bool: "True,False", str: "a,b"}
+
+
+def _is(value: Any, kind: type) -> bool:
+  if kind in (bool, str):
+    return isinstance(value, kind)
+  if isinstance(value, bool):
+    return False
+  if kind is int:
+    return isinstance(value, numbers.Integral)
+  return isinstance(value, numbers.Real) and abs(value) <= sys.float_info.max
 
 
 def names(text: str) -> tuple[str, ...]:

@@ -20,7 +20,7 @@ class NonFiniteError(UserError):
 
 
 class Preempted(Exception):
-  """SIGTERM came; the state is saved, and the same command goes on from it."""
+  """Stopped by SIGTERM or Ctrl-C, and saved: the same command goes on."""
 
 
 def raise_if_any(problems: Iterable[str]) -> None:

@@ -1,31 +1,55 @@
 """The command: `python -m augment_gen.main --config=FILE.py --workdir=DIR`.
 
 Exit status: 0 done; 2 a mistake of the user's, said in words; 75 stopped by
-SIGTERM after saving (give the same command again); other: a fault of ours.
+SIGTERM or Ctrl-C after saving (give the same command again); 130 stopped by
+Ctrl-C before there was anything to save, or by a second Ctrl-C, at once; other: a
+fault of ours.
 """
 
 import shlex
+import signal
 import sys
 
-from augment_gen import command_line
+from augment_gen import output, preemption
 from augment_gen.errors import Preempted, UserError
 
 
 def main(argv: list[str]) -> int:
   """Parses the command, checks everything, runs the experiment."""
-  try:
+  with output.forgiving():
+    try:
+      return _main(argv)
+    except UserError as error:
+      for problem in error.problems:
+        print(f"error: {problem}", file=sys.stderr)
+      return 2
+    except Preempted as preempted:
+      print(f"{preempted}; go on with: {_again(argv)}", file=sys.stderr)
+      return 75
+    except KeyboardInterrupt:
+      print(f"stopped by Ctrl-C; go on with: {_again(argv)}", file=sys.stderr)
+      return 130
+
+
+def _main(argv: list[str]) -> int:
+  # pylint: disable=g-import-not-at-top
+  # The import of compiled code, if interrupted, ends in tracebacks or worse.
+  with preemption.watch(signal.SIGINT) as interrupted:
+    from augment_gen import command_line
+    if command_line.wants_help(argv):
+      print(command_line.HELP)
+      return 0
     options = command_line.parse(argv)
     # Heavy imports wait until the command has been understood.
-    from augment_gen import session  # pylint: disable=g-import-not-at-top
-    session.start(options)
-  except UserError as error:
-    for problem in error.problems:
-      print(f"error: {problem}", file=sys.stderr)
-    return 2
-  except Preempted as preempted:
-    print(f"{preempted}; go on with: {shlex.join(argv)}", file=sys.stderr)
-    return 75
+    from augment_gen import session
+  if interrupted.is_set():
+    raise KeyboardInterrupt
+  session.start(options)
   return 0
+
+
+def _again(argv: list[str]) -> str:
+  return shlex.join(["python", "-m", "augment_gen.main", *argv[1:]])
 
 
 if __name__ == "__main__":

@@ -44,7 +44,7 @@ class MetricWriter:
     """One line of metrics.jsonl: {"step", "stage", name: value, …}."""
     values = {name: float(value) for name, value in values.items()}
     if self._file is None:
-      self._file = open(self._folder.metrics_path, "a")
+      self._file = open(self._folder.metrics_path, "a", encoding="utf-8")
     line = {"step": step, "stage": stage, **values}
     self._file.write(json.dumps(line) + "\n")
     self._file.flush()

@@ -1,6 +1,7 @@
 """The run folder: a contract that tools are built on.
 
     config.json       the resolved config, all fields
+    data.json         fingerprints of the image sets (data_record.py)
     environment.json  one entry a start: command, versions, devices
     metrics.jsonl     one object a line: {"step", "stage", name: value, …}
     results.json      {"experiment", "rows": […], "provenance": {…}}
@@ -14,6 +15,7 @@ import fcntl
 import json
 import os
 import pathlib
+import re
 from typing import Any
 
 from augment_gen import errors
@@ -22,10 +24,21 @@ from augment_gen.config import identity
 _METRICS = "metrics.jsonl"
 
 
+_REMOTE = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://")
+
+
+def remote_problems(setting: str, path: str | os.PathLike[str]) -> list[str]:
+  """Says so where a run's folder is given as the address of some store."""
+  if not _REMOTE.match(str(path)):
+    return []
+  return [f"{setting}={path} is an address, and a run is a folder of this "
+          "machine's file system: give one (and copy it, or mount the store)"]
+
+
 def write_json(path: pathlib.Path, value: Any) -> None:
   """Writes a JSON file whole or not at all."""
   partial = path.with_name(path.name + ".partial")
-  with open(partial, "w") as f:
+  with open(partial, "w", encoding="utf-8") as f:
     json.dump(value, f, indent=2)
     f.write("\n")
     f.flush()
@@ -40,7 +53,8 @@ def read_config(folder: str | os.PathLike[str]) -> dict[str, Any]:
     UserError: there is none in this folder, or none that can be read.
   """
   try:
-    values = json.loads((pathlib.Path(folder) / "config.json").read_text())
+    values = json.loads(
+        (pathlib.Path(folder) / "config.json").read_text(encoding="utf-8"))
     if not isinstance(values, dict):
       raise ValueError("no object")
   except (OSError, ValueError):
@@ -56,7 +70,7 @@ def read_metrics(folder: pathlib.Path) -> list[dict[str, Any]]:
   if not path.exists():
     return []
   lines = []
-  for line in path.read_text().splitlines():
+  for line in path.read_text(encoding="utf-8").splitlines():
     try:
       lines.append(json.loads(line))
     except ValueError:
@@ -66,6 +80,7 @@ def read_metrics(folder: pathlib.Path) -> list[dict[str, Any]]:
 
 def check_owner(path: str | os.PathLike[str], config: dict[str, Any]) -> None:
   """Raises UserError unless `path` is free or holds a run of this config."""
+  errors.raise_if_any(remote_problems("--workdir", path))
   folder = pathlib.Path(path)
   if folder.exists() and not folder.is_dir():
     raise errors.UserError(f"--workdir={folder} is a file, not a folder")
@@ -110,7 +125,7 @@ class RunFolder:
     check_owner(self.path, config)
     try:
       self.figures.mkdir(parents=True, exist_ok=True)
-      self._lock = open(self.path / ".lock", "w")
+      self._lock = open(self.path / ".lock", "w", encoding="utf-8")
     except OSError as error:
       raise errors.UserError(
           f"--workdir={self.path} cannot be written: {error.strerror}") from None
@@ -141,7 +156,7 @@ class RunFolder:
     """Adds one start of the command to environment.json."""
     path = self.path / "environment.json"
     try:
-      starts = json.loads(path.read_text())
+      starts = json.loads(path.read_text(encoding="utf-8"))
     except (FileNotFoundError, ValueError):
       starts = []
     write_json(path, [*starts, entry])
@@ -152,7 +167,7 @@ class RunFolder:
 
   def append_metrics(self, lines: Iterable[dict[str, Any]]) -> None:
     """Adds lines to metrics.jsonl."""
-    with open(self.metrics_path, "a") as f:
+    with open(self.metrics_path, "a", encoding="utf-8") as f:
       f.writelines(json.dumps(line) + "\n" for line in lines)
 
   def forget_metrics(self, stage: str, after_step: int) -> None:
@@ -162,14 +177,19 @@ class RunFolder:
     keep = [line for line in self.read_metrics()
             if line["stage"] != stage or line["step"] <= after_step]
     partial = self.metrics_path.with_suffix(".partial")
-    partial.write_text("".join(json.dumps(line) + "\n" for line in keep))
+    partial.write_text("".join(json.dumps(line) + "\n" for line in keep),
+                       encoding="utf-8")
     os.replace(partial, self.metrics_path)
 
   def read_results(self) -> dict[str, Any] | None:
     """results.json, or None if there is none yet."""
     path = self.path / "results.json"
     try:
-      return json.loads(path.read_text())
+      results = json.loads(path.read_text(encoding="utf-8"))
+      if not (isinstance(results, dict) and isinstance(results.get("rows"), list)
+              and isinstance(results.get("provenance"), dict)):
+        raise ValueError("no results")
+      return results
     except FileNotFoundError:
       return None
     except ValueError:

@@ -4,11 +4,13 @@ from collections.abc import Iterator
 import datetime
 import os
 import platform
+import signal
 import threading
 
 import jax
 
-from augment_gen import experiments, parallel, preemption, takeover, validate
+from augment_gen import (
+    data_record, experiments, parallel, preemption, takeover, validate)
 from augment_gen.command_line import Options
 from augment_gen.data.base import ImageSet
 from augment_gen.data.files import some
@@ -27,7 +29,7 @@ def start(options: Options) -> None:
 
   Raises:
     UserError: something is.
-    Preempted: SIGTERM came.
+    Preempted: SIGTERM or, once there is something to save, Ctrl-C came.
   """
   with preemption.watch() as terminated:
     _start(options, terminated)
@@ -45,19 +47,26 @@ def _start(options: Options, terminated: threading.Event) -> None:
                 *takeover.problems(options.config_values)])
   check_owner(options.workdir, options.config_values)
   task = load_task(config.data, validate.host_copies(mesh.size))
-  raise_if_any(validate.size_problems(config, task))
+  raise_if_any([
+      *validate.size_problems(config, task),
+      *data_record.takeover_problems(options.config_values, task.fingerprints),
+      *data_record.problems(
+          options.workdir, options.config_values, task.fingerprints)])
 
   log = print if jax.process_index() == 0 else lambda *_: None
   _hello(options, mesh, task, log)
   folder = RunFolder(options.workdir, options.config_values)
   try:
+    data_record.write(folder.path, task.fingerprints)
     folder.append_environment(_environment(options, mesh))
     writer = MetricWriter(folder, config.log.tensorboard, log)
     run = common.Run(
         config=config, config_values=options.config_values,
         command=options.command, task=task, folder=folder, mesh=mesh,
         writer=writer, terminated=terminated, log=log)
-    results = experiments.METHODS[config.method](run)
+    # Before, there is nothing to save, and Ctrl-C stops at once.
+    with preemption.watch(signal.SIGINT, terminated):
+      results = experiments.METHODS[config.method](run)
     log()
     for line in common.summary(run, results):
       log(line)

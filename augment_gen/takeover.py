@@ -3,8 +3,7 @@
 Pre-training and the game of the generator are what takes long, and what comes after
 them is what one varies. With config.pretrain.run=FOLDER a run starts from that
 folder's stage 1, with config.generator.run=FOLDER from its stages 1 and 2, provided
-that every setting that decides them is its own. The data are taken to be the same
-where their names are.
+that every setting that decides them is its own, and the data (data_record.py).
 """
 
 from collections.abc import Iterator, Mapping
@@ -14,7 +13,7 @@ from typing import Any
 
 from augment_gen.errors import UserError
 from augment_gen.run_folder import (
-    RunFolder, differences, read_config, read_metrics)
+    RunFolder, differences, read_config, read_metrics, remote_problems)
 
 # What decides stage 1. X̃_f is a part of it if it is trained on.
 _SECTIONS = ("seed", "encoder", "moco", "pretrain")
@@ -68,6 +67,9 @@ def take_over(source: str, stages: tuple[str, ...], folder: RunFolder) -> None:
 
 def _problems(setting: str, source: str, last: str, values: Mapping[str, Any]
               ) -> Iterator[str]:
+  if remote := remote_problems(f"config.{last}.run", source):
+    yield from remote
+    return
   try:
     theirs = _deciding(read_config(source), last)
   except UserError as error:

@@ -8,7 +8,8 @@ import jax
 from augment_gen.augment import recipes
 from augment_gen.augment.crops import CropGrid
 from augment_gen.config import (
-    ChannelConfig, Config, OptimizerConfig, SimclrConfig, TacConfig, names)
+    ChannelConfig, Config, OptimizerConfig, SimclrConfig, TacConfig, names,
+    value_problems)
 from augment_gen.data import splits
 from augment_gen.data.task import Task, check_data
 from augment_gen.errors import UserError
@@ -28,12 +29,16 @@ TAC_CONTROLS = ("simclr", "simclr_own", "untrained")
 
 def problems(config: Config, devices: int) -> list[str]:
   """Every problem of a config, one readable line each; empty if it is sound."""
+  # What follows compares and counts.
+  if wrong := list(value_problems(config)):
+    return wrong
   if config.method not in STAGES:
     return [f"config.method={config.method!r} is unknown; choose one of: "
             f"{', '.join(STAGES)}"]
   of_method = {"generator": _generator, "tac": _tac}[config.method]
-  return [*_choices(config), *_durations(config), *_batches(config, devices),
-          *of_method(config, devices), *_ranges(config), *_optimizers(config),
+  return [*_choices(config), *_seeds(config), *_durations(config),
+          *_batches(config, devices), *of_method(config, devices),
+          *_ranges(config), *_optimizers(config),
           *check_data(config.data, host_copies(devices))]
 
 
@@ -145,6 +150,18 @@ def _choices(config: Config) -> Iterator[str]:
     if not chosen and field not in (
         "retrain.arms", "tac.controls", "evaluate.controls"):
       yield f"config.{field} is empty; choose from: {', '.join(choices)}"
+
+
+def _seeds(config: Config) -> Iterator[str]:
+  # JAX takes 32 bits of a seed: larger ones would share the draws of small ones.
+  # Of the implicit augmentation it is given twice the seed, or one more.
+  for field, bits in (("seed", 32), ("data.canvas_seed", 32),
+                      ("data.implicit_seed", 31)):
+    value = _get(config, field)
+    if value < 0 and field != "seed":
+      continue  # `check_data` names it
+    if not 0 <= value < 2**bits:
+      yield f"config.{field}={value} must lie between 0 and {2**bits - 1}"
 
 
 def _durations(config: Config) -> Iterator[str]:

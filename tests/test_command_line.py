@@ -1,11 +1,15 @@
 """Commands and configs: what is accepted, and how mistakes are told."""
 
 import dataclasses
+import io
 import pathlib
+import signal
+import sys
 
 import pytest
 
-from augment_gen import command_line, config as config_lib, validate
+from augment_gen import (
+    command_line, config as config_lib, preemption, validate)
 from augment_gen.data.task import load_task
 from augment_gen.errors import UserError
 from augment_gen.experiments import generator as generator_experiment
@@ -70,6 +74,84 @@ def test_a_config_with_a_syntax_error_is_told_in_words(tmp_path, capsys):
   path.write_text("def get_config(:\n")
   assert main(["main.py", f"--config={path}", "--workdir=/x"]) == 2
   assert "SyntaxError" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("flag", ["--help", "-h", "-help", "--helpfull"])
+def test_help_is_no_mistake(flag, capsys):
+  assert main(["main.py", QUICKSTART, flag]) == 0
+  out, err = capsys.readouterr()
+  assert "--workdir=DIR" in out and "--config.FIELD=VALUE" in out and not err
+
+
+def test_any_encoding_of_the_output_will_do(monkeypatch):
+  out = io.TextIOWrapper(io.BytesIO(), encoding="ascii")
+  monkeypatch.setattr(sys, "stdout", out)
+  assert main(["main.py", "--help"]) == 0
+  assert b"[--config.field=value ?]" in out.buffer.getvalue()
+
+
+def test_ctrl_c_is_no_traceback(monkeypatch, capsys):
+  monkeypatch.setattr(
+      command_line, "parse", lambda _: signal.raise_signal(signal.SIGINT))
+  assert main(["main.py", "--workdir=/a b"]) == 130
+  assert capsys.readouterr().err == (
+      "stopped by Ctrl-C; go on with: "
+      "python -m augment_gen.main '--workdir=/a b'\n")
+
+
+def test_a_second_ctrl_c_stops_at_once_and_an_ignored_one_stays_ignored():
+  before = signal.getsignal(signal.SIGINT)
+  try:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    with preemption.watch(signal.SIGINT) as event:
+      signal.raise_signal(signal.SIGINT)
+      assert event.is_set()
+      with pytest.raises(KeyboardInterrupt):
+        signal.raise_signal(signal.SIGINT)
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # as under nohup
+    with preemption.watch(signal.SIGINT) as event:
+      signal.raise_signal(signal.SIGINT)
+      assert not event.is_set()
+  finally:
+    signal.signal(signal.SIGINT, before)
+
+
+@pytest.mark.parametrize("args, words", [
+    (["--workdir=gs://bucket/run"], "--workdir=gs://bucket/run is an address"),
+    (["--config.pretrain.run=s3://b/r"], "config.pretrain.run=s3://b/r is an addr"),
+    (["--config.generator.run=hdfs://b/r"], "config.generator.run=hdfs://b/r is"),
+    (["--config.encoder.blocks=1.5,1"],
+     "config.encoder.blocks=(1.5, 1) must be whole numbers with commas"),
+    (["--config.data.mean=a,b,c"], "config.data.mean=('a,b,c',) must be finite"),
+    (["--config.data.mean=0.485;0.456;0.406"], "must be finite numbers with commas"),
+    (["--config.data.std=(nan,1,1)"], "config.data.std=('(nan,1,1)',) must be"),
+    (["--config.pretrain.epochs=nan"], "config.pretrain.epochs=nan must be a finite"),
+    (["--config.moco.temperature=inf"], "config.moco.temperature=inf must be a fin"),
+    (["--config.seed=-1"], "config.seed=-1 must lie between 0 and 4294967295"),
+    (["--config.seed=4294967296"], "config.seed=4294967296 must lie between"),
+    (["--config.data.canvas_seed=4294967296"], "canvas_seed=4294967296 must lie"),
+    (["--config.data.implicit_seed=2147483648"], "must lie between 0 and 2147483647"),
+    (["--config.data.implicit_seed=-1"], "implicit_seed must not be negative"),
+])
+def test_what_cannot_be_run_is_told_in_one_line_and_writes_nothing(
+    args, words, one_device, tmp_path, monkeypatch, capsys):
+  monkeypatch.chdir(tmp_path)
+  assert main(["main.py", QUICKSTART, "--workdir=run", *args]) == 2
+  err = capsys.readouterr().err
+  assert words in err and err.startswith("error: ") and err.count("\n") == 1
+  assert not list(tmp_path.iterdir())
+
+
+def test_every_value_is_checked_against_its_declared_type():
+  config = quickstart()
+  for name, value, words in (
+      ("experiment", 3, "text"), ("seed", True, "whole number"),
+      ("debug", 1, "truth value"), ("seed", 1.0, "whole number")):
+    (line,) = config_lib.value_problems(dataclasses.replace(config, **{name: value}))
+    assert line == f"config.{name}={value!r} must be a {words}"
+  config = _replace(config, ["evaluate"], "l2_strengths", (1, 0.5))
+  config = _replace(config, ["pretrain"], "epochs", 3)
+  assert not list(config_lib.value_problems(config))  # whole numbers are numbers
 
 
 def quickstart():

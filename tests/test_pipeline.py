@@ -15,6 +15,7 @@ import pytest
 from augment_gen import config as config_lib
 from augment_gen import export
 from augment_gen import parallel
+from augment_gen import session
 from augment_gen import tables
 from augment_gen.data import feed
 from augment_gen.data.task import load_task
@@ -242,11 +243,13 @@ def test_a_run_killed_in_each_stage_ends_with_the_same_bits(
           == (quickstart / "metrics.jsonl").read_text())
 
 
-def test_sigterm_saves_and_leaves_with_status_75(tmp_path, monkeypatch, capsys):
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_sigterm_and_ctrl_c_save_and_leave_with_status_75(
+    number, tmp_path, monkeypatch, capsys):
   place = feed.ResidentFeed.place
 
   def terminating(self, t):
-    signal.raise_signal(signal.SIGTERM)
+    signal.raise_signal(number)
     return place(self, t)
   monkeypatch.setattr(feed.ResidentFeed, "place", terminating)
   args = command("quickstart", tmp_path / "run", "--config.stages=pretrain",
@@ -254,11 +257,84 @@ def test_sigterm_saves_and_leaves_with_status_75(tmp_path, monkeypatch, capsys):
                  "--config.log.every_steps=100")
   assert threading.current_thread() is threading.main_thread()
   assert main(args) == 75
-  assert ("stopped pretrain at step 1; all that was done is saved"
-          in capsys.readouterr().err)
+  assert ("stopped pretrain at step 1; all that was done is saved; go on with: "
+          "python -m augment_gen.main --config=" in capsys.readouterr().err)
   assert (tmp_path / "run" / "checkpoints" / "pretrain" / "1").is_dir()
   # Where a run was stopped does not show in what it logs.
   assert not (tmp_path / "run" / "metrics.jsonl").exists()
+
+
+def test_ctrl_c_stops_at_once_while_there_is_nothing_to_save(
+    tmp_path, monkeypatch, capsys):
+  monkeypatch.setattr(
+      session, "load_task", lambda _: signal.raise_signal(signal.SIGINT))
+  assert main(command("quickstart", tmp_path / "run")) == 130
+  err = capsys.readouterr().err
+  assert err.startswith("stopped by Ctrl-C; go on with: ") and err.count("\n") == 1
+  assert not (tmp_path / "run").exists()
+
+
+def _with_changed(monkeypatch, change):
+  """The next start finds other images: `change(task)` -> fields that are new."""
+  def load(data):
+    task = load_task(data)
+    sets = change(task)
+    tests = sets.get("tests", task.tests)
+    prints = {name: sets.get(name, getattr(task, name)).fingerprint
+              for name in ("pretrain", "finetune")}
+    prints |= {f"test/{name}": images.fingerprint for name, images in tests.items()}
+    return dataclasses.replace(task, **sets, fingerprints=prints)
+  monkeypatch.setattr(session, "load_task", load)
+
+
+def _relabelled(images):
+  return dataclasses.replace(images, labels=images.labels[::-1], fingerprint="")
+
+
+@pytest.mark.parametrize("name, words", [
+    ("pretrain", "X_p (config.data.pretrain) has changed since generator, pretrain"),
+    ("finetune", "X̃_f (config.data.finetune) has changed since generator")])
+def test_images_may_not_change_under_what_was_trained_on_them(
+    name, words, quickstart, tmp_path, monkeypatch, capsys):
+  before = sorted((p, p.stat().st_mtime_ns) for p in quickstart.rglob("*"))
+  _with_changed(monkeypatch, lambda task: {name: _relabelled(getattr(task, name))})
+  assert main(command("quickstart", quickstart)) == 2
+  err = capsys.readouterr().err
+  assert words in err and err.count("\n") == 1
+  data = json.loads((quickstart / "data.json").read_text(encoding="utf-8"))
+  assert f"its fingerprint was {data[name]}" in err
+  assert before == sorted(
+      (p, p.stat().st_mtime_ns) for p in quickstart.rglob("*"))
+  assert main(command("quickstart", tmp_path / "run",
+                      f"--config.generator.run={quickstart}")) == 2
+  assert f"{data[name]} there" in capsys.readouterr().err
+  assert not (tmp_path / "run").exists()
+
+
+def test_rows_of_a_test_set_that_changed_are_measured_anew(
+    quickstart, tmp_path, monkeypatch, capsys):
+  workdir = shutil.copytree(quickstart, tmp_path / "run")
+  before = json.loads(results(workdir))
+  _with_changed(monkeypatch, lambda task: {
+      "tests": task.tests | {"C": _relabelled(task.tests["C"])}})
+  # One encoder alone is asked for: of the others the rows of D stay.
+  args = command("quickstart", workdir, "--config.retrain.arms=",
+                 "--config.evaluate.controls=")
+  assert main(args) == 0
+  assert "test/C has changed (" in capsys.readouterr().out
+  after = json.loads(results(workdir))
+  kept = lambda rows: [row for row in rows if row["test"] == "D"]
+  assert kept(after["rows"]) == kept(before["rows"])
+  anew = [row for row in after["rows"] if row["test"] == "C"]
+  assert {row["method"] for row in anew} == {"MoCo v2"}
+  assert not [row for row in anew if row in before["rows"]
+              and row["protocol"] == "l2" and row["accuracy"] > 0]
+  assert after["provenance"]["data"]["test/C"] != before["provenance"]["data"][
+      "test/C"]
+  assert set(after["provenance"]["stages"]) == {"pretrain", "generator"}
+  assert main(args) == 0
+  out = capsys.readouterr().out
+  assert "has changed" not in out and "MoCo v2 was evaluated before" in out
 
 
 def test_sigterm_stops_an_evaluation_after_an_encoder(

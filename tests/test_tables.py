@@ -323,3 +323,23 @@ def test_crops_as_csv():
   assert len(rows) == 10
   assert rows[0]["method"] == "CRL-TAC" and rows[0]["crops"] == "P"
   assert float(rows[0]["accuracy"]) == 97.5 and rows[0]["seeds"] == "2"
+
+
+@pytest.mark.parametrize("name, value, words", [
+    ("accuracy", None, "accuracy=None, which is no percentage"),
+    ("accuracy", "55", "accuracy='55'"), ("accuracy", float("nan"), "accuracy=nan"),
+    ("seed", None, "seed=None"), ("test", None, "test=None")])
+def test_values_that_are_none_are_named(tmp_path, capsys, name, value, words):
+  result = _seeds(1)[0]
+  result["rows"][3][name] = value
+  assert tables.main([_write(tmp_path / "run", json.dumps(result))]) == 2
+  err = capsys.readouterr().err
+  assert err.count("\n") == 1
+  assert "results.json': row 4 of 6 (MoCo v2 + G_A) has" in err and words in err
+
+
+def test_a_row_of_crops_needs_its_feature(tmp_path, capsys):
+  result = _tac(0, accuracy=90.0)
+  del result["rows"][1]["feature"]
+  assert tables.main([_write(tmp_path / "run", json.dumps(result))]) == 2
+  assert "row 2 of 10 (CRL-TAC) has feature=None" in capsys.readouterr().err

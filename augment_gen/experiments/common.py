@@ -34,7 +34,7 @@ class Run:
   folder: RunFolder
   mesh: jax.sharding.Mesh
   writer: MetricWriter
-  terminated: threading.Event  # the machine is about to be taken away
+  terminated: threading.Event  # by SIGTERM or Ctrl-C: save, and leave
   log: Any = print
 
   @property

@@ -9,7 +9,7 @@ from typing import Any
 
 import jax
 
-from augment_gen import preemption, training
+from augment_gen import data_record, preemption, training
 from augment_gen.checkpoint import checksum
 from augment_gen.config import Config, names
 from augment_gen.evaluate import adabn, checkup, health
@@ -148,6 +148,7 @@ def _evaluate(run: Run, states: dict[str, Any], generator) -> dict[str, Any]:
     ends["generator"] = checksum(generator)
   before = run.folder.read_results() or {"rows": [], "provenance": {}}
   known = before["provenance"].get("stages", {})
+  before, known = data_record.fresh(before, known, run.task.fingerprints, run.log)
   # Rows of an earlier start that this one does not ask for stay in the table.
   results = {"experiment": common.experiment(run.config), "rows": [],
              "provenance": common.provenance(run, {**known, **ends})}

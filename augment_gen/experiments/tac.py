@@ -13,7 +13,7 @@ from jax import lax
 import jax.numpy as jnp
 import numpy as np
 
-from augment_gen import preemption
+from augment_gen import data_record, preemption
 from augment_gen.augment.channel import draw_t
 from augment_gen.augment.crops import CropGrid
 from augment_gen.checkpoint import checksum
@@ -98,6 +98,7 @@ def _evaluate(run: Run, states: dict[str, Any]) -> dict[str, Any]:
   # P chooses the crops of all encoders.
   if known.get("tac") != ends["tac"]:
     before, known = {"rows": []}, {}
+  before, known = data_record.fresh(before, known, run.task.fingerprints, run.log)
   # Controls of an earlier start that this one does not name stay in the table.
   results = {"experiment": common.experiment(run.config), "rows": [],
              "provenance": common.provenance(run, {**known, **ends})}

@@ -14,12 +14,14 @@ import sys
 from typing import Any
 
 from augment_gen import errors
+from augment_gen import output
 from augment_gen.tables import augmentation
 from augment_gen.tables import channel
 
 FORMATS = ("text", "markdown", "csv")
 _NEEDED = ("method", "pretrain_data", "train", "test", "protocol", "seed",
            "accuracy")
+_OPTIONAL = ("retraining_set", "augmentation", "crops")
 
 
 def format_table(results: list[dict[str, Any]], protocol: str | None = None,
@@ -112,7 +114,29 @@ def _problems(path: pathlib.Path, result: Any) -> list[str]:
                     if not isinstance(row, dict) or name not in row})
   if missing:
     return [f"'{path}' has rows without: {', '.join(missing)}"]
+  for place, row in enumerate(result["rows"], start=1):
+    if wrong := _wrong_value(row):
+      return [f"'{path}': row {place} of {len(result['rows'])} ({row['method']}) has "
+              f"{wrong}: delete the file and run stage 'evaluate' again"]
   return []
+
+
+def _wrong_value(row: dict[str, Any]) -> str | None:
+  for name in (*_NEEDED, *_OPTIONAL, *(("feature",) if "crops" in row else ())):
+    if name in _OPTIONAL and name not in row:
+      continue
+    value = row.get(name)
+    if name == "accuracy":
+      # False of NaN, too.
+      right = type(value) in (int, float) and 0 <= value <= 100
+      wanted = "no percentage"
+    elif name == "seed":
+      right, wanted = type(value) is int, "no whole number"
+    else:
+      right, wanted = isinstance(value, str), "no text"
+    if not right:
+      return f"{name}={value!r}, which is {wanted}"
+  return None
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -125,7 +149,11 @@ def main(argv: Sequence[str] | None = None) -> int:
   parser.add_argument("--protocol", help="l2, moco or knn; by default the "
                       "first of the run's config.evaluate.protocols")
   parser.add_argument("--format", choices=FORMATS, default="text")
-  flags = parser.parse_args(argv)
+  with output.forgiving():
+    return _print(parser.parse_args(argv))
+
+
+def _print(flags: argparse.Namespace) -> int:
   try:
     results = load(flags.folders)
     print(format_table(results, flags.protocol, flags.format), end="")

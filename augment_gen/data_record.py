@@ -1,0 +1,129 @@
+"""Which images a run was made of, so that none change in silence between starts.
+
+The folder's data.json holds the fingerprints that its checkpoints come from, and
+results.json, in its provenance, those that its rows were measured on.
+"""
+
+from collections.abc import Iterator, Mapping
+import json
+import os
+import pathlib
+from typing import Any
+
+from augment_gen.errors import UserError
+from augment_gen.run_folder import write_json
+
+_FILE = "data.json"
+# Arms of re-training that see nothing that was learned from X̃_f.
+_WITHOUT_FINETUNE = ("retrain-control", "retrain-oracle")
+_NAMES = {"pretrain": "X_p (config.data.pretrain)",
+          "finetune": "X̃_f (config.data.finetune)"}
+
+
+def read(folder: str | os.PathLike[str]) -> dict[str, str]:
+  """The recorded fingerprints by set; empty where there is no record.
+
+  Raises:
+    UserError: the record is damaged.
+  """
+  path = pathlib.Path(folder) / _FILE
+  try:
+    record = json.loads(path.read_text(encoding="utf-8"))
+    if not isinstance(record, dict):
+      raise ValueError("no object")
+  except (FileNotFoundError, NotADirectoryError):
+    return {}
+  except (OSError, ValueError) as error:
+    raise UserError(
+        f"{path} is damaged ({error}): delete it if you know that the images are "
+        "those that the run was started with, and it is made anew") from None
+  return record
+
+
+def write(folder: pathlib.Path, fingerprints: Mapping[str, str]) -> None:
+  write_json(folder / _FILE, dict(fingerprints))
+
+
+def problems(folder: str | os.PathLike[str], values: Mapping[str, Any],
+             fingerprints: Mapping[str, str]) -> Iterator[str]:
+  """Sets that have changed since stages were trained on them.
+
+  Args:
+    folder: of the run; need not exist.
+    values: all fields of its config, as plain JSON values.
+    fingerprints: of today's sets, as `Task` has them.
+  """
+  root = pathlib.Path(folder) / "checkpoints"
+  stages = sorted(path.name for path in root.glob("*")
+                  if any(step.name.isdigit() for step in path.glob("*")))
+  for name, old, new in _changes(read(folder), fingerprints, stages, values):
+    yield (f"--workdir={folder}: {_NAMES[name]} has changed since "
+           f"{', '.join(stages)} began: its fingerprint was {old}, and is {new} "
+           "now. Bring the old images and labels back, or choose a new --workdir")
+
+
+def takeover_problems(values: Mapping[str, Any], fingerprints: Mapping[str, str]
+                      ) -> Iterator[str]:
+  """The same of stages that are to be taken over from another run."""
+  for last, stages in (("pretrain", ["pretrain"]),
+                       ("generator", ["pretrain", "generator"])):
+    source = values[last]["run"]
+    record = read(source) if source else {}
+    for name, old, new in _changes(record, fingerprints, stages, values):
+      yield (f"config.{last}.run={source} was trained on another {_NAMES[name]}: "
+             f"its fingerprint is {old} there, and {new} here. Use the same "
+             "images, or train anew")
+
+
+def fresh(before: dict[str, Any], known: Mapping[str, str],
+          fingerprints: Mapping[str, str], log) -> tuple[dict[str, Any], dict]:
+  """Results of an earlier start without what other images were measured on.
+
+  Args:
+    before: the contents of results.json.
+    known: checksums of the states that its rows are of.
+    fingerprints: of today's sets.
+    log: is told what is dropped.
+
+  Returns:
+    The results, and the checksums: none if something was dropped, so that each
+    encoder is measured again. Rows of other test sets stay for encoders that this
+    start does not have.
+  """
+  measured = before["provenance"].get("data", {}) if before["rows"] else {}
+  changed = [name for name, old in measured.items()
+             if name != "pretrain" and fingerprints.get(name) != old]
+  if not changed:
+    return before, dict(known)
+  if "finetune" in changed:  # every linear head was trained on it
+    rows, dropped = [], "all rows"
+  else:
+    tests = {name.removeprefix("test/") for name in changed}
+    rows = [row for row in before["rows"] if row["test"] not in tests]
+    dropped = f"the rows of test {', '.join(sorted(tests))}"
+  for name in changed:
+    log(f"evaluate: {_NAMES.get(name, name)} has changed ({measured[name]} before, "
+        f"{fingerprints.get(name)} now): {dropped} of results.json are dropped and "
+        "measured anew")
+  return {**before, "rows": rows}, {}
+
+
+def _changes(record: Mapping[str, str], fingerprints: Mapping[str, str],
+             stages: list[str], values: Mapping[str, Any]):
+  """(set, old, new) of the sets that changed and that the stages are made of."""
+  for name in ("pretrain", "finetune"):
+    old, new = record.get(name), fingerprints[name]
+    if old in (None, new):
+      continue
+    if name == "pretrain" and stages or any(
+        _reads_finetune(stage, values) for stage in stages):
+      yield name, old, new
+
+
+def _reads_finetune(stage: str, values: Mapping[str, Any]) -> bool:
+  if stage == "generator" or (
+      stage.startswith("retrain-") and stage not in _WITHOUT_FINETUNE):
+    return True
+  # What starts from stage 1 has seen what that has.
+  of_generator = stage == "pretrain" or stage.startswith("retrain-")
+  return of_generator and values["pretrain"]["with_finetune"]
