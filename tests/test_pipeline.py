@@ -17,11 +17,15 @@ from augment_gen import export
 from augment_gen import parallel
 from augment_gen import session
 from augment_gen import tables
+from augment_gen.augment import recipes
+from augment_gen.command_line import parse
 from augment_gen.data import feed
 from augment_gen.data.task import load_task
 from augment_gen.errors import UserError
 from augment_gen.evaluate import knn
+from augment_gen.experiments import generator as experiment
 from augment_gen.main import main
+from augment_gen.stages import generator as stages
 from augment_gen.steps import moco
 
 pytestmark = pytest.mark.usefixtures("one_device")
@@ -470,3 +474,31 @@ def test_every_config_field_is_read(tmp_path, monkeypatch):
             for field in dataclasses.fields(cls)
             if field.name not in read[cls.__name__]}
   assert not unread
+
+
+def test_arms_differ_from_the_control_by_g_a_alone(monkeypatch):
+  """The same hand-made recipe, that of re-training, whatever stage 1 had."""
+  config = parse(command(
+      "quickstart", "unused", "--config.pretrain.recipe=none",
+      "--config.retrain.recipe=crop")).config
+  task = load_task(config.data)
+  pretrained = stages.pretrain(config, task, 1).state
+  seen = []
+
+  def spy(name):
+    seen.append(name)
+    return recipes.recipe(name)
+  monkeypatch.setattr(stages, "recipe", spy)
+  for arm in ("control", "oracle"):
+    stages.retrain(config, task, 1, arm, pretrained, None)
+  assert set(seen) == {"crop"}
+
+
+def test_rows_say_what_their_encoder_was_trained_on():
+  config = parse(command(
+      "quickstart", "unused", "--config.pretrain.with_finetune")).config
+  trained_on = lambda name: tuple(experiment._trained_on(name, config).values())
+  # Stage 1, then stage 3, which reads X_p alone.
+  assert trained_on("pretrain") == ("X_p ∪ X̃_f", "X_p ∪ X̃_f")
+  assert trained_on("generator") == ("X_p ∪ X̃_f", "X_p")
+  assert trained_on("untrained") == ("-", "-")
