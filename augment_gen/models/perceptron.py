@@ -95,4 +95,5 @@ class PerceptronEliminator(nn.Module):
     logits = nn.Dense(math.prod(self.image_shape), name="image")(h)
     image = outputs.to_image(
         logits.reshape(-1, *self.image_shape), x, self.output)
+    # NOTE(paper): a sigmoid for G_L, as in `unet.py`.
     return image, nn.sigmoid(nn.Dense(self.latent_dim, name="latent")(h))
