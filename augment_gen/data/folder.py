@@ -1,4 +1,4 @@
-"""Image files in a folder: `folder:PATH[?labels=none&resize=squash&convert=1]`.
+"""Image files in a folder: `folder:PATH[?option=value&…]`, see `Folder`.
 
 Labelled: each folder right below PATH is a class, its images lie in it at any
 depth. Unlabelled: images lie directly in PATH, or `labels=none` is given.
