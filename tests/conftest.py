@@ -1,6 +1,7 @@
 """Test set-up: eight fake CPU devices, strict shapes, light compilation."""
 
 import os
+import signal
 import tempfile
 
 # Before JAX starts: the several-devices tests need devices to map over.
@@ -33,6 +34,14 @@ def one_device():
   with pytest.MonkeyPatch.context() as patch:
     patch.setattr(parallel, "make_mesh", lambda: make_mesh(jax.devices()[:1]))
     yield make_mesh
+
+
+@pytest.fixture
+def foreground():
+  """Ctrl-C arrives, though the shell had the tests ignore it (`pytest &`)."""
+  before = signal.signal(signal.SIGINT, signal.default_int_handler)
+  yield
+  signal.signal(signal.SIGINT, before)
 
 
 def pytest_addoption(parser):

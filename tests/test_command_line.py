@@ -90,7 +90,7 @@ def test_any_encoding_of_the_output_will_do(monkeypatch):
   assert b"[--config.field=value ?]" in out.buffer.getvalue()
 
 
-def test_ctrl_c_is_no_traceback(monkeypatch, capsys):
+def test_ctrl_c_is_no_traceback(monkeypatch, capsys, foreground):
   monkeypatch.setattr(
       command_line, "parse", lambda _: signal.raise_signal(signal.SIGINT))
   assert main(["main.py", "--workdir=/a b"]) == 130
@@ -99,21 +99,16 @@ def test_ctrl_c_is_no_traceback(monkeypatch, capsys):
       "python -m augment_gen.main '--workdir=/a b'\n")
 
 
-def test_a_second_ctrl_c_stops_at_once_and_an_ignored_one_stays_ignored():
-  before = signal.getsignal(signal.SIGINT)
-  try:
-    signal.signal(signal.SIGINT, signal.default_int_handler)
-    with preemption.watch(signal.SIGINT) as event:
+def test_a_second_ctrl_c_stops_at_once_and_an_ignored_one_stays_ignored(foreground):
+  with preemption.watch(signal.SIGINT) as event:
+    signal.raise_signal(signal.SIGINT)
+    assert event.is_set()
+    with pytest.raises(KeyboardInterrupt):
       signal.raise_signal(signal.SIGINT)
-      assert event.is_set()
-      with pytest.raises(KeyboardInterrupt):
-        signal.raise_signal(signal.SIGINT)
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # as under nohup
-    with preemption.watch(signal.SIGINT) as event:
-      signal.raise_signal(signal.SIGINT)
-      assert not event.is_set()
-  finally:
-    signal.signal(signal.SIGINT, before)
+  signal.signal(signal.SIGINT, signal.SIG_IGN)  # as under nohup
+  with preemption.watch(signal.SIGINT) as event:
+    signal.raise_signal(signal.SIGINT)
+    assert not event.is_set()
 
 
 @pytest.mark.parametrize("args, words", [

@@ -249,7 +249,7 @@ def test_a_run_killed_in_each_stage_ends_with_the_same_bits(
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 def test_sigterm_and_ctrl_c_save_and_leave_with_status_75(
-    number, tmp_path, monkeypatch, capsys):
+    number, tmp_path, monkeypatch, capsys, foreground):
   place = feed.ResidentFeed.place
 
   def terminating(self, t):
@@ -269,9 +269,9 @@ def test_sigterm_and_ctrl_c_save_and_leave_with_status_75(
 
 
 def test_ctrl_c_stops_at_once_while_there_is_nothing_to_save(
-    tmp_path, monkeypatch, capsys):
+    tmp_path, monkeypatch, capsys, foreground):
   monkeypatch.setattr(
-      session, "load_task", lambda _: signal.raise_signal(signal.SIGINT))
+      session, "load_task", lambda *_: signal.raise_signal(signal.SIGINT))
   assert main(command("quickstart", tmp_path / "run")) == 130
   err = capsys.readouterr().err
   assert err.startswith("stopped by Ctrl-C; go on with: ") and err.count("\n") == 1
@@ -280,8 +280,8 @@ def test_ctrl_c_stops_at_once_while_there_is_nothing_to_save(
 
 def _with_changed(monkeypatch, change):
   """The next start finds other images: `change(task)` -> fields that are new."""
-  def load(data):
-    task = load_task(data)
+  def load(*args):
+    task = load_task(*args)
     sets = change(task)
     tests = sets.get("tests", task.tests)
     prints = {name: sets.get(name, getattr(task, name)).fingerprint
