@@ -22,15 +22,15 @@ import ml_collections
 import numpy as np
 
 from augment_gen import config as config_lib
-from augment_gen.checkpoint import Checkpoints
-from augment_gen.errors import UserError
+from augment_gen.config.errors import UserError
 from augment_gen.evaluate.chunks import chunked
+from augment_gen.methods import building
+from augment_gen.methods.augmentation_generator import stages
+from augment_gen.methods.pretrainers import pretrainer
 from augment_gen.models.build import generator_functions
-from augment_gen.run_folder import read_config
-from augment_gen.stages import common
-from augment_gen.stages import generator as stages
+from augment_gen.run.checkpoint import Checkpoints
+from augment_gen.run.folder import read_config
 from augment_gen.steps import generator as generator_step
-from augment_gen.steps import moco as moco_step
 
 _CHUNK = 256  # images that a network sees at once
 
@@ -62,9 +62,9 @@ def load(run: str | os.PathLike[str],
   Needs neither the run's images nor a device of the kind that it was trained on.
 
   Args:
-    run: its folder; of the method "generator".
+    run: its folder; of the method "augmentation_generator".
     encoder: the stage whose F it is to be: "pretrain", or "retrain-ARM" with any arm
-      but "channel".
+      but "policy".
 
   Raises:
     UserError: it is no such run, has no checkpoint of these stages, or one that
@@ -72,18 +72,18 @@ def load(run: str | os.PathLike[str],
   """
   run = pathlib.Path(run)
   config = load_config(run)
-  if config.method != "generator":
+  if config.method != "augmentation_generator":
     raise UserError(f"{run} is a run of the method '{config.method}', which has no "
-                    "G_A: only runs of 'generator' can be loaded")
+                    "G_A: only runs of 'augmentation_generator' can be loaded")
   trained = _newest(run, "generator", _generator_state, config)
   g_a, g_el = generator_functions(config.generator, config.data)
-  variables = stages.encoder_variables(_newest(
-      run, encoder, _moco_state, config, config.pretrain
+  variables = stages.encoder_variables(config, _newest(
+      run, encoder, _pretrainer_state, config, config.pretrain
       if encoder == "pretrain" else config.retrain))
   encode = chunked(Partial(stages.encode(config), variables), _CHUNK)
-  augment = chunked(Partial(g_a, trained.augmenter.smooth), _CHUNK)
-  eliminate = chunked(Partial(g_el, trained.eliminator.smooth), _CHUNK)
-  shape, dim = common.image_shape(config), config.generator.latent.dim
+  augment = chunked(Partial(g_a, trained.augmenter.final_params), _CHUNK)
+  eliminate = chunked(Partial(g_el, trained.eliminator.final_params), _CHUNK)
+  shape, dim = building.image_shape(config), config.generator.latent.dim
 
   def augment_checked(images, latents):
     images = as_floats(images, shape)
@@ -170,15 +170,15 @@ def _newest(run: pathlib.Path, stage: str, make: Callable, *args):
   return state
 
 
-def _moco_state(config: config_lib.Config, stage) -> moco_step.MocoState:
-  return moco_step.init(
-      stages.moco_net(config, devices=1), common.optimizer(stage.optimizer, 1, 1),
-      config.moco, common.image_shape(config), jax.random.key(0))
+def _pretrainer_state(config: config_lib.Config,
+                      stage: config_lib.PretrainConfig | config_lib.RetrainConfig):
+  return pretrainer(config, 1).init(
+      building.optimizer(stage.optimizer, 1, 1), jax.random.key(0))
 
 
 def _generator_state(config: config_lib.Config) -> generator_step.GeneratorState:
-  tx = common.optimizer(config.generator.optimizer, 1, 1)
+  tx = building.optimizer(config.generator.optimizer, 1, 1)
   return generator_step.init(
       stages.generator_networks(config),
       dict.fromkeys(("augmenter", "eliminator", "disc_f", "disc_p"), tx),
-      config.generator, common.image_shape(config), jax.random.key(0))
+      config.generator, building.image_shape(config), jax.random.key(0))

@@ -10,8 +10,8 @@ import shlex
 import signal
 import sys
 
-from augment_gen import output, preemption
-from augment_gen.errors import Preempted, UserError
+from augment_gen.config.errors import Preempted, UserError
+from augment_gen.run import output, preemption
 
 
 def main(argv: list[str]) -> int:
@@ -35,13 +35,13 @@ def _main(argv: list[str]) -> int:
   # pylint: disable=g-import-not-at-top
   # The import of compiled code, if interrupted, ends in tracebacks or worse.
   with preemption.watch(signal.SIGINT) as interrupted:
-    from augment_gen import command_line
-    if command_line.wants_help(argv):
-      print(command_line.HELP)
+    from augment_gen.config import command_line
+    if (text := command_line.help_wanted(argv)) is not None:
+      print(text)
       return 0
     options = command_line.parse(argv)
     # Heavy imports wait until the command has been understood.
-    from augment_gen import session
+    from augment_gen.run import session
   if interrupted.is_set():
     raise KeyboardInterrupt
   session.start(options)

@@ -17,8 +17,7 @@ import time
 import jax
 import jax.numpy as jnp
 
-from augment_gen.models import conv
-from augment_gen.models import resnet
+from augment_gen.models import conv, resnet
 
 # Beyond this many places (4x4) products are not tried: one is compiled each.
 _MOST_PLACES = 16

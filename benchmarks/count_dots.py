@@ -20,12 +20,12 @@ import jax
 import numpy as np
 from scipy import ndimage
 
-from augment_gen import errors
 from augment_gen import export
+from augment_gen.config import errors
 from augment_gen.data.base import evenly
 from augment_gen.data.task import load_task
 from augment_gen.evaluate.chunks import floats
-from augment_gen.random import stream
+from augment_gen.run.random import stream
 
 _IMAGES = 2048
 _BLACK, _GREY, _WHITE = 0.05, 0.1, 0.5

@@ -19,7 +19,7 @@ from collections.abc import Iterator
 import sys
 
 import grid
-from grid import Claims, Run, mean
+from grid import Claims, mean, Run
 
 from augment_gen import tables
 from augment_gen.tables import layout
@@ -35,13 +35,13 @@ OWN_KINDS = {"regional": 3, "mnist": 0}
 LEAST = {"regional": {"f": 97.0, "head": 95.0},
          "mnist": {"f": 98.0, "head": 96.4}}
 ABLATIONS = {
-    "no entropy term": {"tac.channel.entropy_weight": 0.0},
+    "no entropy term": {"tac.policy.entropy_weight": 0.0},
     # As many crops in a step as the preset (m = 4) has.
     "m = 2": {"tac.draws": 2, "tac.batch_size": 256},
     "m = 8": {"tac.draws": 8, "tac.batch_size": 64},
     "m = 16": {"tac.draws": 16, "tac.batch_size": 32},
     "mass of scales learned": {"tac.scale_mass": "learned"},
-    "P by the lower bound": {"tac.channel.numerator": "jensen"},
+    "P by the lower bound": {"tac.policy.numerator": "jensen"},
 }
 
 
@@ -108,8 +108,8 @@ def check_encoder(part: str, results: list[dict], claims: Claims) -> None:
 
 def check_channel(part: str, results: list[dict], claims: Claims) -> None:
   """P on crops that show the digit."""
-  masses = [channel["mass_on_content"] for result in results
-            for channel in result["channel"].values()]
+  masses = [policy["mass_on_content"] for result in results
+            for policy in result["policy"].values()]
   claims.check(min(masses) >= 0.9, f"{part}: {100 * min(masses):.1f} % of P's "
                "mass, of the worst seed, lies on crops that show the digit; at "
                "least 90 %")

@@ -10,7 +10,8 @@ import subprocess
 import sys
 import time
 
-from augment_gen import command_line, errors, run_folder
+from augment_gen.config import command_line, errors
+from augment_gen.run import folder as run_folder
 
 
 @dataclasses.dataclass(frozen=True)

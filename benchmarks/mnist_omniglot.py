@@ -30,7 +30,7 @@ import pathlib
 import sys
 
 import grid
-from grid import Claims, Run, mean
+from grid import Claims, mean, Run
 
 from augment_gen import tables
 from augment_gen.evaluate import health
@@ -40,39 +40,41 @@ CONFIG = "configs/omniglot.py:mnist,npz"
 OTHERS = ("mixed_dots", "strokes", "blur", "gradient", "blobs", "erase", "noise",
           "inversion")
 CONTROLS = {
-    "without latent recovery": {"generator.latent_weight": 0.0},
+    "without latent recovery": {"generator.losses.latent_weight": 0.0},
     "without the cycle": {
-        "generator.cycle_f_weight": 0.0, "generator.cycle_p_weight": 0.0},
-    "without D_p": {"generator.fool_p_weight": 0.0},
+        "generator.losses.cycle_f_weight": 0.0, "generator.losses.cycle_p_weight": 0.0},
+    "without D_p": {"generator.losses.adversarial_p_weight": 0.0},
 }
 ABLATIONS = {
-    "perceptron G_A": {"generator.augmenter": "perceptron"},
-    "perceptron G_E": {"generator.eliminator": "perceptron"},
+    "perceptron G_A": {"generator.networks.augmenter": "perceptron"},
+    "perceptron G_E": {"generator.networks.eliminator": "perceptron"},
     "latents as a square": {"generator.latent.layout": "square"},
     "D sees the embedding": {"generator.discriminator.features": "embedding"},
     "D_f judges G_A(x_p)": {
-        "generator.fool_f_weight": 1.0, "generator.fool_e_weight": 0.0},
+        "generator.losses.adversarial_f_weight": 1.0,
+        "generator.losses.adversarial_e_weight": 0.0},
     "D_f judges both": {
-        "generator.fool_f_weight": 0.5, "generator.fool_e_weight": 0.5},
-    "no average": {"generator.average": 0.0},
+        "generator.losses.adversarial_f_weight": 0.5,
+        "generator.losses.adversarial_e_weight": 0.5},
+    "no average": {"generator.networks.ema_decay": 0.0},
     "no R1": {"generator.discriminator.r1_weight": 0.0},
-    "no slack": {"generator.latent_slack": 0.0},
-    "image output": {"generator.output": "image"},
+    "no slack": {"generator.losses.latent_slack": 0.0},
+    "image output": {"generator.networks.output": "image"},
     # As CycleGAN has it, and the norms of (13) as they are printed.
-    "λ 10 and equal weights": {"generator.cycle_weight": 10.0,
-                               "generator.latent_weight": 1.0},
-    "sums and equal weights": {"generator.l1_reduction": "sum",
-                               "generator.cycle_weight": 0.05,
-                               "generator.latent_weight": 1.0},
+    "λ 10 and equal weights": {"generator.losses.cycle_weight": 10.0,
+                               "generator.losses.latent_weight": 1.0},
+    "sums and equal weights": {"generator.losses.l1_reduction": "sum",
+                               "generator.losses.cycle_weight": 0.05,
+                               "generator.losses.latent_weight": 1.0},
     "G_A before the crops": {"retrain.order": "first"},
     "no hand-made augmentations in re-training": {"retrain.recipe": "none"},
     "16 latents": {"generator.latent.dim": 16},
     "latents in ±1": {"generator.latent.scale": 2.0},
-    "no identity term": {"generator.identity_weight": 0.0},
-    "no bank term": {"generator.bank_weight": 0.0},
-    "no cycle noise": {"generator.cycle_noise": 0.0},
-    "cycle_f at full weight": {"generator.cycle_f_weight": 1.0},
-    "D_p at full weight": {"generator.fool_p_weight": 1.0},
+    "no identity term": {"generator.losses.identity_weight": 0.0},
+    "no bank term": {"generator.losses.bank_weight": 0.0},
+    "no cycle noise": {"generator.losses.cycle_noise": 0.0},
+    "cycle_f at full weight": {"generator.losses.cycle_f_weight": 1.0},
+    "D_p at full weight": {"generator.losses.adversarial_p_weight": 1.0},
     "embeddings as they are": {"generator.discriminator.standardise": False},
     "momentum SGD 3e-4": {
         "generator.optimizer.name": "sgd", "generator.optimizer.lr": 3e-4,

@@ -12,8 +12,7 @@ The paper: S→R 67.45 → 71.91, R→S 71.10 → 74.49. Not yet run at this siz
 ImageNet needs the streamed input, which is still to come.
 """
 
-from augment_gen import presets
-from augment_gen.config import apply_variants, default_config
+from augment_gen.config import apply_variants, default_config, presets
 
 
 def get_config(variant: str = ""):
@@ -28,8 +27,8 @@ def get_config(variant: str = ""):
   lighting(config, "S", epochs=25)
 
   config.encoder.name = "resnet50"
-  config.generator.augmenter = "unet"
-  config.generator.eliminator = "unet"
+  config.generator.networks.augmenter = "unet"
+  config.generator.networks.eliminator = "unet"
   # NOTE(paper): "an input channel that corresponded to z": z is a map, here of
   # 14 × 14.
   config.generator.latent.dim = 14 * 14
@@ -64,6 +63,6 @@ def runlocal(config):
   config.data.tests = (
       "R=rendered:scripts?per_class=2&classes=8&seed=1,"
       "S=rendered:scripts?per_class=2&classes=8&seed=2")
-  config.generator.unet_width = 4
-  config.generator.unet_depth = 2
+  config.generator.networks.unet_width = 4
+  config.generator.networks.unet_depth = 2
   config.generator.latent.dim = 16

@@ -10,8 +10,7 @@ The poster, on f: ours 98.05, top-n 98.59, SimCLR 98.06; on the projection head
     runlocal  every stage in seconds
 """
 
-from augment_gen import presets
-from augment_gen.config import apply_variants, default_config
+from augment_gen.config import apply_variants, default_config, presets
 
 
 def get_config(variant: str = ""):
@@ -23,8 +22,8 @@ def get_config(variant: str = ""):
   config.tac.stride = 2
   config.tac.steps = 1000
   config.tac.top = 32
-  config.tac.channel.draws = 65  # all of them
-  config.tac.channel.entropy_target = 3.95
+  config.tac.policy.draws = 65  # all of them
+  config.tac.policy.entropy_target = 3.95
   config.evaluate.l2_strengths = (1e-5, 1e-4)
   config.tac.controls = "simclr,untrained"  # all windows suit SimCLR
   return apply_variants(config, variant, {

@@ -14,8 +14,7 @@ this size here. Variants, comma-separated:
         --config.data.root=FOLDER --workdir=runs/mnist-omniglot
 """
 
-from augment_gen import presets
-from augment_gen.config import apply_variants, default_config
+from augment_gen.config import apply_variants, default_config, presets
 
 
 def get_config(variant: str = ""):

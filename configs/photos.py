@@ -15,8 +15,7 @@ thousands of images raise the epochs; with a GPU, image_size and encoder.name to
 `:runlocal` runs every stage in two steps on rendered characters.
 """
 
-from augment_gen import presets
-from augment_gen.config import apply_variants, default_config
+from augment_gen.config import apply_variants, default_config, presets
 
 
 def get_config(variant: str = ""):
@@ -44,9 +43,9 @@ def get_config(variant: str = ""):
   config.generator.steps = 3000
   # Changes of photographs are mostly smooth, as light is: D_f judges G_A on clean
   # images of X_p, too. The preset's 0 is for dots (docs/experiments/014).
-  config.generator.fool_f_weight = 0.5
-  config.generator.unet_width = 16
-  config.generator.unet_depth = 3  # to see as far as a change of light reaches
+  config.generator.losses.adversarial_f_weight = 0.5
+  config.generator.networks.unet_width = 16
+  config.generator.networks.unet_depth = 3  # to see as far as a change of light reaches
   # "maps" would have 32 × 32 × 64 entries an image at D's input.
   config.generator.discriminator.features = "stages"
 

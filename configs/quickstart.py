@@ -8,8 +8,7 @@ paper's.
         --workdir=runs/quickstart
 """
 
-from augment_gen import presets
-from augment_gen.config import apply_variants, default_config
+from augment_gen.config import apply_variants, default_config, presets
 
 
 def get_config(variant: str = ""):

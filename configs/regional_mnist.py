@@ -12,8 +12,7 @@ comma-separated:
     runlocal  every stage in seconds
 """
 
-from augment_gen import presets
-from augment_gen.config import apply_variants, default_config
+from augment_gen.config import apply_variants, default_config, presets
 
 
 def get_config(variant: str = ""):

@@ -11,9 +11,10 @@ os.environ["XLA_FLAGS"] = (
 os.environ["JAX_PLATFORMS"] = "cpu"
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
-import augment_gen  # noqa: E402,F401  (adds its own XLA flag)
-import jax  # noqa: E402
-import pytest  # noqa: E402
+import jax
+import pytest
+
+import augment_gen  # noqa: F401  (adds its own XLA flag)
 
 jax.config.update("jax_numpy_rank_promotion", "raise")
 # The tests compile far more than they compute, and much of it repeatedly.
@@ -29,7 +30,7 @@ def one_device():
 
   Yields the real `make_mesh`, for a test that wants them all.
   """
-  from augment_gen import parallel  # pylint: disable=g-import-not-at-top
+  from augment_gen.run import parallel  # pylint: disable=g-import-not-at-top
   make_mesh = parallel.make_mesh
   with pytest.MonkeyPatch.context() as patch:
     patch.setattr(parallel, "make_mesh", lambda: make_mesh(jax.devices()[:1]))
@@ -42,17 +43,3 @@ def foreground():
   before = signal.signal(signal.SIGINT, signal.default_int_handler)
   yield
   signal.signal(signal.SIGINT, before)
-
-
-def pytest_addoption(parser):
-  parser.addoption("--runslow", action="store_true",
-                   help="also run the tests marked slow")
-
-
-def pytest_collection_modifyitems(config, items):
-  if config.getoption("--runslow"):
-    return
-  skip = pytest.mark.skip(reason="needs --runslow")
-  for item in items:
-    if "slow" in item.keywords:
-      item.add_marker(skip)

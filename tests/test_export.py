@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from augment_gen import export
-from augment_gen.errors import UserError
+from augment_gen.config.errors import UserError
 
 SHAPE = (4, 5, 1)
 X = np.arange(40, dtype=np.uint8).reshape(2, *SHAPE) * 6

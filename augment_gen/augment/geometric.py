@@ -12,7 +12,7 @@ import jax
 import jax.numpy as jnp
 
 from augment_gen.augment import sampling
-from augment_gen.random import stream
+from augment_gen.run.random import stream
 
 _CROP_TRIES = 10
 

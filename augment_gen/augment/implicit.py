@@ -18,9 +18,9 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from augment_gen import errors
 from augment_gen.augment import photometric, recipes, sampling
-from augment_gen.random import stream
+from augment_gen.config import errors
+from augment_gen.run.random import stream
 
 _CHUNK = 256  # images per call of `apply_once`
 

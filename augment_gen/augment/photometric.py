@@ -11,7 +11,7 @@ import jax
 import jax.numpy as jnp
 
 from augment_gen.augment import sampling
-from augment_gen.random import stream
+from augment_gen.run.random import stream
 
 # ITU-R BT.601, as Pillow's convert("L").
 _LUMA = (0.299, 0.587, 0.114)

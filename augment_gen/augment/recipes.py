@@ -4,9 +4,9 @@ from collections.abc import Callable
 
 import jax
 
-from augment_gen import errors
 from augment_gen.augment import geometric, photometric
-from augment_gen.random import stream
+from augment_gen.config import errors
+from augment_gen.run.random import stream
 
 # (key, image float32 [H, W, C] in [0, 1]) -> image of the same shape and range.
 Augment = Callable[[jax.Array, jax.Array], jax.Array]
@@ -42,6 +42,24 @@ def _moco_v2(key: jax.Array, image: jax.Array) -> jax.Array:
   return geometric.horizontal_flip(stream(key, "flip"), image, p=0.5)
 
 
+def _simclr(key: jax.Array, image: jax.Array) -> jax.Array:
+  """SimCLR's augmentations (Chen et al. 2020, appendix A), at full strength.
+
+  As in `_moco_v2`, σ of the blur is scaled with the image. Crops are as small as 8 % of
+  it.
+  """
+  pixel = min(image.shape[:2]) / 224
+  image = geometric.random_resized_crop(
+      stream(key, "crop"), image, scale=(0.08, 1.0))
+  image = geometric.horizontal_flip(stream(key, "flip"), image, p=0.5)
+  image = photometric.color_jitter(
+      stream(key, "jitter"), image, brightness=0.8, contrast=0.8,
+      saturation=0.8, hue=0.2, p=0.8)
+  image = photometric.random_grayscale(stream(key, "grayscale"), image, p=0.2)
+  return photometric.gaussian_blur(
+      stream(key, "blur"), image, sigma=(0.1 * pixel, 2.0 * pixel), p=0.5)
+
+
 def _handwriting(key: jax.Array, image: jax.Array) -> jax.Array:
   """For bright characters on a dark ground: what changes who wrote, not what.
 
@@ -62,6 +80,7 @@ def _handwriting(key: jax.Array, image: jax.Array) -> jax.Array:
 
 _RECIPES: dict[str, Augment] = {
     "moco_v2": _moco_v2,
+    "simclr": _simclr,
     "handwriting": _handwriting,
     "crop": _crop,
     "none": _none,

@@ -1,8 +1,8 @@
 """Arrays in files: `npz:FILE?...` and `idx:FILE?labels=FILE`."""
 
 import dataclasses
-import gzip
 import functools
+import gzip
 import math
 import pathlib
 import re
@@ -11,10 +11,9 @@ import zlib
 
 import numpy as np
 
-from augment_gen import errors
-from augment_gen.data import base
+from augment_gen.config import errors
+from augment_gen.data import base, pixels
 from augment_gen.data import labels as labels_lib
-from augment_gen.data import pixels
 
 _IMAGE_KEYS = ("images", "image", "x_train", "x", "data")
 _LABEL_KEYS = ("labels", "label", "y_train", "y", "targets")

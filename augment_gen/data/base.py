@@ -1,16 +1,18 @@
 """What every image source delivers, and what a source is."""
 
 import abc
+from collections.abc import Callable, Sequence
 import dataclasses
+import functools
 import hashlib
 import math
 import pathlib
+from typing import Any, Protocol
 import urllib.parse
 
 import numpy as np
 
-from augment_gen import errors
-
+from augment_gen.config import errors
 
 BINARY = "all values are 0 or 1: taken as black and white"
 
@@ -47,9 +49,90 @@ def evenly(size: int, count: int) -> np.ndarray:
   return np.linspace(0, size - 1, count).astype(int)
 
 
+class Images(Protocol):
+  """Images that can be read by number, in memory or not.
+
+  What trains, evaluates or draws knows no more of a set than this.
+
+  Attributes:
+    name: what messages call it, as a rule its spec.
+    shape: (H, W, C) of each image.
+    resident: uint8 [N, H, W, C] where the set lies in memory, else None.
+    fingerprint: short hash that another set does not have.
+  """
+
+  @property
+  def name(self) -> str:
+    ...
+
+  @property
+  def fingerprint(self) -> str:
+    ...
+
+  @property
+  def shape(self) -> tuple[int, int, int]:
+    ...
+
+  @property
+  def resident(self) -> np.ndarray | None:
+    ...
+
+  def __len__(self) -> int:
+    ...
+
+  def read(self, indices: np.ndarray) -> np.ndarray:
+    """uint8 [n, H, W, C], the images at `indices` (int [n]), in this order."""
+
+
+def sample(images: Images, count: int) -> np.ndarray:
+  """uint8 [count, H, W, C], evenly spread over a set; of a small one, some twice."""
+  return images.read(evenly(len(images), count))
+
+
+def reader(images: Images | np.ndarray) -> Callable[[Any], np.ndarray]:
+  """`indices -> images`, of a set or of an array of images."""
+  return images.read if hasattr(images, "read") else images.__getitem__
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Joined:
+  """Several sets one after the other, as one of `Images`."""
+  parts: Sequence[Images]
+
+  @functools.cached_property
+  def fingerprint(self) -> str:
+    return hashlib.sha256(
+        " ".join(part.fingerprint for part in self.parts).encode()).hexdigest()[:16]
+
+  @property
+  def name(self) -> str:
+    return " ∪ ".join(part.name for part in self.parts)
+
+  @property
+  def shape(self) -> tuple[int, int, int]:
+    return self.parts[0].shape
+
+  @functools.cached_property
+  def resident(self) -> np.ndarray | None:
+    arrays = [part.resident for part in self.parts]
+    return None if any(a is None for a in arrays) else np.concatenate(arrays)
+
+  def __len__(self) -> int:
+    return sum(len(part) for part in self.parts)
+
+  def read(self, indices: np.ndarray) -> np.ndarray:
+    out = np.empty((len(indices), *self.shape), np.uint8)
+    first = 0
+    for part in self.parts:
+      mine = (indices >= first) & (indices < first + len(part))
+      out[mine] = part.read(indices[mine] - first)
+      first += len(part)
+    return out
+
+
 @dataclasses.dataclass(frozen=True, eq=False)
 class ImageSet:
-  """Images in memory, with labels or without.
+  """Images in memory, with labels or without; they are `Images`.
 
   Attributes:
     name: what messages call it, as a rule its spec.
@@ -105,6 +188,18 @@ class ImageSet:
     return len(self.images)
 
   @property
+  def shape(self) -> tuple[int, int, int]:
+    return self.images.shape[1:]
+
+  @property
+  def resident(self) -> np.ndarray:
+    return self.images
+
+  def read(self, indices: np.ndarray) -> np.ndarray:
+    """uint8 [n, H, W, C], the images at `indices`."""
+    return self.images[indices]
+
+  @property
   def num_classes(self) -> int:
     return len(self.class_names)
 
@@ -150,6 +245,11 @@ class Source(abc.ABC):
   @abc.abstractmethod
   def count(self) -> int | None:
     """Number of images if that is cheap to know; call if no problems."""
+
+  def stream(self, request: Request) -> Images | None:
+    """The images, read as they are asked for; None where this kind cannot."""
+    del request
+    return None
 
   @abc.abstractmethod
   def load(self, request: Request) -> ImageSet:

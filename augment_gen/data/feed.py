@@ -1,13 +1,7 @@
-"""How a training loop gets its batches.
-
-A feed hands out `place`, what has to travel to the devices for one step; a
-`fetch(frozen, place)` inside the jitted step turns it into the batch. For sets
-that fit on the device `place` is nothing but indices. A feed for sets that do
-not fit hands out the images themselves as `place`, cut over the devices in the
-same way, with a fetch that only converts them; steps need not know which.
-"""
+"""How a training loop gets its batches; see `run.contracts.Feed`."""
 
 from collections.abc import Mapping
+import concurrent.futures
 from typing import Any
 import zlib
 
@@ -15,11 +9,16 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from augment_gen import errors
+from augment_gen.config import errors
+from augment_gen.data.base import Images
 
 
-class ResidentFeed:
-  """Indices into sets that lie whole on the device.
+class ImageFeed:
+  """Batches of several sets, each in a random order of its own.
+
+  A set in memory is copied to the devices once, and only indices travel in a step.
+  Any other set is read on the host, one step ahead, and its images travel. Steps
+  cannot tell the two apart.
 
   The order is a pure function of (seed, stage, set, epoch), so a run that is
   stopped and resumed at step n sees what it would have seen. Each set cycles
@@ -27,64 +26,83 @@ class ResidentFeed:
   and the next epoch's permutation drops others.
 
   Attributes:
-    batch_size: global batch.
-    steps_per_epoch: whole batches in one pass over each set.
+    batch_size: images of each set in a step, over all devices.
+    steps_per_epoch: whole batches in one pass, by set name.
+    resident: uint8 [N, H, W, C] by name, of the sets in memory.
   """
 
-  def __init__(self, sizes: Mapping[str, int], batch_size: int, seed: int,
+  def __init__(self, sets: Mapping[str, Images], batch_size: int, seed: int,
                stage: str):
-    """Args as attributes; `sizes` gives the number of images by set name.
+    """Makes a feed.
+
+    Args:
+      sets: by name.
+      batch_size: over all devices.
+      seed: of the run.
+      stage: its name, a part of the seed.
 
     Raises:
       UserError: a set is smaller than a batch.
     """
     errors.raise_if_any(
-        f"stage {stage}: '{name}' has {size} images, fewer than a batch of "
+        f"stage {stage}: '{name}' has {len(images)} images, fewer than a batch of "
         f"{batch_size}: lower the stage's batch_size"
-        for name, size in sizes.items() if size < batch_size)
+        for name, images in sets.items() if len(images) < batch_size)
     self.batch_size = batch_size
     self.steps_per_epoch = {
-        name: size // batch_size for name, size in sizes.items()}
-    self._sizes = dict(sizes)
+        name: len(images) // batch_size for name, images in sets.items()}
+    self.resident = {name: images.resident for name, images in sets.items()
+                     if images.resident is not None}
+    self._sets = dict(sets)
     self._seed = seed
     self._stage = stage
-    self._cache: dict[str, tuple[int, np.ndarray]] = {}
+    self._orders: dict[str, tuple[int, np.ndarray]] = {}
+    self._reader = concurrent.futures.ThreadPoolExecutor(1)
+    self._ahead: tuple[int, concurrent.futures.Future] | None = None
 
-  def place(self, step: int) -> dict[str, np.ndarray]:
-    """{set name: int32 [batch_size] indices} of step `step` of the stage."""
-    result = {}
+  def host_batch(self, step: int) -> dict[str, dict[str, np.ndarray]]:
+    """{"index": int32 [B] by set, "images": uint8 [B, …] of sets not in memory}."""
+    index = self._index(step)
+    streamed = [name for name in index if name not in self.resident]
+    if not streamed:
+      return {"index": index, "images": {}}
+    ahead, self._ahead = self._ahead, None
+    images = (ahead[1].result() if ahead and ahead[0] == step
+              else self._read(index, streamed))
+    self._ahead = (step + 1, self._reader.submit(
+        self._read, self._index(step + 1), streamed))
+    return {"index": index, "images": images}
+
+  def fetch(self, resident: Mapping[str, jax.Array],
+            host_batch: Mapping[str, Mapping[str, jax.Array]]) -> dict[str, Any]:
+    """{set name: float32 [b, H, W, C] in [0, 1], "index": int32 [b] by set name}."""
+    index, images = host_batch["index"], host_batch["images"]
+    batch: dict[str, Any] = {
+        name: (images[name] if name in images else resident[name][places]
+               ).astype(jnp.float32) / 255 for name, places in index.items()}
+    return batch | {"index": dict(index)}
+
+  def _read(self, index: Mapping[str, np.ndarray], names: list[str]
+            ) -> dict[str, np.ndarray]:
+    return {name: self._sets[name].read(index[name]) for name in names}
+
+  def _index(self, step: int) -> dict[str, np.ndarray]:
+    """{set name: int32 [B]}, the places of step `step` of the stage."""
+    index = {}
     for name, steps in self.steps_per_epoch.items():
       epoch, batch = divmod(step, steps)
       start = batch * self.batch_size
-      result[name] = self._order(name, epoch)[start:start + self.batch_size]
-    return result
+      index[name] = self._order(name, epoch)[start:start + self.batch_size]
+    return index
 
   def _order(self, name: str, epoch: int) -> np.ndarray:
     """The permutation of an epoch; the last one of each set is kept."""
-    cached_epoch, order = self._cache.get(name, (None, None))
+    cached_epoch, order = self._orders.get(name, (None, None))
     if cached_epoch != epoch:
       stream = zlib.crc32(f"{self._stage}/{name}".encode())
       bits = np.random.Philox(
           np.random.SeedSequence([self._seed, stream, epoch]))
       order = np.random.Generator(bits).permutation(
-          np.arange(self._sizes[name], dtype=np.int32))
-      self._cache[name] = (epoch, order)
+          np.arange(len(self._sets[name]), dtype=np.int32))
+      self._orders[name] = (epoch, order)
     return order
-
-
-def fetch(
-    frozen: Mapping[str, Any], place: Mapping[str, jax.Array],
-) -> dict[str, Any]:
-  """`place` of a ResidentFeed -> the batch; runs inside the jitted step.
-
-  Args:
-    frozen: `frozen["images"]` holds uint8 [N, H, W, C] by set name.
-    place: int32 [b] by set name.
-
-  Returns:
-    {set name: float32 [b, H, W, C] in [0, 1], "index": place}; with the
-    indices a step looks up tables of its own, such as cached embeddings.
-  """
-  batch = {name: frozen["images"][name][indices].astype(jnp.float32) / 255
-           for name, indices in place.items()}
-  return batch | {"index": dict(place)}

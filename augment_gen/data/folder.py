@@ -8,16 +8,15 @@ files.py says which files are images.
 import concurrent.futures
 import dataclasses
 import functools
+import hashlib
 import pathlib
 from typing import Literal
 
 import numpy as np
 
-from augment_gen import errors
-from augment_gen.data import base
+from augment_gen.config import errors
+from augment_gen.data import base, pictures, pixels
 from augment_gen.data import files as files_lib
-from augment_gen.data import pictures
-from augment_gen.data import pixels
 
 # Of 16 bits: a set that stays below is more likely one of 12 bits.
 _TWELVE_BITS = 4095
@@ -104,6 +103,9 @@ class Folder(base.Source):
         request.name, images, labels, classes, skipped=int((~good).sum()),
         passed_over=len(other), notes=notes)
 
+  def stream(self, request: base.Request) -> "StreamedFolder":
+    return StreamedFolder(self, request)
+
   def _path(self) -> pathlib.Path:
     return base.local_path(self.address)
 
@@ -113,6 +115,15 @@ class Folder(base.Source):
 
   def _classes(self) -> tuple[str, ...]:
     return () if self.labels == "none" else self._found.folders
+
+  def _picture(self, file: pathlib.Path, request: base.Request, white: float
+               ) -> tuple[pictures.Picture, int]:
+    """A file's picture, and its channels: 1 where a grey one is asked for and is one."""
+    picture = pictures.read(file, request.image_size, self.background, white)
+    have = picture.channels
+    if have == 3 and request.channels == 1 and not self.convert:
+      have = 1 if pictures.is_grey(picture.image) else 3
+    return picture, have
 
   def _decode(
       self, files: tuple[pathlib.Path, ...], request: base.Request,
@@ -130,12 +141,9 @@ class Folder(base.Source):
     def decode(index: int) -> tuple[int, float, float] | Exception:
       """Fills images[index]; (channels, largest value, white), or why not."""
       try:
-        picture = pictures.read(files[index], size, self.background, white)
+        picture, have = self._picture(files[index], request, white)
       except (*pictures.UNREADABLE, pictures.RangeError) as error:
         return error
-      have = picture.channels
-      if have == 3 and channels == 1 and not self.convert:
-        have = 1 if pictures.is_grey(picture.image) else 3
       if have == channels or self.convert:
         images[index] = pictures.to_square(
             picture.image, size, self.resize, channels)
@@ -181,3 +189,59 @@ def _check(outcomes: list, files: tuple[pathlib.Path, ...],
     raise errors.UserError(pixels.mixed_channels(
         f"'{request.name}' holds {len(other)} (of {len(files)}; the first "
         f"is {files[other[0]]})", outcomes[other[0]][0], request.channels))
+
+
+class StreamedFolder:
+  """The images of a folder, decoded as they are asked for; they are `base.Images`.
+
+  Their labels are left aside: only X_p is streamed.
+  """
+  resident = None
+  labels = None
+  class_names = ()
+  num_classes = 0
+  skipped = 0
+
+  def __init__(self, source: Folder, request: base.Request):
+    self.name = request.name
+    self.shape = (request.image_size, request.image_size, request.channels)
+    self._source, self._request = source, request
+    self._files = source._found.images
+    self.passed_over = len(source._found.passed_over)
+    self.notes = ((f"{self.passed_over} other files passed over",)
+                  if self.passed_over else ())
+
+  def __len__(self) -> int:
+    return len(self._files)
+
+  @functools.cached_property
+  def fingerprint(self) -> str:
+    """Hash of names and sizes of the files: their contents are not read for it."""
+    digest = hashlib.sha256(repr((self._source, self._request)).encode())
+    for file in self._files:
+      digest.update(f"{file.relative_to(self._source._path())}\0"
+                    f"{file.stat().st_size}\0".encode())
+    return digest.hexdigest()[:16]
+
+  def read(self, indices: np.ndarray) -> np.ndarray:
+    """uint8 [n, S, S, C], the images at `indices`.
+
+    Raises:
+      UserError: names a file that cannot be read, or is of other channels.
+    """
+    with concurrent.futures.ThreadPoolExecutor(files_lib.THREADS) as pool:
+      return np.stack(list(pool.map(self._read_one, indices.tolist())))
+
+  def _read_one(self, index: int) -> np.ndarray:
+    file, request = self._files[index], self._request
+    try:
+      picture, have = self._source._picture(file, request, self._source.max)
+    except (*pictures.UNREADABLE, pictures.RangeError) as error:
+      raise errors.UserError(
+          f"{file} cannot be read ({error}): mend or remove it, and start the same "
+          "command again") from None
+    if have != request.channels and not self._source.convert:
+      raise errors.UserError(pixels.mixed_channels(
+          f"'{request.name}' holds (the first is {file})", have, request.channels))
+    return pictures.to_square(
+        picture.image, request.image_size, self._source.resize, request.channels)

@@ -8,9 +8,7 @@ import unicodedata
 import matplotlib
 from matplotlib import ft2font
 import numpy as np
-from PIL import Image
-from PIL import ImageDraw
-from PIL import ImageFont
+from PIL import Image, ImageDraw, ImageFont
 from scipy import ndimage
 
 LATIN = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"

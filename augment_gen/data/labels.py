@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from augment_gen import errors
+from augment_gen.config import errors
 
 
 def shape_problem(shape: tuple[int, ...], dtype: np.dtype,

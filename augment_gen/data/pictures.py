@@ -5,10 +5,9 @@ import pathlib
 import struct
 
 import numpy as np
-from PIL import Image
-from PIL import ImageOps
+from PIL import Image, ImageOps
 
-from augment_gen import errors
+from augment_gen.config import errors
 from augment_gen.data import files
 
 UNREADABLE = (OSError, SyntaxError, ValueError, EOFError, struct.error,
@@ -54,9 +53,9 @@ def read(path: pathlib.Path, size: int, background: str = "black",
     RangeError: values lie outside 0..white, or white is not known.
     Exception: one of UNREADABLE: it is damaged or in no format that is read.
   """
-  if reason := files.FOREIGN.get(path.suffix.lower()):
-    if path.suffix.lower() not in files.suffixes():
-      raise ValueError(reason)
+  reason = files.FOREIGN.get(path.suffix.lower())
+  if reason and path.suffix.lower() not in files.suffixes():
+    raise ValueError(reason)
   try:
     with Image.open(path) as image:
       # JPEG only: decode at 1/2, 1/4 or 1/8 while twice the size is left.

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from augment_gen import errors
+from augment_gen.config import errors
 
 _CHUNK_BYTES = 2**25  # of uint8 input; float32 intermediates are 4 times this
 _GREY = np.array([0.299, 0.587, 0.114], np.float32)  # ITU-R 601-2, as Pillow
@@ -73,7 +73,7 @@ def to_channels(
     raise errors.UserError(mixed_channels(f"'{name}' has", have, channels))
   if channels == 3:
     return np.repeat(images, 3, axis=-1)
-  result = np.empty(images.shape[:3] + (1,), np.uint8)
+  result = np.empty((*images.shape[:3], 1), np.uint8)
   for part in chunks(len(images), images[0].size if len(images) else 1):
     result[part, ..., 0] = np.rint(images[part].astype(np.float32) @ _GREY)
   return result

@@ -17,8 +17,7 @@ import unicodedata
 
 import numpy as np
 
-from augment_gen.data import base
-from augment_gen.data import glyphs
+from augment_gen.data import base, glyphs
 
 # kind -> (classes, images of each) where the options leave them open.
 DEFAULTS = {"latin": (62, 200), "scripts": (200, 20)}

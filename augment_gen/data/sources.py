@@ -14,12 +14,8 @@ import dataclasses
 import re
 import typing
 
-from augment_gen import errors
-from augment_gen.data import arrays
-from augment_gen.data import base
-from augment_gen.data import folder
-from augment_gen.data import rendered
-from augment_gen.data import tfds
+from augment_gen.config import errors
+from augment_gen.data import arrays, base, folder, rendered, tfds
 
 KINDS: Mapping[str, type[base.Source]] = {
     "tfds": tfds.Tfds,
@@ -50,6 +46,23 @@ def load(
   source, problems = _parse(spec, root)
   errors.raise_if_any(problems or source.problems())
   return source.load(base.Request(spec, image_size, channels, on_bad_image))
+
+
+def stream(spec: str, *, image_size: int, channels: int, root: str = ""
+           ) -> base.Images:
+  """The images that `spec` names, read as they are asked for; args as in `load`.
+
+  Raises:
+    UserError: the spec is wrong, or its kind cannot be read so.
+  """
+  source, problems = _parse(spec, root)
+  errors.raise_if_any(problems or source.problems())
+  images = source.stream(base.Request(spec, image_size, channels))
+  if images is None:
+    raise errors.UserError(
+        f"config.data.stream_pretrain: '{spec}' can only be held in memory; give a "
+        "folder: spec")
+  return images
 
 
 def check(spec: str, root: str = "") -> list[str]:

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from augment_gen import errors
+from augment_gen.config import errors
 
 
 def _shuffled_classes(labels: np.ndarray, seed: int):

@@ -5,12 +5,9 @@ import dataclasses
 import numpy as np
 
 from augment_gen import config as config_lib
-from augment_gen import errors
 from augment_gen.augment import implicit
-from augment_gen.data import base
-from augment_gen.data import canvas
-from augment_gen.data import sources
-from augment_gen.data import splits
+from augment_gen.config import errors
+from augment_gen.data import base, canvas, sources, splits
 
 _GIB = 2**30
 
@@ -20,7 +17,7 @@ class Task:
   """Everything an experiment trains and tests on.
 
   Attributes:
-    pretrain: X_p; its labels are ignored.
+    pretrain: X_p; its labels are ignored. Perhaps not in memory.
     finetune: X̃_f, labelled.
     finetune_clean: X_f in the order of `finetune`, for oracles and figures;
       None where X̃_f came augmented.
@@ -29,7 +26,7 @@ class Task:
     num_classes: of the fine-tuning task.
     fingerprints: by set: "pretrain", "finetune" and "test/NAME".
   """
-  pretrain: base.ImageSet
+  pretrain: base.Images
   finetune: base.ImageSet
   finetune_clean: base.ImageSet | None
   tests: dict[str, base.ImageSet]
@@ -62,8 +59,13 @@ def load_task(data: config_lib.DataConfig, copies: int = 0) -> Task:
     errors.raise_if_any(_too_large(counts, data, copies))
     return images
 
-  pretrain = load(data.pretrain)
-  whole = pretrain if data.finetune == data.pretrain else load(data.finetune)
+  if data.stream_pretrain:
+    pretrain = sources.stream(data.pretrain, image_size=data.image_size,
+                              channels=data.channels, root=data.root)
+  else:
+    pretrain = load(data.pretrain)
+  same = data.finetune == data.pretrain and not data.stream_pretrain
+  whole = pretrain if same else load(data.finetune)
   if whole.labels is None:
     raise errors.UserError(
         f"data.finetune '{data.finetune}' has no labels: fine-tuning and "
@@ -94,7 +96,7 @@ def load_task(data: config_lib.DataConfig, copies: int = 0) -> Task:
   return _task(pretrain, finetune, clean, tests)
 
 
-def _development(pretrain: base.ImageSet, finetune: base.ImageSet,
+def _development(pretrain: base.Images, finetune: base.ImageSet,
                  clean: base.ImageSet | None,
                  data: config_lib.DataConfig) -> Task:
   """A part of X̃_f held out to be tested on, as X̃_f is and clean if known.
@@ -113,7 +115,7 @@ def _development(pretrain: base.ImageSet, finetune: base.ImageSet,
   return _task(pretrain, finetune.select(kept), clean, tests)
 
 
-def _task(pretrain: base.ImageSet, finetune: base.ImageSet,
+def _task(pretrain: base.Images, finetune: base.ImageSet,
           clean: base.ImageSet | None, tests: dict[str, base.ImageSet]) -> Task:
   fingerprints = {"pretrain": pretrain.fingerprint,
                   "finetune": finetune.fingerprint}
@@ -128,15 +130,11 @@ def check_data(data: config_lib.DataConfig, copies: int = 0) -> list[str]:
   `copies` is as in `load_task`.
   """
   problems = []
-  if data.on_bad_image not in ("error", "skip"):
-    problems.append(f"config.data.on_bad_image is '{data.on_bad_image}'; it "
-                    "must be error or skip")
-  if data.channels not in (1, 3):
-    problems.append(f"config.data.channels is {data.channels}; it must be 1 "
-                    "(grey) or 3 (RGB)")
-  if data.image_size < 1:
-    problems.append(f"config.data.image_size is {data.image_size}; it must be "
-                    "at least 1 pixel")
+  for name, values in (("mean", data.mean), ("std", data.std)):
+    if len(values) not in (1, data.channels):
+      problems.append(
+          f"config.data.{name} must hold one number, or one for each of the "
+          f"{data.channels} channels")
   if data.canvas and data.canvas < data.image_size:
     problems.append(
         f"config.data.canvas is {data.canvas}; images of {data.image_size} "
@@ -145,26 +143,39 @@ def check_data(data: config_lib.DataConfig, copies: int = 0) -> list[str]:
     problems.append(
         f"config.data.implicit: '{data.implicit}' is unknown; there are none, "
         f"{', '.join(implicit.NAMES)}")
-  problems += [f"config.data.{name} must not be negative"
-               for name in ("implicit_seed", "canvas_seed")
-               if getattr(data, name) < 0]
+  if data.stream_pretrain:
+    problems += _check_stream(data)
   problems += _check_tests(data)
   counts = {}
-  for spec in dict.fromkeys([data.pretrain, data.finetune] +
-                            [spec for _, spec in _named_tests(data)]):
+  held = [data.finetune, *(spec for _, spec in _named_tests(data))]
+  if not data.stream_pretrain:
+    held.insert(0, data.pretrain)
+  for spec in dict.fromkeys([data.pretrain, *held]):
     found = sources.check(spec, data.root)
-    if not found and (count := sources.count(spec, data.root)) is not None:
+    if not found and spec in held and (count := sources.count(spec, data.root)) is not None:
       counts[spec] = count
     problems += found
-  if data.image_size > 0 and data.channels > 0:
-    problems += _too_large(counts, data, copies)
+  return problems + _too_large(counts, data, copies)
+
+
+def _check_stream(data: config_lib.DataConfig) -> list[str]:
+  """What cannot be had where X_p is read as it is needed."""
+  problems = []
+  if data.on_bad_image == "skip":
+    problems.append(
+        "config.data.on_bad_image=skip needs all images of X_p read before the first "
+        "step: use error, or config.data.stream_pretrain=False")
+  if data.canvas:
+    problems.append("config.data.canvas is for images held in memory: use "
+                    "config.data.stream_pretrain=False")
+  if data.development and data.finetune == data.pretrain:
+    problems.append("config.data.development takes what it holds out from X_p, too, "
+                    "where X_p is X̃_f: use config.data.stream_pretrain=False")
   return problems
 
 
 def _check_tests(data: config_lib.DataConfig) -> list[str]:
   """Problems with what makes the test sets, and with their names."""
-  if data.finetune_per_class < 0:
-    return ["config.data.finetune_per_class must not be negative"]
   problems = [
       f"config.data.tests: '{part}' is not NAME=SPEC"
       for part in config_lib.names(data.tests) if not _is_named(part)]

@@ -13,9 +13,8 @@ from typing import Any
 
 import numpy as np
 
-from augment_gen import errors
-from augment_gen.data import arrays
-from augment_gen.data import base
+from augment_gen.config import errors
+from augment_gen.data import arrays, base
 from augment_gen.data import labels as labels_lib
 
 _BATCH = 1024

@@ -13,6 +13,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from augment_gen.data.base import Images, reader
 from augment_gen.models.norm import BatchNorm
 
 PyTree = Any
@@ -36,7 +37,7 @@ def make_batch_statistics(encoder: nn.Module) -> Callable:
   return batch_statistics
 
 
-def reestimate(batch_statistics: Callable, variables: PyTree, images: np.ndarray,
+def reestimate(batch_statistics: Callable, variables: PyTree, images: Images | np.ndarray,
                batch_size: int, seed: int) -> PyTree:
   """The encoder with means and variances of `images` in its batch norms.
 
@@ -46,7 +47,7 @@ def reestimate(batch_statistics: Callable, variables: PyTree, images: np.ndarray
   Args:
     batch_statistics: from `make_batch_statistics`.
     variables: of the encoder; the parameters stay as they are.
-    images: uint8 [N, H, W, C]. What an incomplete last batch would hold is left
+    images: a set, or uint8 [N, H, W, C]. What an incomplete last batch would hold is left
       out.
     batch_size: at most N counts.
     seed: of the order.
@@ -55,8 +56,9 @@ def reestimate(batch_statistics: Callable, variables: PyTree, images: np.ndarray
     Variables of the same structure.
   """
   size = min(batch_size, len(images))
+  read = reader(images)
   order = np.random.Generator(np.random.Philox(seed)).permutation(len(images))
-  batches = [jax.device_get(batch_statistics(variables, images[part]))
+  batches = [jax.device_get(batch_statistics(variables, read(part)))
              for part in order[:len(images) // size * size].reshape(-1, size)]
   return {**variables, "batch_stats": _together(batches)}
 

@@ -4,14 +4,15 @@ from typing import Any
 
 import jax
 from jax.tree_util import Partial
+import numpy as np
 
 from augment_gen.config import Config
-from augment_gen.data.base import ImageSet, evenly
+from augment_gen.data.base import evenly, Images, ImageSet, sample
 from augment_gen.data.task import Task
 from augment_gen.evaluate import health, knn
 from augment_gen.evaluate.features import Encode, extract
 from augment_gen.models.build import generator_functions
-from augment_gen.random import stream
+from augment_gen.run.random import stream
 from augment_gen.steps.generator import GeneratorState
 
 _IMAGES = 1000  # of each set
@@ -33,13 +34,13 @@ def measure(config: Config, task: Task, encode: Encode, variables: Any,
   g_a, g_el = generator_functions(config.generator, config.data)
   clean = task.finetune_clean
   return health.measure(
-      Partial(g_a, state.augmenter.smooth),
-      Partial(g_el, state.eliminator.smooth),
+      Partial(g_a, state.augmenter.final_params),
+      Partial(g_el, state.eliminator.final_params),
       Partial(encode, variables),
-      _some(task.pretrain).images, _some(task.finetune).images,
+      _read(task.pretrain), _read(task.finetune),
       key=stream(jax.random.key(config.seed), "health"),
       latent_dim=config.generator.latent.dim,
-      x_f_clean=None if clean is None else _some(clean).images,
+      x_f_clean=None if clean is None else _read(clean),
       probe=_probe(config, task, encode, variables))
 
 
@@ -51,13 +52,17 @@ def _probe(config: Config, task: Task, encode: Encode,
   if known is None or not all(name in task.tests for name in names):
     return None
   features = extract(
-      encode, variables, known.images, config.evaluate.batch_size)
+      encode, variables, known, config.evaluate.batch_size)
   clean, augmented = (_some(task.tests[name]) for name in names)
   return health.Probe(
       predict=lambda queries: knn.knn_predict(
           features, known.labels, queries, task.num_classes,
           config.evaluate.knn_k, config.evaluate.knn_temperature),
       labels=clean.labels, clean=clean.images, augmented=augmented.images)
+
+
+def _read(images: Images) -> np.ndarray:
+  return sample(images, min(len(images), _IMAGES))
 
 
 def _some(images: ImageSet) -> ImageSet:

@@ -5,6 +5,8 @@ from collections.abc import Callable
 import jax
 import numpy as np
 
+from augment_gen.data.base import reader
+
 
 def floats(images: np.ndarray) -> np.ndarray:
   """uint8 -> float32 in [0, 1]; floats as they are."""
@@ -30,8 +32,8 @@ def chunked(function: Callable, size: int) -> Callable:
     size: examples at a time.
 
   Returns:
-    The same of NumPy arrays [n, ...], n >= 1; uint8 ones reach `function` as
-    `floats`.
+    The same of NumPy arrays [n, ...], or of sets of n images, n >= 1; uint8 ones
+    reach `function` as `floats`.
   """
   if isinstance(function, jax.tree_util.Partial):
     compiled = lambda *arrays: _call(function, *arrays)
@@ -43,9 +45,10 @@ def chunked(function: Callable, size: int) -> Callable:
     if any(len(a) != n for a in arrays) or not n:
       raise ValueError(f"{[len(a) for a in arrays]} examples: each array must hold "
                        "as many, and at least one")
-    outs = []
+    outs, reads = [], [reader(a) for a in arrays]
     for start in range(0, n, size):
-      parts = [floats(a[start:start + size]) for a in arrays]
+      chunk = np.arange(start, min(start + size, n))
+      parts = [floats(read(chunk)) for read in reads]
       # The last chunk is filled up: another shape would be compiled again.
       full = [np.resize(a, (size, *a.shape[1:])) for a in parts]
       outs.append(jax.tree.map(np.asarray, compiled(*full)))

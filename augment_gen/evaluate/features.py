@@ -6,17 +6,19 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
-from jax.sharding import Mesh, PartitionSpec as P
+from jax.sharding import Mesh
+from jax.sharding import PartitionSpec as P
 import numpy as np
 
-from augment_gen import parallel
+from augment_gen.data.base import Images, reader
+from augment_gen.run import parallel
 
 # (variables, images [b, H, W, C] float32 in [0, 1]) -> features [b, d].
 Encode = Callable[[Any, jax.Array], jax.Array]
 
 
 def extract(
-    encode: Encode, variables: Any, images: np.ndarray, batch_size: int,
+    encode: Encode, variables: Any, images: Images | np.ndarray, batch_size: int,
     mesh: Mesh | None = None,
 ) -> np.ndarray:
   """Encodes all images, in order.
@@ -27,7 +29,7 @@ def extract(
   Args:
     encode: of one batch; must treat images independently of each other.
     variables: of the encoder.
-    images: [N, H, W, C] uint8.
+    images: a set, or uint8 [N, H, W, C].
     batch_size: images at a time, over all devices.
     mesh: from `parallel.make_mesh`; the batch (rounded up to a multiple of the
       devices) is cut over them. None: the default device.
@@ -38,11 +40,11 @@ def extract(
   if mesh is not None:
     batch_size = -(-batch_size // mesh.size) * mesh.size
     variables = parallel.replicate(variables, mesh)
-  parts = []
+  parts, read = [], reader(images)
   for start in range(0, len(images), batch_size):
-    batch = images[start:start + batch_size]
+    batch = read(np.arange(start, min(start + batch_size, len(images))))
     present = len(batch)
-    padding = [(0, batch_size - present)] + [(0, 0)] * (images.ndim - 1)
+    padding = [(0, batch_size - present)] + [(0, 0)] * (batch.ndim - 1)
     batch = np.pad(batch, padding)
     if mesh is not None:
       batch = parallel.shard(batch, mesh)

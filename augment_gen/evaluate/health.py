@@ -20,7 +20,7 @@ from augment_gen.augment.learned import draw_latents
 from augment_gen.evaluate import distances
 from augment_gen.evaluate.chunks import chunked, floats
 from augment_gen.losses.latent import random_directions, sliced_wasserstein
-from augment_gen.random import example_keys, stream
+from augment_gen.run.random import example_keys, stream
 
 CHUNK = 256  # images that a network sees at once
 _NOTHING = 1e-6  # a ratio to less than this has no meaning
@@ -33,10 +33,10 @@ class Bound(NamedTuple):
   words: str  # what a number outside means and what helps; {} is the number
 
 
-_BANK_HELP = ("; raise config.generator.bank_weight, or re-train with latents "
+_BANK_HELP = ("; raise config.generator.losses.bank_weight, or re-train with latents "
               "of the prior (prior in config.retrain.arms)")
 _CYCLE_HELP = ("the cycle hides x in G_A(x, z) and so does not bind it; raise "
-               "config.generator.cycle_noise")
+               "config.generator.losses.cycle_noise")
 
 BOUNDS = {
     # (a) of `measure`.
@@ -44,34 +44,34 @@ BOUNDS = {
     "edit": Bound(
         0.012, math.inf,
         "G_A is nearly the identity ({}): its views are copies; lower "
-        "config.generator.cycle_weight or raise config.generator.steps"),
+        "config.generator.losses.cycle_weight or raise config.generator.steps"),
     "edit_ratio": Bound(
         0.5, 2.0,
         "G_A changes images by another amount than the implicit augmentation "
-        "({}); if too little, lower config.generator.cycle_weight or train "
+        "({}); if too little, lower config.generator.losses.cycle_weight or train "
         "longer (config.generator.steps), if too much, raise the weight"),
     "embedding_gap": Bound(
         -math.inf, 0.5,
         "to F, clean images under G_A are still far from X̃_f ({}; 1 if G_A did "
         "nothing): it draws something else; look at round_trips.png, train longer "
         "(config.generator.steps), or let D_f judge G_A on clean images of X_p "
-        "(config.generator.fool_f_weight)"),
+        "(config.generator.losses.adversarial_f_weight)"),
     # (b)
     "latent_effect": Bound(
         0.1, math.inf,
         "other latents hardly change what G_A draws ({}): all views of an "
         "image look alike, whatever G_L may read off them; raise "
-        "config.generator.latent.scale or config.generator.cycle_noise"),
+        "config.generator.latent.scale or config.generator.losses.cycle_noise"),
     "latent_r2": Bound(
         0.5, math.inf,
         "G_A ignores its latents ({}): G_L cannot read them off G_A(x, z), the "
         "augmentation does not vary with them; raise "
-        "config.generator.latent_weight or config.generator.latent.scale"),
+        "config.generator.losses.latent_weight or config.generator.latent.scale"),
     # (c)
     "pattern_share": Bound(
         -math.inf, 0.8,
         "G_A draws one fixed pattern on every image ({}), which an encoder "
-        "soon overlooks; raise config.generator.latent_weight or "
+        "soon overlooks; raise config.generator.losses.latent_weight or "
         "config.generator.latent.scale"),
     # (d)
     "bank_distance": Bound(
@@ -97,7 +97,7 @@ BOUNDS = {
     "cycle_error": Bound(
         -math.inf, 0.5,
         "G_E does not undo G_A ({}; 1 if it did nothing): views may lose what "
-        "their image shows; raise config.generator.cycle_p_weight"),
+        "their image shows; raise config.generator.losses.cycle_p_weight"),
     "elimination_error": Bound(
         -math.inf, 1.0,
         "G_E(x̃) is no nearer to the clean image than x̃ is ({}; 1 if it did "
@@ -107,7 +107,8 @@ BOUNDS = {
         0.0, math.inf,
         "G_E makes augmented images no easier for a classifier of clean ones "
         "({}): it leaves the augmentation in, or takes the content out; lower "
-        "config.generator.cycle_f_weight or config.generator.fool_p_weight"),
+        "config.generator.losses.cycle_f_weight or "
+        "config.generator.losses.adversarial_p_weight"),
     # (f)
     "cycle_requantised": Bound(
         -math.inf, 1.5,

@@ -16,10 +16,10 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 
-from augment_gen import random
 from augment_gen.data import splits
 from augment_gen.evaluate import logistic
 from augment_gen.evaluate.logistic import matmul
+from augment_gen.run import random
 
 # The search for a strength need only rank the candidates.
 SEARCH_TOLERANCE = 200 * logistic.TOLERANCE

@@ -15,17 +15,12 @@ from jax.sharding import Mesh
 import numpy as np
 
 from augment_gen import config as config_lib
-from augment_gen import errors
-from augment_gen.config import EvaluateConfig
+from augment_gen.config import errors, EvaluateConfig
 from augment_gen.data.base import evenly
 from augment_gen.data.task import Task
 from augment_gen.evaluate import features as features_lib
-from augment_gen.evaluate import gauges
-from augment_gen.evaluate import knn
-from augment_gen.evaluate import linear
-from augment_gen.evaluate import logistic
+from augment_gen.evaluate import gauges, knn, linear, logistic
 
-PROTOCOLS = ("l2", "moco", "knn")
 GAUGE_IMAGES = 2048
 
 # (features [m, d], labels [m]) -> accuracy in percent.
@@ -73,25 +68,20 @@ def evaluate_encoder(
     "alignment" of F(X_f) and F(X̃_f).
 
   Raises:
-    UserError: unknown protocols.
     NonFiniteError: the encoder or a probe puts out NaN or infinite values.
     RuntimeError: the encoder's variables changed.
   """
-  protocols = config_lib.names(config.protocols)
-  errors.raise_if_any(
-      f"config.evaluate.protocols: '{name}' is unknown; there are: "
-      f"{', '.join(PROTOCOLS)}" for name in protocols if name not in PROTOCOLS)
   before = _checksum(variables)
 
   features_of = lambda images: features_lib.extract(
       encode, variables, images, config.batch_size, mesh)
 
-  train = features_of(task.finetune.images)
-  tests = {name: features_of(images.images)
+  train = features_of(task.finetune)
+  tests = {name: features_of(images)
            for name, images in task.tests.items()}
   clean = None
   if task.finetune_clean is not None:
-    clean = features_of(task.finetune_clean.images)
+    clean = features_of(task.finetune_clean)
   rows = evaluate_features(
       train, tests, task, config, method=method, pretrain_data=pretrain_data,
       experiment_seed=experiment_seed, train_name=train_name, log=log,

@@ -24,7 +24,7 @@ FAMILIES = {
     "part of P's mass": r"mass",
     "gradient norm": r"grad_norm",
     "gauges": r"std|edit|error|rank",
-    "loss": r"loss|fool|cycle|latent",
+    "loss": r"loss|adversarial|cycle|latent",
 }
 ORDER = ("loss", "I(X; Z) and H(T|X), nats", "part of P's mass", "accuracy",
          "gradient norm", "gauges", "health", "nearest neighbours, %")

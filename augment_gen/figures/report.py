@@ -9,16 +9,16 @@ import numpy as np
 
 from augment_gen.augment.crops import CropGrid
 from augment_gen.config import Config, LogConfig
-from augment_gen.data.base import ImageSet, evenly
+from augment_gen.data.base import evenly, Images, ImageSet
 from augment_gen.data.task import Task
-from augment_gen.figures import channel as channel_lib
 from augment_gen.figures import curves as curves_lib
 from augment_gen.figures import grid
-from augment_gen.metrics import MetricWriter
+from augment_gen.figures import policy as policy_lib
 from augment_gen.models import latent_maps
 from augment_gen.models.build import generator_functions
-from augment_gen.random import stream
-from augment_gen.run_folder import RunFolder
+from augment_gen.run.folder import RunFolder
+from augment_gen.run.metrics import MetricWriter
+from augment_gen.run.random import stream
 from augment_gen.steps.generator import GeneratorState
 
 _LATENTS = 8  # columns of Fig. 5
@@ -37,7 +37,7 @@ def examples(task: Task, folder: RunFolder, writer: MetricWriter,
     sets["$X_f$"] = task.finetune_clean
   sets["$\\tilde{X}_f$"] = task.finetune
   sets |= {f"test {name}": images for name, images in task.tests.items()}
-  chosen = {name: images.images[_spread(len(images), config.figure_images)]
+  chosen = {name: images.read(_spread(len(images), config.figure_images))
             for name, images in sets.items()}
   image = grid.example_sheet(
       chosen, folder.figures / "examples.png", columns=config.figure_images)
@@ -48,10 +48,9 @@ def generator(config: Config, task: Task, state: GeneratorState,
               folder: RunFolder, writer: MetricWriter) -> None:
   """latents.png, latent_line.png (Fig. 5) and round_trips.png."""
   g_a, g_el = generator_functions(config.generator, config.data)
-  g_a = Partial(jax.jit(g_a), state.augmenter.smooth)
-  g_el = Partial(jax.jit(g_el), state.eliminator.smooth)
-  x_p = _some(task.pretrain.images, _ROWS)
-  x_f = _some(task.finetune.images, _ROWS)
+  g_a = Partial(jax.jit(g_a), state.augmenter.final_params)
+  g_el = Partial(jax.jit(g_el), state.eliminator.final_params)
+  x_p, x_f = _some(task.pretrain, _ROWS), _some(task.finetune, _ROWS)
   key = stream(jax.random.key(config.seed), "figures")
   z = jax.random.uniform(key, (_LATENTS, config.generator.latent.dim))
   step = int(state.step)
@@ -136,7 +135,7 @@ def _latent_line(start: jax.Array, z: np.ndarray,
       0, 1), jnp.float32)
 
 
-def channel(grid: CropGrid, images: ImageSet, p: np.ndarray,
+def policy(grid: CropGrid, images: ImageSet, p: np.ndarray,
             representations: dict[str, np.ndarray], folder: RunFolder,
             writer: MetricWriter, config: LogConfig) -> None:
   """heat_maps.png, instances.png and, for D = 2, circle.png of CRL-TAC.
@@ -156,15 +155,15 @@ def channel(grid: CropGrid, images: ImageSet, p: np.ndarray,
     writer.image(f"figures/{name}", 0, image)
 
   chosen = _spread(len(images), config.figure_images)
-  draw("heat_maps", channel_lib.heat_sheet, grid, images.images[chosen],
+  draw("heat_maps", policy_lib.heat_sheet, grid, images.read(chosen),
        p[chosen])
   chosen = _spread(len(images), _INSTANCES)
   part = {name: h[chosen] for name, h in representations.items()}
-  draw("instances", channel_lib.instance_sheet, part, images.labels[chosen])
+  draw("instances", policy_lib.instance_sheet, part, images.labels[chosen])
   if next(iter(part.values())).shape[1] == 2:
     chosen = _spread(len(images), _POINTS)
     part = {name: h[chosen] for name, h in representations.items()}
-    draw("circle", channel_lib.circle_sheet, part, images.labels[chosen])
+    draw("circle", policy_lib.circle_sheet, part, images.labels[chosen])
 
 
 def curves(folder: RunFolder, writer: MetricWriter) -> None:
@@ -179,7 +178,7 @@ def _spread(size: int, count: int) -> np.ndarray:
   return evenly(size, min(count, size))
 
 
-def _some(images: np.ndarray, count: int) -> jax.Array:
-  chosen = images[_spread(len(images), count)]
-  return jnp.asarray(np.resize(chosen, (count, *images.shape[1:])),
+def _some(images: Images, count: int) -> jax.Array:
+  chosen = images.read(_spread(len(images), count))
+  return jnp.asarray(np.resize(chosen, (count, *images.shape)),
                      jnp.float32) / 255.0

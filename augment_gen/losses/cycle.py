@@ -3,7 +3,7 @@
 import jax
 import jax.numpy as jnp
 
-from augment_gen import parallel
+from augment_gen.run import parallel
 
 
 def l1(a: jax.Array, b: jax.Array, reduction: str) -> jax.Array:

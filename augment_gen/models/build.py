@@ -1,29 +1,21 @@
 """From the config's sections to networks."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 import functools
+from typing import Any
 
 from flax import linen as nn
 import jax.numpy as jnp
 
 from augment_gen import config as config_lib
-from augment_gen import errors
-from augment_gen.models import convnet
-from augment_gen.models import heads
-from augment_gen.models import latent_maps
-from augment_gen.models import outputs
-from augment_gen.models import perceptron
-from augment_gen.models import resnet
-from augment_gen.models import unet
+from augment_gen.models import convnet, heads, latent_maps, perceptron, resnet, unet
 
-ENCODERS = {
+ENCODERS: dict[str, Callable[..., nn.Module]] = {
     "resnet18": resnet.ResNet18,
     "resnet34": resnet.ResNet34,
     "resnet50": resnet.ResNet50,
     "convnet": convnet.ConvNet,
 }
-DTYPES = ("float32", "bfloat16")
-NETWORKS = ("perceptron", "unet")
 
 
 def build_encoder(
@@ -36,15 +28,8 @@ def build_encoder(
     config: section `encoder`.
     data: section `data`, for the normalisation of the images.
     bn_groups: batch-norm groups on *each device*, or `norm.ALL_DEVICES`.
-
-  Raises:
-    UserError: an unknown name, stem or dtype.
   """
-  errors.raise_if_any(
-      _unknown("encoder.name", config.name, ENCODERS)
-      + _unknown("encoder.stem", config.stem, resnet.STEMS)
-      + _unknown("encoder.dtype", config.dtype, DTYPES))
-  settings = {"stage_sizes": config.blocks} if config.blocks else {}
+  settings: dict[str, Any] = {"stage_sizes": config.blocks} if config.blocks else {}
   if config.name != "convnet":
     settings["stem"] = config.stem
   return ENCODERS[config.name](
@@ -66,33 +51,26 @@ def build_generator(
     `(x) -> (image, latents)`.
 
   Raises:
-    UserError: an unknown kind of network, output or layout, or latents that are
-      to be laid out as a square and are none.
+    UserError: latents that have to be laid out as a square and are none.
   """
-  errors.raise_if_any(
-      _unknown("generator.augmenter", config.augmenter, NETWORKS)
-      + _unknown("generator.eliminator", config.eliminator, NETWORKS)
-      + _unknown("generator.output", config.output, outputs.OUTPUTS)
-      + _unknown("generator.latent.layout", config.latent.layout,
-                 outputs.LAYOUTS))
-  latent = config.latent
-  if ("unet" in (config.augmenter, config.eliminator)
+  networks, latent = config.networks, config.latent
+  if ("unet" in (networks.augmenter, networks.eliminator)
       and latent.layout == "square"):
     latent_maps.latent_side(latent.dim)
-  sizes = {
-      "unet": dict(width=config.unet_width, depth=config.unet_depth,
-                   layout=latent.layout, output=config.output),
-      "perceptron": dict(
-          image_shape=(data.side, data.side, data.channels),
-          hidden=config.hidden, layers=config.layers, output=config.output)}
+  sizes: dict[str, dict[str, Any]] = {
+      "unet": {"width": networks.unet_width, "depth": networks.unet_depth,
+               "layout": latent.layout, "output": networks.output},
+      "perceptron": {"image_shape": (data.side, data.side, data.channels),
+                     "hidden": networks.hidden, "layers": networks.layers,
+                     "output": networks.output}}
   augmenter = {
       "unet": functools.partial(unet.UNetAugmenter, marks=config.marks),
-      "perceptron": perceptron.PerceptronAugmenter}[config.augmenter]
+      "perceptron": perceptron.PerceptronAugmenter}[networks.augmenter]
   eliminator = {"unet": unet.UNetEliminator,
                 "perceptron": perceptron.PerceptronEliminator,
-                }[config.eliminator]
-  return (augmenter(latent_scale=latent.scale, **sizes[config.augmenter]),
-          eliminator(latent_dim=latent.dim, **sizes[config.eliminator]))
+                }[networks.eliminator]
+  return (augmenter(latent_scale=latent.scale, **sizes[networks.augmenter]),
+          eliminator(latent_dim=latent.dim, **sizes[networks.eliminator]))
 
 
 @functools.cache
@@ -123,9 +101,3 @@ def build_discriminator(
     config: config_lib.DiscriminatorConfig) -> heads.Discriminator:
   """One of D_f and D_p: the two differ in their parameters alone."""
   return heads.Discriminator(hidden=config.hidden, layers=config.layers)
-
-
-def _unknown(field: str, value: str, choices: Iterable[str]) -> list[str]:
-  if value in choices:
-    return []
-  return [f"{field} '{value}' is unknown; choose from {', '.join(choices)}"]

@@ -7,8 +7,7 @@ from flax import linen as nn
 import jax
 import jax.numpy as jnp
 
-from augment_gen.models import conv
-from augment_gen.models import norm
+from augment_gen.models import conv, norm
 
 
 class ConvNet(nn.Module):

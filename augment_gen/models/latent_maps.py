@@ -7,8 +7,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from augment_gen import errors
-from augment_gen.config import MarksConfig
+from augment_gen.config import errors, MarksConfig
 from augment_gen.models import conv
 
 PRIOR_STD = 1 / math.sqrt(12)  # of a latent, uniform on [0, 1]

@@ -6,8 +6,8 @@ from flax import linen as nn
 import jax
 import jax.numpy as jnp
 
-from augment_gen import errors
-from augment_gen import parallel
+from augment_gen.config import errors
+from augment_gen.run import parallel
 
 
 def of_images(x: jax.Array, mean: tuple[float, ...],

@@ -3,9 +3,6 @@
 import jax
 import jax.numpy as jnp
 
-OUTPUTS = ("image", "edit")
-LAYOUTS = ("square", "learned")
-
 # How far an image is kept from black and white before its logit is taken. The
 # identity is so met to 2.5 of 255 grey levels, and sigmoid' there is 0.01:
 # small enough for the one and still large enough to learn from.

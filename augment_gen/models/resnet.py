@@ -11,9 +11,8 @@ from flax import linen as nn
 import jax
 import jax.numpy as jnp
 
-from augment_gen import errors
-from augment_gen.models import conv
-from augment_gen.models import norm
+from augment_gen.config import errors
+from augment_gen.models import conv, norm
 
 STEMS = ("imagenet", "small")
 

@@ -14,9 +14,7 @@ import jax
 import jax.numpy as jnp
 
 from augment_gen.config import MarksConfig
-from augment_gen.models import conv
-from augment_gen.models import latent_maps
-from augment_gen.models import outputs
+from augment_gen.models import conv, latent_maps, outputs
 
 _CHANNELS_PER_GROUP = 16
 

@@ -12,7 +12,6 @@ PyTree = Any
 # (variables, x [b, H, W, C]) -> (y [b, D], detail [b, places, channels]).
 See = Callable[[PyTree, jax.Array], tuple[jax.Array, jax.Array]]
 
-FEATURES = ("embedding", "stages", "maps")
 # Standard deviations below this part of the root mean square over the channels
 # count as this much.
 _SILENT = 0.01

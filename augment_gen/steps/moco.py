@@ -12,12 +12,12 @@ import jax
 import jax.numpy as jnp
 import optax
 
-from augment_gen import parallel
 from augment_gen.config import MocoConfig
 from augment_gen.losses.infonce import infonce
 from augment_gen.models.heads import ProjectedEncoder
-from augment_gen.random import stream
-from augment_gen.steps.state import NetState, apply_gradients, named
+from augment_gen.run import parallel
+from augment_gen.run.random import stream
+from augment_gen.steps.state import apply_gradients, named, NetState
 
 PyTree = Any
 Views = Callable[[PyTree, PyTree, jax.Array], tuple[jax.Array, jax.Array]]

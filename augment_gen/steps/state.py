@@ -1,5 +1,6 @@
 """What every trained network carries, and how an optimiser moves it."""
 
+import dataclasses
 from typing import Any
 
 from flax import struct
@@ -18,33 +19,33 @@ class NetState:
   params: PyTree
   opt_state: PyTree
   batch_stats: PyTree = struct.field(default_factory=dict)
-  average: PyTree = struct.field(default_factory=dict)  # of params over steps
+  ema: PyTree = struct.field(default_factory=dict)  # of params over steps
 
   @classmethod
   def create(cls, variables: PyTree, tx: optax.GradientTransformation,
-             averaged: bool = False) -> "NetState":
+             ema: bool = False) -> "NetState":
     params = variables["params"]
     return cls(params=params, opt_state=tx.init(params),
                batch_stats=variables.get("batch_stats", {}),
-               average=jax.tree.map(jnp.copy, params) if averaged else {})
+               ema=jax.tree.map(jnp.copy, params) if ema else {})
 
   @property
-  def smooth(self) -> PyTree:
-    """The average where one is kept, else the parameters as they are."""
-    return self.average or self.params
+  def final_params(self) -> PyTree:
+    """What is used after training: the EMA where one is kept, else the parameters."""
+    return self.ema or self.params
 
 
-def follow(net: NetState, decay: float, step: jax.Array) -> NetState:
-  """Moves the average, where one is kept, towards the parameters.
+def update_ema(net: NetState, decay: float, step: jax.Array) -> NetState:
+  """Moves the EMA, where one is kept, towards the parameters.
 
-  The first steps weigh more, that the initial parameters are soon forgotten:
+  The first steps weigh more, so that the initial parameters are soon forgotten:
   the decay is min(decay, (1 + step) / (10 + step)).
   """
-  if not net.average:
+  if not net.ema:
     return net
   keep = jnp.minimum(decay, (1.0 + step) / (10.0 + step))
-  return net.replace(average=optax.incremental_update(
-      net.params, net.average, 1.0 - keep))
+  return net.replace(ema=optax.incremental_update(
+      net.params, net.ema, 1.0 - keep))
 
 
 def make_schedule(config: OptimizerConfig, total_steps: int,
@@ -52,8 +53,16 @@ def make_schedule(config: OptimizerConfig, total_steps: int,
   """Learning rate by step.
 
   "cosine_per_epoch" holds the rate for an epoch, as the official MoCo code
-  does: lr/2 · (1 + cos(π · epoch / epochs)), with the epoch rounded down.
+  does: lr/2 · (1 + cos(π · epoch / epochs)), with the epoch rounded down. A warm-up
+  (`warmup_epochs`) raises the rate from 0, linearly by step; the schedule proper
+  takes the steps that are left.
   """
+  warmup = min(round(config.warmup_epochs * steps_per_epoch), total_steps)
+  if warmup:
+    after = dataclasses.replace(config, warmup_epochs=0.0)
+    return optax.join_schedules(
+        [optax.linear_schedule(0.0, config.lr, warmup),
+         make_schedule(after, total_steps - warmup, steps_per_epoch)], [warmup])
   if config.schedule == "constant":
     return optax.constant_schedule(config.lr)
   hold = steps_per_epoch if config.schedule == "cosine_per_epoch" else 1
@@ -67,11 +76,18 @@ def make_schedule(config: OptimizerConfig, total_steps: int,
 
 def make_optimizer(config: OptimizerConfig, schedule: optax.Schedule,
                    ) -> optax.GradientTransformation:
-  """SGD with momentum, or Adam, both with L2 added to the gradient.
+  """SGD with momentum, Adam, or LARS.
 
-  As `torch.optim.SGD(weight_decay=…)`: the decay goes through the momentum and
-  touches every parameter, batch norms and biases included.
+  SGD and Adam add L2 to the gradient, as `torch.optim.SGD(weight_decay=…)`: the decay
+  goes through the momentum and touches every parameter, batch norms and biases
+  included. LARS (You et al. 2017) leaves these two out of the decay and of its
+  scaling by layer, as SimCLR does.
   """
+  if config.name == "lars":
+    matrices = lambda params: jax.tree.map(lambda p: p.ndim > 1, params)
+    return optax.lars(
+        schedule, weight_decay=config.weight_decay, weight_decay_mask=matrices,
+        trust_ratio_mask=matrices, momentum=config.momentum)
   decay = (optax.add_decayed_weights(config.weight_decay)
            if config.weight_decay else optax.identity())
   core = {

@@ -5,10 +5,10 @@ from collections.abc import Callable
 import jax
 import jax.numpy as jnp
 
-from augment_gen.augment.channel import draw_t
 from augment_gen.augment.learned import draw_latents
+from augment_gen.augment.policy import draw_t
 from augment_gen.augment.recipes import augment_batch
-from augment_gen.random import example_keys
+from augment_gen.run.random import example_keys
 
 
 def hand_made(augment: Callable) -> Callable:
@@ -63,11 +63,11 @@ def learned_second(augmenter, latent_dim: int, from_bank: bool) -> Callable:
   return second
 
 
-def chosen_second(augmenter, channel) -> Callable:
+def chosen_second(augmenter, policy) -> Callable:
   """x -> G_A(x, z) with z drawn from P(z|x) among `frozen["candidates"]`."""
 
   def second(frozen, x, key):
-    log_p = channel.apply(frozen["channel"], x)
+    log_p = policy.apply(frozen["policy"], x)
     chosen = draw_t(example_keys(key, "latent", len(x)), log_p, 1)[:, 0]
     z = jnp.take(frozen["candidates"], chosen, axis=0)
     return augmenter.apply(frozen["augmenter"], x, z)

@@ -13,10 +13,10 @@ import pathlib
 import sys
 from typing import Any
 
-from augment_gen import errors
-from augment_gen import output
-from augment_gen.tables import augmentation
-from augment_gen.tables import channel
+from augment_gen.config import errors
+from augment_gen.run import output
+from augment_gen.tables import augmentation_generator as augmentation
+from augment_gen.tables import crl_tac as policy
 
 FORMATS = ("text", "markdown", "csv")
 _NEEDED = ("method", "pretrain_data", "train", "test", "protocol", "seed",
@@ -44,10 +44,10 @@ def format_table(results: list[dict[str, Any]], protocol: str | None = None,
     UserError: no rows of this protocol; two results for one seed.
   """
   protocol = protocol or _first_protocol(results)
-  of_channel = [r for r in results if any("crops" in row for row in r["rows"])]
-  others = [r for r in results if r not in of_channel]
+  of_policy = [r for r in results if any("crops" in row for row in r["rows"])]
+  others = [r for r in results if r not in of_policy]
   parts = [module.format_table(chosen, protocol, style)
-           for module, chosen in ((augmentation, others), (channel, of_channel))
+           for module, chosen in ((augmentation, others), (policy, of_policy))
            if chosen]
   warnings = [f"WARNING: {text}" for text in mixture_warnings(results)]
   if warnings and style != "csv":

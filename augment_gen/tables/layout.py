@@ -109,7 +109,7 @@ def _as_text(experiments: list[str], body: list[list[str]]) -> list[str]:
            for cells in body]
   rule = "-" * (sum(widths) + 2 * (len(widths) - 1))
   above = [heading.rstrip()] if any(experiments) else []
-  return above + [table[0], rule] + table[1:]
+  return [*above, table[0], rule, *table[1:]]
 
 
 def _as_markdown(

@@ -1,0 +1,33 @@
+"""Settings: what they are, how they are given, and what is wrong with them.
+
+A file in configs/ takes `default_config()`, a locked `ConfigDict` of all fields, and
+changes some; `typed(config)` turns it into the dataclasses of schema.py, which is what
+the rest of the code reads.
+"""
+
+from augment_gen.config.checks import names as names
+from augment_gen.config.convert import apply_variants as apply_variants
+from augment_gen.config.convert import default_config as default_config
+from augment_gen.config.convert import fingerprint as fingerprint
+from augment_gen.config.convert import identity as identity
+from augment_gen.config.convert import plain as plain
+from augment_gen.config.convert import typed as typed
+from augment_gen.config.schema import Config as Config
+from augment_gen.config.schema import DataConfig as DataConfig
+from augment_gen.config.schema import DiscriminatorConfig as DiscriminatorConfig
+from augment_gen.config.schema import EncoderConfig as EncoderConfig
+from augment_gen.config.schema import EvaluateConfig as EvaluateConfig
+from augment_gen.config.schema import GeneratorConfig as GeneratorConfig
+from augment_gen.config.schema import LatentConfig as LatentConfig
+from augment_gen.config.schema import LogConfig as LogConfig
+from augment_gen.config.schema import LossesConfig as LossesConfig
+from augment_gen.config.schema import MarksConfig as MarksConfig
+from augment_gen.config.schema import MocoConfig as MocoConfig
+from augment_gen.config.schema import NetworksConfig as NetworksConfig
+from augment_gen.config.schema import OptimizerConfig as OptimizerConfig
+from augment_gen.config.schema import PolicyConfig as PolicyConfig
+from augment_gen.config.schema import PretrainConfig as PretrainConfig
+from augment_gen.config.schema import RetrainConfig as RetrainConfig
+from augment_gen.config.schema import SimclrConfig as SimclrConfig
+from augment_gen.config.schema import SimclrWindowsConfig as SimclrWindowsConfig
+from augment_gen.config.schema import TacConfig as TacConfig

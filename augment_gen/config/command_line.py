@@ -1,0 +1,170 @@
+"""The command line: which config, with which changes, into which folder."""
+
+import dataclasses
+import difflib
+import os
+import shlex
+
+from absl import flags
+import ml_collections
+from ml_collections import config_flags
+
+from augment_gen.config import Config, plain, reference, renamed, typed
+from augment_gen.config.errors import raise_if_any, UserError
+
+USAGE = ("usage: python -m augment_gen.main --config=configs/NAME.py[:variant] "
+         "--workdir=DIR [--config.field=value …]")
+HELP = f"""{USAGE}
+
+  --config=FILE.py[:variant,…]  what is run: a file of configs/, such as
+      configs/quickstart.py; its variants are at its end, and every one of them
+      has :runlocal, all stages in two steps each
+  --workdir=DIR  the run folder, made if missing; the same command again goes on
+      where it was stopped
+  --config.FIELD=VALUE  changes a setting, such as --config.seed=1 or
+      --config.pretrain.epochs=20. --help=SECTION lists the settings of a section,
+      such as pretrain or generator.losses, --helpfull all of them.
+      --config.stages=pretrain,generator runs some stages alone
+  --multihost  this is one process of several, on TPU pods or clusters
+
+Exit status: 0 done; 2 a mistake, said in one line each; 75 stopped by SIGTERM or
+Ctrl-C, and saved (give the same command again); 130 stopped by Ctrl-C at once.
+
+  python -m augment_gen.tables DIR…  prints the results of runs as a table."""
+_HELP_FLAGS = ("h", "help", "helpshort", "helpfull")
+
+
+@dataclasses.dataclass(frozen=True)
+class Options:
+  """A parsed command."""
+  config: Config
+  config_values: dict  # the same, as plain JSON values
+  workdir: str
+  multihost: bool
+  command: str  # as typed, the folder written as DIR
+
+
+def help_wanted(argv: list[str]) -> str | None:
+  """The text that a command asks for, if it asks for help."""
+  for arg in argv[1:]:
+    if _flag_name(arg) not in _HELP_FLAGS:
+      continue
+    section = arg.partition("=")[2].removeprefix("config.")
+    if not section and _flag_name(arg) != "helpfull":
+      return HELP
+    known = [part.name for part in reference.sections()]
+    if section not in known:
+      raise UserError(f"--help={section}: there is no such section; there are: "
+                      f"{', '.join(filter(None, known))}")
+    return reference.as_text(section)
+  return None
+
+
+def parse(argv: list[str]) -> Options:
+  """Parses `argv` (with the program's name first).
+
+  Raises:
+    UserError: lists unknown flags and fields, or says what is wrong with the
+      config file or a value.
+  """
+  values = flags.FlagValues()
+  config_flags.DEFINE_config_file(
+      "config", flag_values=values, sys_argv=argv, lock_config=True)
+  flags.DEFINE_string("workdir", None, "the run folder", flag_values=values)
+  flags.DEFINE_bool(
+      "multihost", False, "one process of several, on TPU pods or clusters",
+      flag_values=values)
+  config_args = [a for a in argv[1:] if _flag_name(a) == "config"]
+  if not config_args:
+    raise UserError(f"--config is missing; {USAGE}")
+  _check_config_file(config_args[-1])
+  try:
+    # The file alone first: all misspelt fields are then listed at once.
+    base = _load(config_args[-1])
+    raise_if_any(_unknown_fields(argv, base))
+    rest = values(argv)[1:]
+  except (flags.Error, TypeError, ValueError, AttributeError, KeyError,
+          OSError, SyntaxError, ImportError) as error:
+    raise UserError(_one_line(error)) from None
+  if rest:
+    raise UserError(f"not understood: {' '.join(rest)}; {USAGE}")
+  if not values.workdir:
+    raise UserError(f"--workdir is missing; {USAGE}")
+  config: ml_collections.ConfigDict = values.config
+  return Options(
+      config=typed(config), config_values=plain(config),
+      workdir=os.path.expanduser(values.workdir), multihost=values.multihost,
+      command=_without_folder(argv))
+
+
+def _flag_name(arg: str) -> str | None:
+  if not arg.startswith("-"):
+    return None
+  return arg.lstrip("-").partition("=")[0]
+
+
+def _check_config_file(arg: str) -> None:
+  path = arg.partition("=")[2].partition(":")[0]
+  if not path:
+    raise UserError("write --config=FILE.py, with an equals sign")
+  if not os.path.isfile(path):
+    raise UserError(f"--config: there is no file {path}")
+
+
+def _load(config_arg: str) -> ml_collections.ConfigDict:
+  values = flags.FlagValues()
+  argv = ["augment_gen", config_arg]
+  config_flags.DEFINE_config_file("config", flag_values=values, sys_argv=argv)
+  values(argv)
+  return values.config
+
+
+def _unknown_fields(argv: list[str], config: ml_collections.ConfigDict):
+  """One line for each override that names no field."""
+  fields = list(_field_names(config))
+  for arg in argv[1:]:
+    name = _flag_name(arg)
+    if name is None or not name.startswith("config."):
+      continue
+    name = name.removeprefix("config.")
+    if name in fields or (name.startswith("no") and name[2:] in fields):
+      continue
+    if new := renamed.today(name):
+      yield f"config.{name} is now config.{new}"
+      continue
+    # A section is no field, nor is a name from another section: suggest both
+    # what is spelt alike and what ends alike.
+    last = name.rpartition(".")[2]
+    close = [f for f in fields if f.rpartition(".")[2] == last]
+    close += difflib.get_close_matches(name, fields, n=2, cutoff=0.6)
+    hint = f"; did you mean config.{close[0]}?" if close else ""
+    yield f"config.{name} is no field of the config{hint}"
+
+
+def _field_names(config: ml_collections.ConfigDict, prefix: str = ""):
+  for name, value in config.items():
+    if isinstance(value, ml_collections.ConfigDict):
+      yield from _field_names(value, f"{prefix}{name}.")
+    else:
+      yield prefix + name
+
+
+def _one_line(error: Exception) -> str:
+  text = " ".join(str(error).split())
+  if isinstance(error, flags.Error):
+    return text
+  return f"{type(error).__name__}: {text}{renamed.hint(text)}"
+
+
+def _without_folder(argv: list[str]) -> str:
+  """The command to repeat, the same for every folder."""
+  args, skip = [], False
+  for arg in argv[1:]:
+    if skip:
+      skip = False
+    elif _flag_name(arg) == "workdir":
+      skip = "=" not in arg
+    else:
+      args.append(arg)
+  return shlex.join(
+      ["python", "-m", "augment_gen.main", *args, "--workdir=DIR"])

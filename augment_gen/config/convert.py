@@ -1,0 +1,87 @@
+"""From config files to typed sections and back."""
+
+from collections.abc import Callable, Mapping
+import dataclasses
+import hashlib
+import json
+from typing import Any
+
+import ml_collections
+
+from augment_gen.config import errors
+from augment_gen.config.schema import Config
+
+
+def default_config() -> ml_collections.ConfigDict:
+  """All fields with their defaults, type-safe, locked."""
+  return ml_collections.ConfigDict(dataclasses.asdict(Config())).lock()
+
+
+def apply_variants(
+    config: ml_collections.ConfigDict, variant: str,
+    known: Mapping[str, Callable[[ml_collections.ConfigDict], None]],
+) -> ml_collections.ConfigDict:
+  """Applies the comma-separated names of `--config=FILE.py:variant` in order."""
+  names = [name for name in variant.split(",") if name]
+  errors.raise_if_any(
+      f"config variant '{name}' is unknown; this file has: {', '.join(known)}"
+      for name in names if name not in known)
+  for name in names:
+    known[name](config)
+  return config
+
+
+def typed(config: ml_collections.ConfigDict) -> Config:
+  """ConfigDict -> dataclasses.
+
+  Raises:
+    UserError: names every field that is missing or unknown.
+  """
+  problems: list[str] = []
+
+  def build(cls, values, path):
+    fields = {f.name: f for f in dataclasses.fields(cls)}
+    problems.extend(f"config.{path}{n} is unknown"
+                    for n in values if n not in fields)
+    kwargs = {}
+    for name, field in fields.items():
+      if name not in values:
+        problems.append(f"config.{path}{name} is missing")
+      elif dataclasses.is_dataclass(field.type):
+        kwargs[name] = build(field.type, values[name], f"{path}{name}.")
+      else:
+        value = values[name]
+        kwargs[name] = tuple(value) if isinstance(value, (list, tuple)) else value
+    return cls(**kwargs)
+
+  result = build(Config, config, "")
+  errors.raise_if_any(problems)
+  return result
+
+
+def plain(config: ml_collections.ConfigDict) -> dict[str, Any]:
+  """All fields as JSON values, as config.json holds them."""
+  return json.loads(config.to_json())
+
+
+def identity(values: Mapping[str, Any]) -> dict[str, Any]:
+  """The part of a config (from `plain`) that decides results.
+
+  What only chooses how much is computed or written (stages, arms, controls,
+  log), or where the same is taken from, is left out: a run may be continued with
+  other values of these.
+  """
+  kept = {name: value for name, value in values.items()
+          if name not in ("stages", "log", "debug")}
+  for stage, field in (("pretrain", "from_run"), ("generator", "from_run"),
+                       ("retrain", "arms"), ("tac", "controls"),
+                       ("evaluate", "controls")):
+    kept[stage] = {name: value for name, value in kept[stage].items()
+                   if name != field}
+  return kept
+
+
+def fingerprint(values: Any) -> str:
+  """Short, stable hash of JSON values."""
+  text = json.dumps(values, sort_keys=True)
+  return hashlib.sha256(text.encode()).hexdigest()[:16]

@@ -1,0 +1,39 @@
+"""Fields that had another name before, so that an old command says the new one."""
+
+import re
+
+_NETWORKS = ("augmenter", "eliminator", "hidden", "layers", "unet_width", "unet_depth",
+             "output")
+_LOSSES = ("cycle_weight", "cycle_f_weight", "cycle_p_weight", "latent_weight",
+           "identity_weight", "latent_slack", "l1_reduction", "cycle_noise",
+           "bank_weight")
+
+# Dotted name of old -> of today. A name may be that of a section.
+RENAMED = {
+    "pretrain.run": "pretrain.from_run",
+    "generator.run": "generator.from_run",
+    "generator.average": "generator.networks.ema_decay",
+    "generator.fool_f_weight": "generator.losses.adversarial_f_weight",
+    "generator.fool_e_weight": "generator.losses.adversarial_e_weight",
+    "generator.fool_p_weight": "generator.losses.adversarial_p_weight",
+    "retrain.channel": "retrain.policy",
+    "tac.channel": "tac.policy",
+    **{f"generator.{name}": f"generator.networks.{name}" for name in _NETWORKS},
+    **{f"generator.{name}": f"generator.losses.{name}" for name in _LOSSES},
+}
+
+
+def today(field: str) -> str | None:
+  """The name that a field of old has today; None if it is no field of old."""
+  for old, new in RENAMED.items():
+    if field == old or field.startswith(f"{old}."):
+      return new + field.removeprefix(old)
+  return None
+
+
+def hint(message: str) -> str:
+  """What to add to ml_collections' words on a key that a config file may not set."""
+  found = re.search(r"[Kk]ey \"?'?(\w+)", message)
+  names = [f"config.{old} is now config.{new}" for old, new in RENAMED.items()
+           if found and old.rpartition(".")[2] == found[1]]
+  return f" ({'; '.join(names)})" if names else ""

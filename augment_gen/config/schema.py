@@ -1,0 +1,401 @@
+"""Every setting of a run, as typed sections.
+
+These dataclasses are the one list of what can be set. A field says all there is to say
+of it: its type or choices, its bounds, its default, its unit, and in the comment above
+it or beside it what it means. `checks.py` reads types and bounds, `reference.py` makes
+`--help=SECTION` and docs/settings.md of it.
+
+What concerns several fields at once is checked by the method that reads them
+(methods/*/rules.py).
+"""
+
+import dataclasses
+from typing import Annotated, Literal
+
+from annotated_types import Ge, Gt, Interval, MinLen
+
+from augment_gen.config.checks import EachOf
+
+Positive = Annotated[float, Gt(0)]
+NotNegative = Annotated[float, Ge(0)]
+Share = Annotated[float, Interval(ge=0, lt=1)]
+Count = Annotated[int, Ge(1)]
+CountOrZero = Annotated[int, Ge(0)]
+# JAX takes 32 bits of a seed: larger ones would share the draws of small ones.
+Seed = Annotated[int, Interval(ge=0, lt=2**32)]
+Recipe = Literal["moco_v2", "simclr", "handwriting", "crop", "none"]
+
+
+@dataclasses.dataclass(frozen=True)
+class DataConfig:
+  """The images; data/sources.py describes the spec language."""
+  root: str = ""  # replaces {root} in specs; TFDS keeps its data sets there
+  image_size: Count = 28  # side of the square images, in pixels
+  # Side of a black canvas, in pixels, on which each image is put at a random place
+  # (Regional MNIST); 0: no canvas.
+  canvas: CountOrZero = 0
+  canvas_seed: Seed = 0  # of the places on the canvas
+  channels: Literal[1, 3] = 1  # 1: grey, 3: RGB
+  # Subtracted at the encoder's input: one number for each channel, or one for all.
+  mean: Annotated[tuple[float, ...], MinLen(1)] = (0.5,)
+  # What is divided by then, likewise.
+  std: Annotated[tuple[Positive, ...], MinLen(1)] = (0.5,)
+  # X_p; labels, if it has any, are ignored.
+  pretrain: str = "rendered:latin"
+  # X_f or X̃_f, labelled.
+  finetune: str = "rendered:scripts"
+  # Read X_p from its folder as it is needed, in place of holding it in memory.
+  stream_pretrain: bool = False
+  # Images of each class of `finetune` that are used for fine-tuning; the rest
+  # is the test set. 0: all are for fine-tuning, and `tests` must be given.
+  finetune_per_class: CountOrZero = 15
+  # Further labelled test sets, "NAME=SPEC,NAME=SPEC"; one row each.
+  tests: str = ""
+  # The implicit augmentation (augment/implicit.py), applied once to X_f and to the test
+  # set to make X̃_f and its test set; "none": X̃_f comes augmented.
+  implicit: str = "dots"
+  # JAX is given twice this seed, or one more.
+  implicit_seed: Annotated[int, Interval(ge=0, lt=2**31)] = 0
+  finetune_name: str = "D"  # what the table calls X̃_f and its test set
+  clean_name: str = "C"  # what the table calls the clean test set
+  # For tuning: this share of X̃_f, of each class, is held out as the only test set.
+  # Reported numbers have 0.
+  development: Share = 0.0
+  on_bad_image: Literal["error", "skip"] = "error"  # skipped images are counted
+  # GiB of the host's memory that images (uint8) may fill: all sets together, the
+  # clean X_f beside X̃_f, and, where devices share the host's memory (CPU), each
+  # device's copy of X_p and X̃_f. Other devices need room for one such copy each.
+  max_resident_gib: Positive = 8.0
+
+  @property
+  def side(self) -> int:
+    """Side of what the networks see, in pixels."""
+    return self.canvas or self.image_size
+
+
+@dataclasses.dataclass(frozen=True)
+class EncoderConfig:
+  """The encoder F: X -> Y."""
+  name: Literal["resnet18", "resnet34", "resnet50", "convnet"] = "resnet18"  # form
+  width: Count = 64  # channels of the first stage
+  # Blocks of each stage (convolutions of a convnet); empty: as many as `name` has.
+  blocks: tuple[Count, ...] = ()
+  # First layer of a ResNet: "imagenet" (7 × 7, stride 2, pooling) or "small" (3 × 3).
+  stem: Literal["imagenet", "small"] = "imagenet"
+  # Type of the convolutions; statistics stay float32.
+  dtype: Literal["float32", "bfloat16"] = "float32"
+
+
+@dataclasses.dataclass(frozen=True)
+class MocoConfig:
+  """MoCo v2 (He et al. 2020, Chen et al. 2020), where pretrain.method is moco_v2."""
+  dim: Count = 128  # size of the projections q and k
+  queue: Count = 65536  # keys; a multiple of the batch
+  momentum: Annotated[float, Interval(ge=0, le=1)] = 0.999  # of the key encoder
+  temperature: Positive = 0.2  # τ
+  # Groups of the *global* batch that have batch-norm statistics of their own; the
+  # keys are shuffled over them. The official runs have 8, one for each GPU.
+  bn_groups: Count = 8
+  shuffle: bool = True  # the keys over the groups
+
+
+@dataclasses.dataclass(frozen=True)
+class SimclrConfig:
+  """SimCLR (Chen et al. 2020), where pretrain.method is simclr.
+
+  `presets.simclr` sets the augmentations, the schedule and LARS as in its paper.
+  """
+  dim: Count = 128  # size of the projections
+  temperature: Positive = 0.5  # τ
+
+
+@dataclasses.dataclass(frozen=True)
+class OptimizerConfig:
+  """An optimiser and its schedule."""
+  name: Literal["sgd", "adam", "lars"] = "sgd"  # sgd has momentum
+  lr: Positive = 0.03  # learning rate, at its highest
+  momentum: Share = 0.9  # β1 of Adam
+  # SGD and Adam: L2, added to the gradient, as in PyTorch's SGD. LARS: of weights only,
+  # not of biases and batch norms.
+  weight_decay: NotNegative = 1e-4
+  # "cosine" falls in every step, "cosine_per_epoch" once an epoch, as official MoCo.
+  schedule: Literal["cosine", "cosine_per_epoch", "constant"] = "cosine_per_epoch"
+  warmup_epochs: NotNegative = 0.0  # of a linear rise from 0, before the schedule
+
+
+@dataclasses.dataclass(frozen=True)
+class PretrainConfig:
+  """Stage 1: self-supervised pre-training of F on X_p."""
+  method: Literal["moco_v2", "simclr"] = "moco_v2"  # sections moco, simclr
+  epochs: NotNegative = 200.0  # passes over X_p; give epochs or steps, not both
+  steps: CountOrZero = 0  # of training, where epochs is 0
+  batch_size: Count = 256  # images in a step, over all devices
+  recipe: Recipe = "moco_v2"  # hand-made augmentations, augment/recipes.py
+  # Folder of a run with the same settings, to take this stage over from.
+  from_run: str = ""
+  # Train on X_p ∪ X̃_f, as the reference rows of Table 1, in place of X_p.
+  with_finetune: bool = False
+  optimizer: OptimizerConfig = OptimizerConfig()
+
+
+@dataclasses.dataclass(frozen=True)
+class LatentConfig:
+  """Z, the latents of G_A: z is uniform on [0, 1]^dim."""
+  dim: Count = 128  # number of latents
+  scale: Positive = 2.0  # G_A reads scale · (z − 1/2)
+  # How a U-Net takes z in, as a channel of the size of the image. "square": z itself as
+  # a map of side²; "learned": the first latent says how much is drawn, linear maps of
+  # the others say where.
+  layout: Literal["square", "learned"] = "square"
+
+
+@dataclasses.dataclass(frozen=True)
+class MarksConfig:
+  """What a U-Net G_A with "learned" latents draws before it is trained.
+
+  models/latent_maps.py describes it. It decides much of what is drawn after training,
+  too (docs/experiments/005). Lengths are standard deviations of a latent.
+  """
+  fine_gain: Positive = 0.85  # of the finest two maps: pixels, and squares of 2 × 2
+  gain_ratio: Positive = 0.75  # from one scale to the next coarser one
+  amount_gain: NotNegative = 0.6  # of the first latent, added to all others
+  # What lies beyond is drawn: with 49 latents at 28 × 28, 17 % of black ground is
+  # at first brighter than 0.5, and 2 % grey (0.1 to 0.5). True dots, of which G_A
+  # learns to draw nearly as many (docs/experiments/012), are 1 to 8 %.
+  threshold: Positive = 1.4
+  # How steeply it then turns white or black, in logits (docs/experiments/012).
+  steepness: Positive = 40.0
+  # Thresholds are learned faster than other parameters by this factor.
+  threshold_slope: Positive = 3.0
+
+
+@dataclasses.dataclass(frozen=True)
+class DiscriminatorConfig:
+  """The discriminators D_f and D_p: Y -> logit."""
+  hidden: Count = 512  # units of each layer but the last
+  layers: Annotated[int, Ge(2)] = 3  # dense layers, the last one included
+  # What they see of F: "embedding"; "stages" adds mean and standard deviation over
+  # the image of every channel of every stage; "maps" adds what the first convolution
+  # makes of each place (for small images: D's first layer grows with their area).
+  features: Literal["embedding", "stages", "maps"] = "embedding"
+  # NOTE(paper): ours. Weight of the R1 penalty (Mescheder et al. 2018) on their
+  # slope at real embeddings; the paper has none.
+  r1_weight: NotNegative = 0.0
+  # First bring embeddings to mean 0 and variance 1 over X_p and X̃_f.
+  standardise: bool = False
+
+
+@dataclasses.dataclass(frozen=True)
+class NetworksConfig:
+  """The networks G_A and G_E with G_L."""
+  augmenter: Literal["perceptron", "unet"] = "perceptron"  # G_A
+  eliminator: Literal["perceptron", "unet"] = "perceptron"  # G_E with G_L
+  hidden: Count = 912  # units of the perceptrons
+  layers: Annotated[int, Ge(2)] = 4  # dense layers, the last one included
+  unet_width: Count = 64  # channels at full resolution
+  unet_depth: Count = 4  # halvings of the resolution
+  # G_A and G_E put out an "image", or an "edit", a change of their input.
+  output: Literal["image", "edit"] = "image"
+  # Decay of the EMA of G_A's and G_E's parameters, which all that comes after
+  # training reads; 0: none is kept, as in the paper.
+  ema_decay: Share = 0.0
+
+
+@dataclasses.dataclass(frozen=True)
+class LossesConfig:
+  """The terms of (10), which G_A, G_E and G_L minimise."""
+  # D_f on G_A(x_p, z), as in (11). D_f is trained on what has a weight here or in the
+  # next field, in equal parts.
+  adversarial_f_weight: NotNegative = 1.0
+  # D_f on G_A(G_E(x̃_f), z), which shows what x̃_f shows.
+  adversarial_e_weight: NotNegative = 0.0
+  # D_p on G_E(x̃_f), as in (12); 0: D_p plays no part.
+  adversarial_p_weight: NotNegative = 1.0
+  # NOTE(paper): λ of (10) is not given ("λ = 3e-4" in section 4.1 is the learning
+  # rate): 10 as in CycleGAN.
+  cycle_weight: NotNegative = 10.0
+  # The three terms of (13), all with weight 1 in the paper.
+  cycle_f_weight: NotNegative = 1.0  # x̃ → G_E, G_L → G_A
+  cycle_p_weight: NotNegative = 1.0  # x, z → G_A → G_E
+  latent_weight: NotNegative = 1.0  # x, z → G_A → G_L
+  identity_weight: NotNegative = 0.0  # a fourth term, ‖G_E(x_p) − x_p‖₁
+  # Mean error |z − ẑ| of a latent, 0 to 1, that costs nothing in the third term.
+  latent_slack: NotNegative = 0.0
+  # ‖·‖₁ of (13): the mean or the sum over pixels or latents.
+  l1_reduction: Literal["mean", "sum"] = "mean"
+  # Noise on all that G_E, G_L and the second half of a cycle see: its standard
+  # deviation is uniform on [0, cycle_noise], drawn for each image.
+  cycle_noise: NotNegative = 0.0
+  # A further term of (10), the distance of G_L(x̃) from the prior of z.
+  bank_weight: NotNegative = 0.0
+
+
+@dataclasses.dataclass(frozen=True)
+class GeneratorConfig:
+  """Stage 2: Algorithm 1."""
+  epochs: NotNegative = 100.0  # passes over X_p; give epochs or steps, not both
+  steps: CountOrZero = 0  # of training, where epochs is 0
+  batch_size: Count = 256  # images in a step, over all devices
+  # Folder of a run with the same settings, to take stages 1 and 2 over from.
+  from_run: str = ""
+  networks: NetworksConfig = NetworksConfig()
+  latent: LatentConfig = LatentConfig()
+  marks: MarksConfig = MarksConfig()
+  discriminator: DiscriminatorConfig = DiscriminatorConfig()
+  losses: LossesConfig = LossesConfig()
+  # NOTE(paper): "momentum SGD with a learning rate of 3e-4", no more: momentum 0.9,
+  # no weight decay, a constant rate.
+  optimizer: OptimizerConfig = OptimizerConfig(
+      lr=3e-4, weight_decay=0.0, schedule="constant")
+
+
+@dataclasses.dataclass(frozen=True)
+class PolicyConfig:
+  """P(T|X), a trainable distribution over augmentations, and its phase (b)."""
+  draws: Annotated[int, Ge(2)] = 32  # m, uniform draws for each image
+  batch: CountOrZero = 0  # images; 0: all of the stage's batch
+  # β of (2). Section `tac` has it and `z` in both phases; phase (a) of `retrain.policy`
+  # is the pre-trainer's.
+  beta: Positive = 10.0
+  # Z is the mean of its distribution, or drawn from it.
+  z: Literal["mean", "drawn"] = "mean"
+  # (2) itself ("information"), or its lower bound by Jensen's inequality ("jensen").
+  numerator: Literal["information", "jensen"] = "information"
+  entropy_weight: NotNegative = 0.5  # of H(T|X)
+  # The entropy of an image counts up to this target, in nats; 0: all of it counts.
+  entropy_target: NotNegative = 0.0
+  # Over the stage the weight of the entropy stays, or falls to 0.
+  entropy_schedule: Literal["constant", "linear"] = "constant"
+  width: Count = 32  # channels of P's network
+  optimizer: OptimizerConfig = OptimizerConfig(
+      name="adam", lr=1e-3, weight_decay=0.0, schedule="constant")
+
+
+@dataclasses.dataclass(frozen=True)
+class RetrainConfig:
+  """Stage 3: F trained further, with a learned (or another) second view.
+
+  Each arm starts from stage 1 and makes a row of the table. "generator" sees G_A(x, z)
+  with z from the bank Z̃, as in (15), "prior" the same with z from the prior, "policy"
+  with z from P(z|x), which is trained with F (section `policy`; needs `order` first).
+  "control" has the hand-made views alone, "random" an untrained G_A whose edits are as
+  large, "oracle" the true implicit augmentation. All arms read X_p alone, with the same
+  hand-made recipe. Without arms, stage 1 alone is evaluated.
+  """
+  # Rows of the table, as the section says.
+  arms: Annotated[str, EachOf(
+      "generator", "prior", "policy", "control", "random", "oracle")] = "generator"
+  epochs: NotNegative = 200.0  # passes over X_p; give epochs or steps, not both
+  steps: CountOrZero = 0  # of training, where epochs is 0
+  batch_size: Count = 256  # images in a step, over all devices
+  # Hand-made augmentations of both views, beside the arm's; "none": (15) as printed.
+  recipe: Recipe = "moco_v2"
+  # Where the arm's augmentation stands: "first" is t'(G_A(x, z)), "last" G_A(t'(x), z).
+  order: Literal["first", "last"] = "first"
+  optimizer: OptimizerConfig = OptimizerConfig()
+  candidates: Count = 64  # latents of Z̃ that P(z|x) of the arm "policy" chooses from
+  policy: PolicyConfig = PolicyConfig(draws=8, batch=32, beta=5.0)
+
+
+@dataclasses.dataclass(frozen=True)
+class SimclrWindowsConfig:
+  """The control "simclr_own" of CRL-TAC: windows and temperature of its own.
+
+  Windows chosen for CRL-TAC's P, which finds those that show something, may leave
+  SimCLR, which draws them uniformly, with next to nothing to see. All other settings
+  are those of section `tac`.
+  """
+  crop: Count = 28  # side, in pixels
+  stride: Count = 4  # of the grid of places, in pixels
+  scales: Annotated[tuple[Positive, ...], MinLen(1)] = (1.0,)  # factors of the side
+  beta: Positive = 10.0  # 1/τ
+  batch_size: Count = 128  # images in a step, over all devices
+  draws: Annotated[int, Ge(2)] = 4  # crops of an image
+
+
+@dataclasses.dataclass(frozen=True)
+class TacConfig:
+  """CRL-TAC: an encoder and P(T|X) over crops, trained in turn."""
+  epochs: NotNegative = 0.0  # passes over X; give epochs or steps, not both
+  steps: CountOrZero = 1000  # of training, where epochs is 0
+  batch_size: Count = 128  # images in a step, over all devices
+  crop: Count = 28  # side of the crops T, in pixels
+  stride: Count = 4  # of the grid of their places, in pixels
+  scales: Annotated[tuple[Positive, ...], MinLen(1)] = (1.0,)  # factors of the side
+  # P's mass on the windows of each scale.
+  scale_mass: Literal["learned", "equal"] = "learned"
+  dim: Annotated[int, Ge(2)] = 50  # D, size of h, which lies on a sphere
+  # H: "mlp", the two layers of MoCo v2, or "linear", one.
+  head: Literal["mlp", "linear"] = "mlp"
+  draws: Annotated[int, Ge(2)] = 4  # m, crops of an image in phase (a)
+  # Objective of phase (a): (2) itself, or its lower bound.
+  numerator: Literal["information", "jensen"] = "information"
+  # n, crops of an image in evaluation; its representation is their mean. "top-n" takes
+  # the most probable ones, all else draws them.
+  top: Count = 4
+  # Rows beside CRL-TAC's: "simclr" on the same windows and "simclr_own" on those of
+  # section `tac.simclr`, each trained in a stage of its own; "untrained".
+  controls: Annotated[str, EachOf(
+      "simclr", "simclr_own", "untrained")] = "simclr,simclr_own,untrained"
+  simclr: SimclrWindowsConfig = SimclrWindowsConfig()
+  optimizer: OptimizerConfig = OptimizerConfig(
+      name="adam", lr=1e-3, weight_decay=0.0, schedule="cosine")
+  policy: PolicyConfig = PolicyConfig()
+
+
+@dataclasses.dataclass(frozen=True)
+class EvaluateConfig:
+  """Stage 4: linear evaluation and kNN on frozen features."""
+  # Rows of a G_A run that cost no training: "untrained", F as it was initialised;
+  # "adabn", every encoder once more with batch-norm statistics estimated on X̃_f.
+  controls: Annotated[str, EachOf("untrained", "adabn")] = "untrained,adabn"
+  # "l2": L2-regularised, strength chosen on a held-out part of X̃_f; "moco": SGD, lr 30,
+  # 100 epochs; "knn". The first one makes the printed table.
+  protocols: Annotated[str, EachOf("l2", "moco", "knn"), MinLen(1)] = "l2,moco,knn"
+  batch_size: Count = 256  # of the feature extraction
+  # Strengths that "l2" chooses from.
+  l2_strengths: Annotated[tuple[Positive, ...], MinLen(1)] = (1e-5, 1e-4, 1e-3, 1e-2)
+  l2_holdout: Annotated[float, Interval(gt=0, lt=1)] = 0.2  # share of each class
+  l2_iterations: Count = 100  # of L-BFGS
+  moco_lr: Positive = 30.0  # learning rate of "moco"
+  moco_epochs: Count = 100  # passes of "moco" over X̃_f
+  moco_batch_size: Count = 256  # features in a step of "moco"
+  knn_k: Count = 20  # neighbours that vote
+  knn_temperature: Positive = 0.07  # a vote weighs e^(cosine / temperature)
+
+
+@dataclasses.dataclass(frozen=True)
+class LogConfig:
+  """What is written and when; changes no result."""
+  every_steps: Count = 50  # metrics are written
+  checkpoint_every_steps: Count = 500  # a checkpoint is saved
+  keep_checkpoints: Count = 2  # of each stage, the newest ones
+  online_every_epochs: NotNegative = 0.0  # kNN accuracy during training; 0: never
+  # Health of the generator (evaluate/health.py) during its training; 0: at its end only.
+  health_every_steps: CountOrZero = 0
+  tensorboard: bool = True  # event files beside metrics.jsonl
+  figure_images: Count = 8  # columns of the figures
+
+
+@dataclasses.dataclass(frozen=True)
+class Config:
+  """A run."""
+  experiment: str = "Rendered characters"  # title of the table
+  # "augmentation_generator" (Hayase et al.) reads the sections pretrain, generator and
+  # retrain, "crl_tac" (Koyama et al.) the section tac.
+  method: Literal["augmentation_generator", "crl_tac"] = "augmentation_generator"
+  seed: Seed = 0  # of everything that is drawn, but for the data's own seeds
+  # Stages to run, or "all": pretrain, generator, retrain, evaluate; of CRL-TAC simclr,
+  # simclr_own, tac, evaluate.
+  stages: Annotated[str, MinLen(1)] = "all"
+  debug: bool = False  # NaN checks inside the step, compile logs
+  data: DataConfig = DataConfig()
+  encoder: EncoderConfig = EncoderConfig()
+  moco: MocoConfig = MocoConfig()
+  simclr: SimclrConfig = SimclrConfig()
+  pretrain: PretrainConfig = PretrainConfig()
+  generator: GeneratorConfig = GeneratorConfig()
+  retrain: RetrainConfig = RetrainConfig()
+  tac: TacConfig = TacConfig()
+  evaluate: EvaluateConfig = EvaluateConfig()
+  log: LogConfig = LogConfig()

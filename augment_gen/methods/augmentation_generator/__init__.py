@@ -1,0 +1,1 @@
+"""The augmentation generator (Hayase, Yasutomi, Inoue)."""

@@ -1,0 +1,237 @@
+"""The augmentation generator: the stages, and what each hands to the next.
+
+    pretrain ──F, H, …──▶ generator ──G_A, Z̃──▶ retrain-ARM ──F──▶ evaluate
+        └──────────────────────────F, H, …────────────▲
+"""
+
+from collections.abc import Mapping
+import dataclasses
+from typing import Any
+
+import jax
+
+from augment_gen.config import Config, names
+from augment_gen.evaluate import adabn, checkup, health
+from augment_gen.evaluate.protocol import evaluate_encoder, protocol_fingerprint
+from augment_gen.figures import report
+from augment_gen.methods.augmentation_generator import rules, stages
+from augment_gen.methods.pretrainers import pretrainer
+from augment_gen.run import loop, preemption, provenance
+from augment_gen.run.checkpoint import checksum
+from augment_gen.run.contracts import Run, Stage
+from augment_gen.run.metrics import parameter_overview
+from augment_gen.run.takeover import take_over
+from augment_gen.steps.state import named
+
+STAGES = ("pretrain", "generator", "retrain", "evaluate")
+problems, data_problems = rules.problems, rules.data_problems
+
+# The arms of stage 3 as rows of Table 1: what the method has beside the
+# pre-trainer, additional augmentation.
+_ROWS = {
+    "generator": ("G_A", "G_A"),
+    "prior": ("G_A (prior)", "G_A, z from its prior"),
+    "policy": ("G_A (policy)", "G_A, z from P(z|x)"),
+    "control": ("control", "- (as many further epochs)"),
+    "random": ("random G_A", "untrained G_A, as strong"),
+    "oracle": ("oracle", "true augmentation"),
+}
+# Arms of re-training that see nothing that was learned from X̃_f.
+_WITHOUT_FINETUNE = ("retrain-control", "retrain-oracle")
+
+
+def rows(title: str) -> dict[str, tuple[str, str]]:
+  """The rows of Table 1 by encoder: method, additional augmentation.
+
+  Args:
+    title: of the pre-trainer.
+  """
+  return {"untrained": ("untrained encoder", "-"), "pretrain": (title, "-"),
+          **{arm: (f"{title} + {name}", augmentation)
+             for arm, (name, augmentation) in _ROWS.items()}}
+
+
+def trained_sections(config: Config) -> tuple[str, ...]:
+  """See `contracts.Method`."""
+  del config
+  return ("pretrain", "generator", "retrain")
+
+
+def reads_finetune(stage: str, values: Mapping[str, Any]) -> bool:
+  """See `contracts.Method`."""
+  if stage == "generator" or (
+      stage.startswith("retrain-") and stage not in _WITHOUT_FINETUNE):
+    return True
+  # What starts from stage 1 has seen what that has.
+  return values["pretrain"]["with_finetune"]
+
+
+def run(run: Run) -> dict[str, Any] | None:
+  """See `contracts.Method`."""
+  report.examples(run.task, run.folder, run.writer, run.config.log)
+  arms = names(run.config.retrain.arms)
+  need_retrained = run.wants("retrain") or run.wants("evaluate")
+  need_generator = run.wants("generator") or (
+      need_retrained and not set(arms).isdisjoint(stages.GENERATOR_ARMS))
+
+  # 1. F, its head and the queue: from scratch, or from another run (with it,
+  # perhaps, the end of 2).
+  take_over(run.config.pretrain.from_run, ("pretrain",), run.folder)
+  take_over(
+      run.config.generator.from_run, ("pretrain", "generator"), run.folder)
+  stage = stages.pretrain(run.config, run.task, run.devices)
+  parameter_overview(
+      "F", stages.encoder_variables(run.config, stage.state)["params"], run.log)
+  untrained = jax.device_get(stage.state)  # training donates its buffers
+  stage = _with_online_knn(run, stage)
+  pretrained = loop.end_of(run, stage, run.wants("pretrain"))
+
+  # 2. G_A, G_E, G_L against D_f, D_p: F from 1, frozen.
+  generator = None
+  if need_generator:
+    generator = _train_generator(run, pretrained)
+
+  # 3. Each arm: F, head and queue from 1, G_A from 2, frozen.
+  retrained = {}
+  if need_retrained:
+    for arm in arms:
+      stage = stages.retrain(run.config, run.task, run.devices, arm,
+                             pretrained, generator)
+      stage = _with_online_knn(run, stage)
+      retrained[arm] = loop.end_of(run, stage, run.wants("retrain"))
+  report.curves(run.folder, run.writer)
+
+  # 4. A new linear head on each F: from 1, and from each arm of 3.
+  if not run.wants("evaluate"):
+    return None
+  controls = {}
+  if "untrained" in names(run.config.evaluate.controls):
+    controls["untrained"] = untrained
+  return _evaluate(
+      run, {**controls, "pretrain": pretrained, **retrained}, generator)
+
+
+def _train_generator(run: Run, pretrained):
+  wanted = run.wants("generator")
+  stage = stages.generator(run.config, run.task, pretrained if wanted else None)
+  for title, player in (("G_A", stage.state.augmenter),
+                        ("G_E and G_L", stage.state.eliminator),
+                        ("D_f, and D_p alike", stage.state.disc_f)):
+    parameter_overview(title, player.params, run.log)
+  variables = stages.encoder_variables(run.config, pretrained)
+  encode = stages.encode(run.config)
+  stage = dataclasses.replace(
+      stage, online_every=run.config.log.health_every_steps,
+      online=lambda state: named("health", checkup.measure(
+          run.config, run.task, encode, variables, state)))
+  generator = loop.end_of(run, stage, wanted)
+  measured = _last_health(run)
+  for warning in health.warnings(measured):
+    run.log(f"WARNING: {warning}")
+  if unknown := health.unmeasured(measured):
+    run.log("health: not measured, for want of a clean X_f or of any edit: "
+            f"{', '.join(unknown)}")
+  report.generator(run.config, run.task, generator, run.folder, run.writer)
+  return generator
+
+
+def _last_health(run: Run) -> dict[str, float]:
+  """What metrics.jsonl says of the generator's health at its end."""
+  measured = {}
+  for line in run.folder.read_metrics():
+    if line["stage"] == "generator":
+      found = {name.removeprefix("health/"): value
+               for name, value in line.items() if name.startswith("health/")}
+      measured = found or measured
+  return measured
+
+
+def _with_online_knn(run: Run, stage: Stage) -> Stage:
+  """Adds kNN accuracy during training, if the config asks for it."""
+  epochs = run.config.log.online_every_epochs
+  if not epochs:
+    return stage
+  per_epoch = stage.feed.steps_per_epoch["x_p"]
+  encode = stages.encode(run.config)
+  online_config = dataclasses.replace(run.config.evaluate, protocols="knn")
+
+  def online(state) -> dict[str, float]:
+    variables = jax.device_get(stages.encoder_variables(run.config, state))
+    rows = evaluate_encoder(
+        encode, variables, run.task, online_config, method="online",
+        pretrain_data="X_p", experiment_seed=run.config.seed,
+        train_name=run.config.data.finetune_name, mesh=run.mesh,
+        log=lambda _: None)
+    return {f"online/knn_{row['train']}_to_{row['test']}": row["accuracy"]
+            for row in rows}
+  return dataclasses.replace(
+      stage, online=online, online_every=max(1, round(epochs * per_epoch)))
+
+
+def _evaluate(run: Run, states: dict[str, Any], generator) -> dict[str, Any]:
+  """Rows of results.json; encoders that have theirs already are passed over."""
+  ends = {_stage_name(name): checksum(state) for name, state in states.items()}
+  if generator is not None:
+    ends["generator"] = checksum(generator)
+  before = run.folder.read_results() or {"rows": [], "provenance": {}}
+  known = before["provenance"].get("stages", {})
+  before, known = provenance.fresh(before, known, run.task.fingerprints, run.log)
+  # Rows of an earlier start that this one does not ask for stay in the table.
+  results = {"experiment": provenance.experiment(run.config), "rows": [],
+             "provenance": provenance.of_results(
+                 run, protocol_fingerprint(run.config.evaluate),
+                 {**known, **ends})}
+  if generator is not None:
+    results["health"] = _last_health(run)
+  elif "health" in before:
+    results["health"] = before["health"]
+  adapt = "adabn" in names(run.config.evaluate.controls)
+  title = pretrainer(run.config, run.devices).title
+  for name, (method, augmentation) in rows(title).items():
+    for adapted in (False, True):
+      label = f"{method}, AdaBN" if adapted else method
+      found = [row for row in before["rows"] if row["method"] == label]
+      state = states.get(name)
+      if state is None or (adapted and not adapt):
+        pass
+      # A row counts only for the very state that it was measured on.
+      elif found and known.get(_stage_name(name)) == ends[_stage_name(name)]:
+        run.log(f"evaluate: {label} was evaluated before")
+      else:
+        run.log(f"evaluate: {label}")
+        found = [{**row, "augmentation": augmentation,
+                  **_trained_on(name, run.config)}
+                 for row in _rows(run, label, state, adapted)]
+      results["rows"] += found
+      run.folder.write_results(results)
+      preemption.leave_if(run.terminated, f"after the evaluation of {label}")
+  return results
+
+
+def _rows(run: Run, title: str, state, adapted: bool) -> list[dict[str, Any]]:
+  """The rows of one encoder, perhaps with batch-norm statistics of X̃_f."""
+  variables = jax.device_get(stages.encoder_variables(run.config, state))
+  if adapted:
+    variables = adabn.reestimate(
+        stages.batch_statistics(run.config), variables,
+        run.task.finetune, run.config.evaluate.batch_size, run.config.seed)
+  rows = evaluate_encoder(
+      stages.encode(run.config), variables, run.task, run.config.evaluate,
+      method=title, pretrain_data="", experiment_seed=run.config.seed,
+      train_name=run.config.data.finetune_name, mesh=run.mesh, log=run.log)
+  return [{**row, "batch_norm": "X̃_f" if adapted else "as trained",
+           "commit": provenance.commit()} for row in rows]
+
+
+def _trained_on(name: str, config: Config) -> dict[str, str]:
+  """What the encoder of a row has seen in stage 1 and, if it had it, stage 3."""
+  if name == "untrained":
+    return {"pretrain_data": "-", "retraining_set": "-"}
+  pretrain_data = "X_p ∪ X̃_f" if config.pretrain.with_finetune else "X_p"
+  # Where no stage 3 follows, the table calls the set of stage 1 so.
+  return {"pretrain_data": pretrain_data,
+          "retraining_set": pretrain_data if name == "pretrain" else "X_p"}
+
+
+def _stage_name(row: str) -> str:
+  return row if row in ("untrained", "pretrain") else f"retrain-{row}"

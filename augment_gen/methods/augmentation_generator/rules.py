@@ -1,0 +1,60 @@
+"""What is wrong between several settings of an augmentation-generator run."""
+
+from collections.abc import Iterator
+import math
+
+from augment_gen.config import Config, names
+from augment_gen.data.task import Task
+from augment_gen.methods import building
+from augment_gen.methods.policy_rules import policy_problems
+from augment_gen.methods.pretrainers import PRETRAINERS
+
+
+def problems(config: Config, devices: int) -> Iterator[str]:
+  """See `contracts.Method`."""
+  yield from PRETRAINERS[config.pretrain.method].problems(config, devices)
+  if "policy" in names(config.retrain.arms):
+    if config.retrain.order == "last":
+      yield ("config.retrain.order=last: P(z|x) of the arm 'policy' is trained on "
+             "x, but would see t'(x): use order=first, or leave that arm out")
+    yield from policy_problems(
+        config.retrain.policy, "retrain", config.retrain.batch_size,
+        config.retrain.candidates, devices)
+  losses = config.generator.losses
+  if not (losses.adversarial_f_weight or losses.adversarial_e_weight):
+    yield ("config.generator.losses.adversarial_f_weight=0.0 and "
+           "adversarial_e_weight=0.0 leave D_f nothing to judge: give one of them a "
+           "weight")
+  yield from _latents(config)
+
+
+def data_problems(config: Config, task: Task) -> Iterator[str]:
+  """See `contracts.Method`."""
+  x_p, x_f = len(task.pretrain), len(task.finetune)
+  for field, size, name in (
+      ("pretrain.batch_size", x_p + x_f if config.pretrain.with_finetune else x_p,
+       "pretrain"),
+      ("generator.batch_size", min(x_p, x_f), "pretrain or data.finetune"),
+      ("retrain.batch_size", x_p, "pretrain")):
+    yield from building.batch_problems(config, field, size, name)
+  arms, candidates = names(config.retrain.arms), config.retrain.candidates
+  if "policy" in arms and candidates > x_f:
+    yield (f"config.retrain.candidates={candidates} is more than the {x_f} images of "
+           "data.finetune, whose latents they are")
+  if "oracle" in arms and config.data.implicit == "none":
+    yield ("config.retrain.arms=oracle needs the true augmentation, which is not "
+           "known for data that come augmented (config.data.implicit=none)")
+
+
+def _latents(config: Config) -> Iterator[str]:
+  networks, latent = config.generator.networks, config.generator.latent
+  kinds = networks.augmenter, networks.eliminator
+  if ("unet" in kinds and latent.layout == "square"
+      and math.isqrt(latent.dim) ** 2 != latent.dim):
+    yield (f"config.generator.latent.dim={latent.dim} must be a square number for "
+           "U-Nets, where z is a map (generator.latent.layout=square): 1, 4, "
+           "16, 49, …")
+  if networks.augmenter == "unet" and latent.layout == "learned" and latent.dim == 1:
+    yield ("config.generator.latent.dim=1 must be at least 2 for a U-Net with "
+           "generator.latent.layout=learned: the first latent says how much is "
+           "drawn, the others where")

@@ -1,0 +1,277 @@
+"""The stages of the augmentation generator, built from the config.
+
+    pretrain           F on X_p, by the pre-trainer
+    generator          Algorithm 1 on X_p and X̃_f, with F from `pretrain`
+    retrain-ARM        F further, by the pre-trainer, with another second view
+"""
+
+from collections.abc import Callable
+import dataclasses
+import functools
+
+from flax import linen as nn
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from augment_gen.augment.implicit import implicit
+from augment_gen.augment.learned import match_strength
+from augment_gen.augment.recipes import augment_batch, recipe
+from augment_gen.config import Config
+from augment_gen.data.base import Images, Joined, sample
+from augment_gen.data.feed import ImageFeed
+from augment_gen.data.task import Task
+from augment_gen.evaluate import adabn
+from augment_gen.evaluate.features import extract
+from augment_gen.methods import building
+from augment_gen.methods.pretrainers import pretrainer
+from augment_gen.models.build import (
+  build_discriminator,
+  build_encoder,
+  build_generator,
+  generator_functions,
+)
+from augment_gen.models.policy import LatentDistribution
+from augment_gen.run.contracts import Pretrainer, Stage, State, Step
+from augment_gen.run.random import example_keys, stream
+from augment_gen.steps import frozen_encoder, latent_policy, views
+from augment_gen.steps import generator as generator_step
+from augment_gen.steps import policy as policy_step
+
+# Arms of stage 3 that need stage 2.
+GENERATOR_ARMS = ("generator", "prior", "policy", "random")
+ARMS = (*GENERATOR_ARMS, "control", "oracle")
+_STRENGTH_IMAGES = 512  # that an untrained G_A is matched on
+_STANDARD_IMAGES = 1024  # of each set, for the scale of detail
+
+
+def encoder_variables(config: Config, state: State) -> dict:
+  """F's part of a state of stage 1 or 3, as Flax variables."""
+  if isinstance(state, latent_policy.LatentPolicyState):
+    state = state.pretrainer
+  return pretrainer(config, 1).encoder_variables(state)
+
+
+@functools.cache
+def encode(config: Config):
+  """`(variables, images [b, H, W, C] in [0, 1]) -> F(images) [b, D]`.
+
+  Cached, so that what compiles it compiles it once a run.
+  """
+  encoder = build_encoder(config.encoder, config.data, bn_groups=1)
+  return lambda variables, images: encoder.apply(
+      variables, images, train=False)[0]
+
+
+@functools.cache
+def batch_statistics(config: Config):
+  """See `adabn.make_batch_statistics`; cached as `encode`."""
+  return adabn.make_batch_statistics(
+      build_encoder(config.encoder, config.data, bn_groups=1))
+
+
+def pretrain(config: Config, task: Task, devices: int) -> Stage:
+  """Stage 1."""
+  images: Images = task.pretrain
+  if config.pretrain.with_finetune:
+    images = Joined((images, task.finetune))
+  method, stage = pretrainer(config, devices), config.pretrain
+  feed = ImageFeed({"x_p": images}, stage.batch_size, config.seed, "pretrain")
+  per_epoch = feed.steps_per_epoch["x_p"]
+  steps = building.total_steps(stage.epochs, stage.steps, per_epoch)
+  tx = building.optimizer(stage.optimizer, steps, per_epoch)
+  key = stream(jax.random.key(config.seed), "pretrain")
+  return Stage(
+      name="pretrain", state=method.init(tx, key),
+      step=method.make_step(tx, views.hand_made(recipe(stage.recipe))),
+      frozen={}, feed=feed, total_steps=steps, key=key, show=method.show)
+
+
+def generator_networks(config: Config) -> generator_step.Networks:
+  augmenter, eliminator = build_generator(config.generator, config.data)
+  return generator_step.Networks(
+      encoder=build_encoder(config.encoder, config.data, bn_groups=1),
+      augmenter=augmenter, eliminator=eliminator,
+      discriminator=build_discriminator(config.generator.discriminator))
+
+
+def generator(config: Config, task: Task,
+              pretrained: State | None) -> Stage:
+  """Stage 2.
+
+  F is frozen and sees X_p and X̃_f as they are, so these are embedded once.
+
+  Args:
+    config: of the run.
+    task: the images.
+    pretrained: the end of stage 1; None if only the shape of the stage's
+      state is wanted, to read a finished one.
+  """
+  stage = config.generator
+  nets = generator_networks(config)
+  sets = {"x_p": task.pretrain, "x_f": task.finetune}
+  feed = ImageFeed(sets, stage.batch_size, config.seed, "generator")
+  # NOTE(paper): whose passes the epochs of Algorithm 1 count is not said: X_p's.
+  per_epoch = feed.steps_per_epoch["x_p"]
+  steps = building.total_steps(stage.epochs, stage.steps, per_epoch)
+  tx = building.optimizer(stage.optimizer, steps, per_epoch)
+  txs = dict.fromkeys(("augmenter", "eliminator", "disc_f", "disc_p"), tx)
+  key = stream(jax.random.key(config.seed), "generator")
+  frozen = {}
+  if pretrained is not None:
+    frozen["encoder"] = _frozen_encoder(config, nets.encoder, sets, pretrained)
+  return Stage(
+      name="generator",
+      state=generator_step.init(
+          nets, txs, stage, building.image_shape(config), key),
+      step=generator_step.make_step(nets, txs, stage),
+      frozen=frozen, feed=feed, total_steps=steps, key=key,
+      show=("generator/loss", "discriminator/loss_f",
+            "generator/latent_error"))
+
+
+def _frozen_encoder(config: Config, encoder: nn.Module, sets: dict[str, Images],
+                    pretrained: State) -> frozen_encoder.FrozenEncoder:
+  """F, and what it makes of the sets in memory."""
+  settings, batch = config.generator.discriminator, config.evaluate.batch_size
+  variables = encoder_variables(config, pretrained)
+  see = frozen_encoder.make_see(encoder, settings.features)
+  y = lambda variables, x: see(variables, x)[0]
+  detail = lambda variables, x: see(variables, x)[1]
+  return frozen_encoder.freeze(
+      variables,
+      {name: jnp.asarray(extract(y, variables, images, batch))
+       for name, images in sets.items() if images.resident is not None},
+      jnp.asarray(extract(detail, variables, np.concatenate(
+          [sample(images, _STANDARD_IMAGES) for images in sets.values()]), batch)),
+      settings.standardise)
+
+
+def latent_bank(config: Config, images: Images | np.ndarray,
+                trained: generator_step.GeneratorState) -> np.ndarray:
+  """Z̃ = {G_L(x̃) : x̃ ∈ X̃_f} of (15): float32 [M, Z], of M images."""
+  _, g_el = generator_functions(config.generator, config.data)
+  return extract(
+      lambda params, x: g_el(params, x)[1], trained.eliminator.final_params, images,
+      config.evaluate.batch_size)
+
+
+def random_augmenter(
+    config: Config, task: Task, trained: generator_step.GeneratorState,
+) -> tuple[nn.Module, dict]:
+  """An untrained G_A whose edits are as large as the trained one's.
+
+  As large on what it is given in re-training: x, or t'(x) where it comes last.
+  Its last layer is always read as an edit. Read as an image, an untrained network
+  would wipe out what its input shows.
+
+  Returns:
+    The module, and its parameters.
+  """
+  augmenter, _ = build_generator(config.generator, config.data)
+  networks = dataclasses.replace(config.generator.networks, output="edit")
+  untrained, _ = build_generator(
+      dataclasses.replace(config.generator, networks=networks), config.data)
+  key = stream(jax.random.key(config.seed), "random_augmenter")
+  x = sample(task.pretrain, _STRENGTH_IMAGES)
+  x = jnp.asarray(x, jnp.float32) / 255
+  if config.retrain.order == "last":
+    x = jax.jit(functools.partial(
+        augment_batch, recipe(config.retrain.recipe)))(
+            example_keys(key, "views", len(x)), x)
+  z = jax.random.uniform(
+      stream(key, "latents"), (len(x), config.generator.latent.dim))
+  x_a = jax.jit(augmenter.apply)({"params": trained.augmenter.final_params}, x, z)
+  fresh = jax.jit(untrained.init)(stream(key, "init"), x, z)["params"]
+  return untrained, match_strength(
+      untrained, fresh, x, z, float(jnp.mean(jnp.abs(x_a - x))))
+
+
+def second_view(config: Config, task: Task, arm: str,
+                trained: generator_step.GeneratorState | None,
+                ) -> tuple[Callable | None, dict]:
+  """What an arm adds to the second view, and the arrays that it reads."""
+  if arm == "control":
+    return None, {}
+  if arm == "oracle":
+    return views.true_second(implicit(config.data.implicit)), {}
+  if arm == "random":
+    augmenter, params = random_augmenter(config, task, trained)
+  else:
+    augmenter, _ = build_generator(config.generator, config.data)
+    params = trained.augmenter.final_params
+  frozen = {"augmenter": {"params": params}}
+  if arm == "policy":
+    frozen["candidates"] = jnp.asarray(latent_bank(config, sample(
+        task.finetune, config.retrain.candidates), trained))
+    return views.chosen_second(augmenter, latent_distribution(config)), frozen
+  if arm == "generator":
+    frozen["bank"] = jnp.asarray(latent_bank(
+        config, task.finetune, trained))
+  return views.learned_second(
+      augmenter, config.generator.latent.dim,
+      from_bank=arm == "generator"), frozen
+
+
+def latent_distribution(config: Config) -> LatentDistribution:
+  """P(z|x) of the arm "policy"."""
+  retrain = config.retrain
+  return LatentDistribution(
+      retrain.candidates, width=retrain.policy.width, mean=config.data.mean,
+      std=config.data.std)
+
+
+def retrain(config: Config, task: Task, devices: int, arm: str,
+            pretrained: State, trained: generator_step.GeneratorState | None,
+            ) -> Stage:
+  """Stage 3, one arm.
+
+  Args:
+    config: of the run.
+    task: the images.
+    devices: number that the batch is cut over.
+    arm: what the second view sees beside the hand-made augmentations; see
+      `RetrainConfig`.
+    pretrained: the end of stage 1, where every arm starts.
+    trained: the end of stage 2; needed by the arms with a G_A.
+  """
+  stage, method = config.retrain, pretrainer(config, devices)
+  second, frozen = second_view(config, task, arm, trained)
+  # NOTE(paper): what re-training starts from is not said, only that F is trained
+  # with (15): here the networks of stage 1 (and MoCo's queue), with a new optimiser
+  # and schedule. All arms have the same recipe, so that they differ by `second`
+  # alone.
+  pair = views.hand_made(recipe(stage.recipe))
+  if second is not None:
+    pair = views.with_second_view(
+        recipe(stage.recipe), second, last=stage.order == "last")
+
+  # All arms of a seed share this key and this order, and so their images, latents
+  # and sides.
+  feed = ImageFeed(
+      {"x_p": task.pretrain}, stage.batch_size, config.seed, "retrain")
+  key = stream(jax.random.key(config.seed), "retrain")
+  per_epoch = feed.steps_per_epoch["x_p"]
+  steps = building.total_steps(stage.epochs, stage.steps, per_epoch)
+  tx = building.optimizer(stage.optimizer, steps, per_epoch)
+  state, step = method.restart(pretrained, tx), method.make_step(tx, pair)
+  if arm == "policy":
+    state, step = _with_policy(config, method, state, step, steps, per_epoch, key)
+  return Stage(
+      name=f"retrain-{arm}", state=state, step=step, frozen=frozen, feed=feed,
+      total_steps=steps, key=key, show=method.show)
+
+
+def _with_policy(config: Config, method: Pretrainer, state: State, step: Step,
+                 steps: int, per_epoch: int, key: jax.Array,
+                 ) -> tuple[latent_policy.LatentPolicyState, Step]:
+  """State and step of a pre-trainer -> the same with P(z|x) beside it."""
+  policy, settings = latent_distribution(config), config.retrain.policy
+  tx = building.optimizer(settings.optimizer, steps, per_epoch)
+  state = latent_policy.LatentPolicyState(
+      step=jnp.zeros((), jnp.int32), pretrainer=state,
+      policy=policy_step.init(policy, tx, building.image_shape(config), key))
+  augmenter, _ = build_generator(config.generator, config.data)
+  return state, latent_policy.make_step(
+      method.project, augmenter, step,
+      policy_step.make_update(policy, tx, settings, policy.size, steps))

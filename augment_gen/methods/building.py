@@ -1,0 +1,64 @@
+"""What the stages of all methods are built with."""
+
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import optax
+
+from augment_gen.config import Config, names, OptimizerConfig
+from augment_gen.steps.state import make_optimizer, make_schedule, NetState
+
+
+def total_steps(epochs: float, steps: int, per_epoch: int) -> int:
+  """Steps of a stage; exactly one of epochs and steps is positive."""
+  return steps or max(1, round(epochs * per_epoch))
+
+
+def image_shape(config: Config) -> tuple[int, int, int]:
+  """(H, W, C) of what the networks see."""
+  return (config.data.side, config.data.side, config.data.channels)
+
+
+def optimizer(config: OptimizerConfig, steps: int,
+              per_epoch: int) -> optax.GradientTransformation:
+  """The optimiser of a stage, with its schedule over the steps of the stage."""
+  return make_optimizer(config, make_schedule(config, steps, per_epoch))
+
+
+def encoder_of(net: NetState) -> dict:
+  """F's variables, of the state of an H∘F."""
+  variables = {"params": net.params["encoder"]}
+  if net.batch_stats:
+    variables["batch_stats"] = net.batch_stats["encoder"]
+  return variables
+
+
+def setting(config: Config, field: str) -> Any:
+  """The value of a field by its dotted name, such as "pretrain.batch_size"."""
+  value = config
+  for name in field.split("."):
+    value = getattr(value, name)
+  return value
+
+
+def unknown_names(field: str, text: str, choices: Sequence[str]) -> Iterator[str]:
+  """One problem for each name of a comma-separated list that is not a choice."""
+  for name in names(text):
+    if name not in choices:
+      yield (f"config.{field} names {name!r}, which is unknown; choose from: "
+             f"{', '.join(choices)}")
+
+
+def division_problems(config: Config, field: str, devices: int) -> Iterator[str]:
+  """One problem if the devices do not divide a batch."""
+  if (batch := setting(config, field)) % devices:
+    yield (f"config.{field}={batch} is not divisible by the {devices} devices: use a "
+           "multiple")
+
+
+def batch_problems(config: Config, field: str, images: int, name: str
+                   ) -> Iterator[str]:
+  """One problem if a batch is larger than the set that it is drawn from."""
+  if (batch := setting(config, field)) > images:
+    yield (f"config.{field}={batch} is more than the {images} images of "
+           f"data.{name}: use a smaller batch or more images")

@@ -1,0 +1,1 @@
+"""CRL-TAC (Koyama, Minami, Miyato, Gal)."""

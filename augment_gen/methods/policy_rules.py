@@ -1,0 +1,17 @@
+"""What is wrong between several settings of a trainable policy."""
+
+from collections.abc import Iterator
+
+from augment_gen.config import PolicyConfig
+
+
+def policy_problems(policy: PolicyConfig, section: str, batch_size: int, size: int,
+                    devices: int) -> Iterator[str]:
+  """Problems of the policy of a section, with `size` augmentations to choose from."""
+  field = f"config.{section}.policy"
+  if not 2 <= policy.draws <= size:
+    yield (f"{field}.draws={policy.draws} must lie between 2 and the {size} "
+           "augmentations to choose from")
+  if policy.batch > batch_size or policy.batch % devices:
+    yield (f"{field}.batch={policy.batch} must be 0, or a multiple of the "
+           f"{devices} devices up to config.{section}.batch_size={batch_size}")

@@ -1,0 +1,15 @@
+"""What can train F on pairs of views: the values of config.pretrain.method."""
+
+from augment_gen.config import Config
+from augment_gen.methods.pretrainers import moco, simclr
+from augment_gen.run.contracts import Pretrainer
+
+PRETRAINERS: dict[str, type[Pretrainer]] = {
+    "moco_v2": moco.MocoV2,
+    "simclr": simclr.Simclr,
+}
+
+
+def pretrainer(config: Config, devices: int) -> Pretrainer:
+  """The one that a config names."""
+  return PRETRAINERS[config.pretrain.method](config, devices)

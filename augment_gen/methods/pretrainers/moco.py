@@ -1,0 +1,62 @@
+"""MoCo v2 as a pre-trainer; its step is in steps/moco.py."""
+
+from collections.abc import Iterator
+
+import jax
+import optax
+
+from augment_gen.config import Config
+from augment_gen.methods import building
+from augment_gen.models.build import build_encoder
+from augment_gen.models.heads import ProjectedEncoder, ProjectionHead
+from augment_gen.run.contracts import Step, Views
+from augment_gen.steps import moco as moco_step
+
+
+class MocoV2:
+  """See `contracts.Pretrainer`."""
+  title = "MoCo v2"
+  show = ("loss", "accuracy")
+
+  def __init__(self, config: Config, devices: int):
+    self._config = config
+    # Each device has its share of the batch-norm groups.
+    self._net = ProjectedEncoder(
+        build_encoder(config.encoder, config.data,
+                      bn_groups=config.moco.bn_groups // devices),
+        ProjectionHead(config.moco.dim))
+
+  @staticmethod
+  def problems(config: Config, devices: int) -> Iterator[str]:
+    groups, queue = config.moco.bn_groups, config.moco.queue
+    for field in ("pretrain.batch_size", "retrain.batch_size"):
+      batch = building.setting(config, field)
+      if queue % batch or queue < batch:
+        yield (f"config.moco.queue={queue} is not a multiple of "
+               f"config.{field}={batch}: change one of them")
+      if batch % groups or batch // groups < 2:
+        yield (f"config.moco.bn_groups={groups} must divide config.{field}="
+               f"{batch} into groups of at least 2 images")
+    if groups % devices:
+      yield (f"config.moco.bn_groups={groups} must be a multiple of the {devices} "
+             "devices: each device normalises whole groups")
+
+  def init(self, tx: optax.GradientTransformation, key: jax.Array
+           ) -> moco_step.MocoState:
+    return moco_step.init(self._net, tx, self._config.moco,
+                          building.image_shape(self._config), key)
+
+  def restart(self, state: moco_step.MocoState, tx: optax.GradientTransformation
+              ) -> moco_step.MocoState:
+    return moco_step.restart(state, tx)
+
+  def make_step(self, tx: optax.GradientTransformation, views: Views) -> Step:
+    return moco_step.make_step(self._net, tx, self._config.moco, views)
+
+  def encoder_variables(self, state: moco_step.MocoState) -> dict:
+    return building.encoder_of(state.query)
+
+  def project(self, state: moco_step.MocoState, images: jax.Array) -> jax.Array:
+    return self._net.apply(
+        {"params": state.query.params, "batch_stats": state.query.batch_stats},
+        images, train=False)

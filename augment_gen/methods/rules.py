@@ -1,0 +1,38 @@
+"""What is wrong between several settings, whatever the method."""
+
+from collections.abc import Iterator
+
+from augment_gen.config import Config, names
+from augment_gen.config.errors import UserError
+from augment_gen.data import splits
+from augment_gen.data.task import Task
+from augment_gen.methods import building, METHODS
+
+
+def problems(config: Config, devices: int) -> Iterator[str]:
+  """Problems of stages, durations and batches, one line each."""
+  method = METHODS[config.method]
+  yield from building.unknown_names("stages", config.stages, ("all", *method.STAGES))
+  for section in method.trained_sections(config):
+    epochs, steps = (building.setting(config, f"{section}.{name}")
+                     for name in ("epochs", "steps"))
+    if (epochs > 0) == (steps > 0):
+      yield (f"config.{section}: give either epochs or steps (the other 0), "
+             f"not epochs={epochs} and steps={steps}")
+    yield from building.division_problems(config, f"{section}.batch_size", devices)
+
+
+def evaluation_problems(config: Config, task: Task) -> Iterator[str]:
+  """What evaluation would stumble over once all training is done."""
+  protocols = names(config.evaluate.protocols)
+  if "l2" in protocols:
+    try:
+      splits.holdout(task.finetune.labels, config.evaluate.l2_holdout, config.seed)
+    except UserError as error:
+      yield (f"config.evaluate.l2_holdout={config.evaluate.l2_holdout:g}: {error}; use "
+             "a larger part, give more labelled images, or leave 'l2' out of "
+             "config.evaluate.protocols")
+  neighbours = config.evaluate.knn_k
+  if "knn" in protocols and neighbours > len(task.finetune):
+    yield (f"config.evaluate.knn_k={neighbours} is more than the "
+           f"{len(task.finetune)} images of data.finetune")

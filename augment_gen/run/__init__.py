@@ -1,0 +1,1 @@
+"""What carries a run: devices, the loop, checkpoints, the run folder, signals."""

@@ -1,0 +1,124 @@
+"""Checkpoints of one stage: whole or not at all, and checked when read."""
+
+import pathlib
+import shutil
+from typing import Any, TypeVar
+import zlib
+
+import jax
+import numpy as np
+import orbax.checkpoint as ocp
+
+from augment_gen.config import errors
+
+State = TypeVar("State")
+
+
+def checksum(tree: Any) -> str:
+  """CRC-32 over the bytes of all leaves: equal states have equal checksums."""
+  crc = 0
+  for leaf in jax.tree.leaves(jax.device_get(tree)):
+    crc = zlib.crc32(np.ascontiguousarray(leaf).tobytes(), crc)
+  return f"{crc:08x}"
+
+
+def _leaves(tree: Any) -> dict[str, list]:
+  """Path -> [dtype, shape], as JSON has it."""
+  return {jax.tree_util.keystr(path): [np.dtype(leaf.dtype).name, *leaf.shape]
+          for path, leaf in jax.tree.leaves_with_path(tree)}
+
+
+class Checkpoints:
+  """The checkpoints of one stage, newest last.
+
+  Args:
+    folder: of this stage.
+    keep: how many to keep.
+    log: is given a line where a damaged checkpoint is passed over.
+  """
+
+  def __init__(self, folder: pathlib.Path, keep: int, log=print):
+    self._folder = folder.absolute()
+    self._keep = keep
+    self._log = log
+    self._checkpointer = ocp.Checkpointer(ocp.CompositeCheckpointHandler())
+
+  def steps(self) -> list[int]:
+    """Steps with a checkpoint, in order; unfinished saves do not count."""
+    if not self._folder.exists():
+      return []
+    return sorted(int(p.name) for p in self._folder.iterdir()
+                  if p.is_dir() and p.name.isdigit())
+
+  def save(self, step: int, state: Any) -> None:
+    """Saves under a temporary name, then renames; drops the oldest."""
+    state = jax.device_get(state)
+    self._checkpointer.save(
+        self._folder / str(step),
+        args=ocp.args.Composite(
+            state=ocp.args.StandardSave(state),
+            check=ocp.args.JsonSave({
+                "step": step, "crc32": checksum(state),
+                "leaves": _leaves(state)})),
+        force=True)
+    for old in self.steps()[:-self._keep]:
+      shutil.rmtree(self._folder / str(old))
+
+  def restore(self, like: State, at_least: int = 0) -> State | None:
+    """The newest whole checkpoint, or None if there is none.
+
+    Args:
+      like: a state of the same structure, shapes and dtypes.
+      at_least: ignore checkpoints of earlier steps.
+
+    Returns:
+      The state as NumPy arrays.
+
+    Raises:
+      UserError: there are checkpoints, and all of them are damaged, or one
+        cannot be read or is of another structure than `like`.
+    """
+    steps = [s for s in self.steps() if s >= at_least]
+    for step in reversed(steps):
+      try:
+        return self._read(step, like)
+      except errors.UserError:
+        raise
+      except PermissionError as error:
+        raise errors.UserError(
+            f"checkpoint {self._folder / str(step)} cannot be read: "
+            f"{error.strerror}") from None
+      # A damaged file can surface as nearly any error inside the reader.
+      except Exception as error:  # pylint: disable=broad-except
+        reason = (str(error).strip() or type(error).__name__).splitlines()[0]
+        self._log(f"checkpoint {self._folder / str(step)} is damaged "
+                  f"({reason[:160]}): trying the one before")
+    if steps:
+      raise errors.UserError(
+          f"all checkpoints in {self._folder} are damaged: delete that folder, "
+          "and the stage starts anew")
+    return None
+
+  def _read(self, step: int, like: State) -> State:
+    abstract = jax.tree.map(
+        lambda a: np.zeros(np.shape(a), np.asarray(a).dtype)
+        if not hasattr(a, "dtype") else np.zeros(a.shape, a.dtype), like)
+    path = self._folder / str(step)
+    check = self._checkpointer.restore(path, args=ocp.args.Composite(
+        check=ocp.args.JsonRestore())).check
+    # Orbax looks at the names alone, and says little.
+    theirs, ours = check["leaves"], _leaves(abstract)
+    different = [name for name in {**ours, **theirs}
+                 if ours.get(name) != theirs.get(name)]
+    if different:
+      name = different[0]
+      raise errors.UserError(
+          f"checkpoint {path} is of other networks than this code makes of the "
+          f"same config: {len(different)} arrays differ, such as {name}, "
+          f"{theirs.get(name, 'not')} there, {ours.get(name, 'not')} here. Go on "
+          "with the commit that environment.json names, or in a new --workdir")
+    state = self._checkpointer.restore(path, args=ocp.args.Composite(
+        state=ocp.args.StandardRestore(abstract))).state
+    if checksum(state) != check["crc32"]:
+      raise ValueError("its contents do not match their checksum")
+    return state

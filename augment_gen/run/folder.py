@@ -1,0 +1,212 @@
+"""The run folder: a contract that tools are built on.
+
+    config.json       the resolved config, all fields
+    data.json         fingerprints of the image sets (data_record.py)
+    environment.json  one entry a start: command, versions, devices
+    metrics.jsonl     one object a line: {"step", "stage", name: value, …}
+    results.json      {"experiment", "rows": […], "provenance": {…}}
+    checkpoints/STAGE/STEP/
+    figures/*.png
+    tensorboard/
+"""
+
+from collections.abc import Iterable
+import fcntl
+import json
+import os
+import pathlib
+import re
+from typing import Any
+
+from augment_gen.config import errors, identity
+
+_METRICS = "metrics.jsonl"
+
+
+_REMOTE = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://")
+
+
+def remote_problems(setting: str, path: str | os.PathLike[str]) -> list[str]:
+  """Says so where a run's folder is given as the address of some store."""
+  if not _REMOTE.match(str(path)):
+    return []
+  return [f"{setting}={path} is an address, and a run is a folder of this "
+          "machine's file system: give one (and copy it, or mount the store)"]
+
+
+def write_json(path: pathlib.Path, value: Any) -> None:
+  """Writes a JSON file whole or not at all."""
+  partial = path.with_name(path.name + ".partial")
+  with open(partial, "w", encoding="utf-8") as f:
+    json.dump(value, f, indent=2)
+    f.write("\n")
+    f.flush()
+    os.fsync(f.fileno())
+  os.replace(partial, path)
+
+
+def read_config(folder: str | os.PathLike[str]) -> dict[str, Any]:
+  """A run's config, all fields as plain JSON values.
+
+  Raises:
+    UserError: there is none in this folder, or none that can be read.
+  """
+  try:
+    values = json.loads(
+        (pathlib.Path(folder) / "config.json").read_text(encoding="utf-8"))
+    if not isinstance(values, dict):
+      raise ValueError("no object")
+  except (OSError, ValueError):
+    raise errors.UserError(
+        f"{folder} is no run folder: there is no readable config.json in it"
+    ) from None
+  return values
+
+
+def read_metrics(folder: pathlib.Path) -> list[dict[str, Any]]:
+  """All lines of a run's metrics.jsonl; a line cut by a crash is left out."""
+  path = folder / _METRICS
+  if not path.exists():
+    return []
+  lines = []
+  for line in path.read_text(encoding="utf-8").splitlines():
+    try:
+      lines.append(json.loads(line))
+    except ValueError:
+      continue
+  return lines
+
+
+def check_owner(path: str | os.PathLike[str], config: dict[str, Any]) -> None:
+  """Raises UserError unless `path` is free or holds a run of this config."""
+  errors.raise_if_any(remote_problems("--workdir", path))
+  folder = pathlib.Path(path)
+  if folder.exists() and not folder.is_dir():
+    raise errors.UserError(f"--workdir={folder} is a file, not a folder")
+  if not folder.exists():
+    return
+  file = folder / "config.json"
+  if not file.exists():
+    if any(p.name not in (".lock", "figures") for p in folder.iterdir()):
+      raise errors.UserError(
+          f"--workdir={folder} is not empty and holds no run: choose a "
+          "new folder")
+    return
+  try:
+    theirs = identity(read_config(folder))
+  except (errors.UserError, KeyError, TypeError):
+    raise errors.UserError(
+        f"{file} is damaged: restore it, or choose another --workdir"
+    ) from None
+  found = sorted(differences(theirs, identity(config)))
+  if found:
+    raise errors.UserError(
+        f"--workdir={folder} belongs to a run of another config: choose "
+        "another folder, or give the same settings; they differ in",
+        *(f"  config.{name}: {a!r} there, {b!r} here"
+          for name, a, b in found))
+
+
+class RunFolder:
+  """One run's folder, held by one process at a time.
+
+  Args:
+    path: the folder; made if missing.
+    config: all fields, as plain JSON values.
+
+  Raises:
+    UserError: the path is a file, the folder belongs to another config or
+      seed, holds something else, or is in use.
+  """
+
+  def __init__(self, path: str | os.PathLike[str], config: dict[str, Any]):
+    self.path = pathlib.Path(path)
+    check_owner(self.path, config)
+    try:
+      self.figures.mkdir(parents=True, exist_ok=True)
+      self._lock = open(self.path / ".lock", "w", encoding="utf-8")
+    except OSError as error:
+      raise errors.UserError(
+          f"--workdir={self.path} cannot be written: {error.strerror}") from None
+    try:
+      fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+      raise errors.UserError(
+          f"--workdir={self.path} is in use by another process: wait for it, "
+          "stop it, or choose another folder") from None
+    write_json(self.path / "config.json", config)
+
+  def close(self) -> None:
+    """Lets another process have the folder."""
+    self._lock.close()
+
+  @property
+  def figures(self) -> pathlib.Path:
+    return self.path / "figures"
+
+  @property
+  def metrics_path(self) -> pathlib.Path:
+    return self.path / _METRICS
+
+  def checkpoints(self, stage: str) -> pathlib.Path:
+    return self.path / "checkpoints" / stage
+
+  def append_environment(self, entry: dict[str, Any]) -> None:
+    """Adds one start of the command to environment.json."""
+    path = self.path / "environment.json"
+    try:
+      starts = json.loads(path.read_text(encoding="utf-8"))
+    except (FileNotFoundError, ValueError):
+      starts = []
+    write_json(path, [*starts, entry])
+
+  def read_metrics(self) -> list[dict[str, Any]]:
+    """See the function of this name."""
+    return read_metrics(self.path)
+
+  def append_metrics(self, lines: Iterable[dict[str, Any]]) -> None:
+    """Adds lines to metrics.jsonl."""
+    with open(self.metrics_path, "a", encoding="utf-8") as f:
+      f.writelines(json.dumps(line) + "\n" for line in lines)
+
+  def forget_metrics(self, stage: str, after_step: int) -> None:
+    """Drops what a stage logged past the step it now resumes from."""
+    if not self.metrics_path.exists():
+      return
+    keep = [line for line in self.read_metrics()
+            if line["stage"] != stage or line["step"] <= after_step]
+    partial = self.metrics_path.with_suffix(".partial")
+    partial.write_text("".join(json.dumps(line) + "\n" for line in keep),
+                       encoding="utf-8")
+    os.replace(partial, self.metrics_path)
+
+  def read_results(self) -> dict[str, Any] | None:
+    """results.json, or None if there is none yet."""
+    path = self.path / "results.json"
+    try:
+      results = json.loads(path.read_text(encoding="utf-8"))
+      if not (isinstance(results, dict) and isinstance(results.get("rows"), list)
+              and isinstance(results.get("provenance"), dict)):
+        raise ValueError("no results")
+      return results
+    except FileNotFoundError:
+      return None
+    except ValueError:
+      raise errors.UserError(
+          f"{path} is damaged: delete it, and the evaluation is done again"
+      ) from None
+
+  def write_results(self, results: dict[str, Any]) -> None:
+    write_json(self.path / "results.json", results)
+
+
+def differences(a: Any, b: Any, prefix: str = ""):
+  """Yields (dotted name, value in a, value in b) where two configs differ."""
+  for name in {**a, **b}:
+    left, right = a.get(name), b.get(name)
+    if isinstance(left, dict) and isinstance(right, dict):
+      yield from differences(left, right, f"{prefix}{name}.")
+    elif left != right:
+      yield f"{prefix}{name}", left, right
+
+

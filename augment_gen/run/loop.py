@@ -1,0 +1,155 @@
+"""The loop that every trained stage goes through."""
+
+import contextlib
+import threading
+
+import jax
+import numpy as np
+
+from augment_gen.config import LogConfig
+from augment_gen.config.errors import NonFiniteError, UserError
+from augment_gen.run import parallel, preemption
+from augment_gen.run.checkpoint import Checkpoints
+from augment_gen.run.contracts import Run, Stage, State
+from augment_gen.run.folder import RunFolder
+from augment_gen.run.metrics import MetricWriter
+from augment_gen.run.progress import Progress
+
+
+def end_of(run: Run, stage: Stage, train_it: bool) -> State:
+  """The end of a stage: trained now, or read if it was trained before.
+
+  Raises:
+    UserError: it is not to be trained now, and was not trained before.
+    NonFiniteError, Preempted: see `train`.
+  """
+  if not train_it:
+    return finished_state(stage, run.folder, run.log)
+  state = train(
+      stage, folder=run.folder, mesh=run.mesh, writer=run.writer,
+      config=run.config.log, terminated=run.terminated, log=run.log)
+  preemption.leave_if(run.terminated, f"after {stage.name}")
+  return state
+
+
+def finished_state(stage: Stage, folder: RunFolder, log=print) -> State:
+  """The final state of a stage that has been trained before.
+
+  Raises:
+    UserError: it has not been, or not to its end.
+  """
+  checkpoints = Checkpoints(folder.checkpoints(stage.name), keep=1, log=log)
+  state = checkpoints.restore(stage.state, at_least=stage.total_steps)
+  if state is None:
+    raise UserError(
+        f"stage '{stage.name}' is not finished in {folder.path}, and this "
+        "command does not run it: add it to --config.stages")
+  return state
+
+
+def train(stage: Stage, *, folder: RunFolder, mesh: jax.sharding.Mesh,
+          writer: MetricWriter, config: LogConfig, terminated: threading.Event,
+          log=print) -> State:
+  """Trains a stage to its end, from its last checkpoint if there is one.
+
+  Metrics are read one step late, so that the device never waits for the host.
+
+  Args:
+    stage: what is trained.
+    folder: of the run.
+    mesh: the devices.
+    writer: of the metrics.
+    config: what is written and when.
+    terminated: once it is set, the state is saved at the step's end.
+    log: is given lines for people.
+
+  Returns:
+    The final state, as NumPy arrays.
+
+  Raises:
+    NonFiniteError: names the metric and the steps between which it broke; no
+      checkpoint is written from then on.
+    Preempted: `terminated` was set, and the state is saved.
+  """
+  checkpoints = Checkpoints(
+      folder.checkpoints(stage.name), config.keep_checkpoints, log)
+  restored = checkpoints.restore(stage.state)
+  state = stage.state if restored is None else restored
+  first = int(state.step)
+  if first >= stage.total_steps:
+    log(f"{stage.name}: finished before ({first} steps)")
+    return jax.device_get(state)
+  if first:
+    log(f"{stage.name}: going on from step {first}")
+  writer.resume(stage.name, first)
+
+  mapped = parallel.map_step(stage.step, mesh, stage.feed.fetch)
+  state = parallel.replicate(state, mesh)
+  frozen = parallel.replicate(stage.frozen, mesh)
+  resident = parallel.replicate(stage.feed.resident, mesh)
+  key = parallel.replicate(stage.key, mesh)
+  progress = Progress(stage.name, first, stage.total_steps,
+                      stage.feed.batch_size)
+  report = _Reporter(stage, first, writer, progress)
+
+  with contextlib.closing(progress):
+    for t in range(first, stage.total_steps):
+      host_batch = parallel.shard(stage.feed.host_batch(t), mesh)
+      state, metrics = mapped(state, frozen, resident, host_batch, key)
+      done = t + 1
+      report.flush()
+      progress.advance(done)
+      last = done == stage.total_steps
+      save = last or done % config.checkpoint_every_steps == 0
+      stop = terminated.is_set()
+      due = done % config.every_steps == 0 or save
+      if due or stop:  # where it is stopped must not show in metrics.jsonl
+        report.hold(done, metrics, write=due)
+      if stage.online is not None and (
+          last or (stage.online_every and done % stage.online_every == 0)):
+        report.online(done, stage.online(state))
+      if save or stop:
+        report.flush()  # a state is only saved once its metrics are finite
+        checkpoints.save(done, state)
+      if stop:
+        preemption.leave_if(terminated, f"{stage.name} at step {done}")
+  writer.close()
+  log(f"{stage.name}: {stage.total_steps} steps, "
+      f"{progress.images_per_second():.0f} images/s")
+  return jax.device_get(state)
+
+
+class _Reporter:
+  """Holds one step's metrics on the device until the next step is under way."""
+
+  def __init__(self, stage: Stage, first: int, writer: MetricWriter,
+               progress: Progress):
+    self._stage, self._writer, self._progress = stage, writer, progress
+    self._held: tuple[int, dict[str, jax.Array], bool] | None = None
+    self._finite_until = first
+
+  def hold(self, step: int, metrics: dict[str, jax.Array], write: bool) -> None:
+    self._held = (step, metrics, write)
+
+  def flush(self) -> None:
+    """Reads and checks what is held, and writes it if it is to be written."""
+    if self._held is None:
+      return
+    step, metrics, write = self._held
+    self._held = None
+    metrics = {n: float(v) for n, v in jax.device_get(metrics).items()}
+    broken = [n for n, v in metrics.items() if not np.isfinite(v)]
+    if broken:
+      raise NonFiniteError(
+          f"{self._stage.name}: {', '.join(broken)} became NaN or infinite "
+          f"between steps {self._finite_until} and {step}; the last good "
+          "checkpoint is kept. Lower the learning rate of that network, or run "
+          "with --config.debug to find the operation")
+    self._finite_until = step
+    if not write:
+      return
+    self._writer.scalars(self._stage.name, step, metrics)
+    self._progress.show({n: metrics[n] for n in self._stage.show})
+
+  def online(self, step: int, values: dict[str, float]) -> None:
+    self._writer.scalars(self._stage.name, step, values)

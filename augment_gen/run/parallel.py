@@ -1,0 +1,110 @@
+"""One mesh, one axis, one place where a step is mapped over the devices.
+
+A step is written as what one device does, with collectives over `AXIS`.
+`map_step` is the modern form of `jax.pmap`: `jit` of `shard_map`, with the
+state donated. Arrays stay whole: the state is replicated, batches are cut along
+their first dimension, and checkpoints need not know of devices.
+"""
+
+from collections.abc import Callable
+from typing import Any
+
+import jax
+from jax import lax
+import jax.numpy as jnp
+from jax.sharding import Mesh, NamedSharding
+from jax.sharding import PartitionSpec as P
+import numpy as np
+
+AXIS = "batch"
+
+PyTree = Any
+
+
+def make_mesh(devices=None) -> Mesh:
+  """A one-dimensional mesh over all devices (of all hosts)."""
+  devices = jax.devices() if devices is None else devices
+  return Mesh(np.asarray(devices), (AXIS,))
+
+
+def host_copies(devices: int) -> int:
+  """Copies of replicated arrays that lie in the host's memory."""
+  return devices if jax.default_backend() == "cpu" else 0
+
+
+def axis_index() -> jax.Array:
+  """This device's place along `AXIS`; 0 outside a mapped step."""
+  try:
+    return lax.axis_index(AXIS)
+  except NameError:
+    return jnp.zeros((), jnp.int32)
+
+
+def axis_size() -> int:
+  """Number of devices along `AXIS`; 1 outside a mapped step."""
+  try:
+    return lax.axis_size(AXIS)
+  except NameError:
+    return 1
+
+
+def mean(tree: PyTree) -> PyTree:
+  """Mean over the devices; the identity outside a mapped step."""
+  return tree if axis_size() == 1 else lax.pmean(tree, AXIS)
+
+
+def gather(array: jax.Array) -> jax.Array:
+  """[b, ...] on each device -> [devices * b, ...] on all, in global order."""
+  if axis_size() == 1:
+    return array
+  return lax.all_gather(array, AXIS, tiled=True)
+
+
+def own_part(array: jax.Array) -> jax.Array:
+  """The inverse of `gather`: this device's part of a whole array."""
+  part = array.shape[0] // axis_size()
+  return lax.dynamic_slice_in_dim(array, axis_index() * part, part)
+
+
+def map_step(step: Callable, mesh: Mesh, fetch: Callable) -> Callable:
+  """Maps a step over the devices of `mesh`.
+
+  Args:
+    step: `(state, frozen, batch, key) -> (state, metrics)`, written for one
+      device. The metrics must already be means over the devices.
+    mesh: from `make_mesh`.
+    fetch: `Feed.fetch`, `(resident, host_batch) -> batch`.
+
+  Returns:
+    `(state, frozen, resident, host_batch, key) -> (state, metrics)`, jitted. `state`
+    is donated; the arrays of `host_batch` are cut along their first dimension; the
+    rest is replicated. `key` is the stage's base key: it is folded with `state.step`
+    here.
+  """
+
+  def per_device(state, frozen, resident, host_batch, key):
+    key = jax.random.fold_in(key, state.step)
+    return step(state, frozen, fetch(resident, host_batch), key)
+
+  # check_vma would insert a psum into every gradient with respect to the
+  # replicated parameters; the steps say `parallel.mean` where they mean it.
+  mapped = jax.shard_map(
+      per_device, mesh=mesh, in_specs=(P(), P(), P(), P(AXIS), P()),
+      out_specs=(P(), P()), check_vma=False)
+  return jax.jit(mapped, donate_argnums=(0,))
+
+
+def replicate(tree: PyTree, mesh: Mesh) -> PyTree:
+  """Places whole arrays on all devices of the mesh."""
+  return jax.device_put(tree, NamedSharding(mesh, P()))
+
+
+def shard(tree: PyTree, mesh: Mesh) -> PyTree:
+  """Cuts arrays along their first dimension over the devices.
+
+  Every host passes the whole (small) array; each device takes its own part.
+  """
+  sharding = NamedSharding(mesh, P(AXIS))
+  return jax.tree.map(
+      lambda a: jax.make_array_from_callback(
+          a.shape, sharding, lambda index: a[index]), tree)

@@ -1,0 +1,188 @@
+"""Where numbers come from: code, command, config, and the images.
+
+No image may change in silence between two starts of a run. The folder's data.json
+holds the fingerprints that its checkpoints come from, and results.json, in its provenance, those that its rows were measured on.
+"""
+
+from collections.abc import Callable, Iterator, Mapping
+import functools
+import importlib.metadata
+import json
+import os
+import pathlib
+import platform
+import subprocess
+from typing import Any
+
+from augment_gen.config import Config, fingerprint, identity
+from augment_gen.config.errors import UserError
+from augment_gen.run.contracts import Run
+from augment_gen.run.folder import write_json
+
+PACKAGES = ("jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "numpy")
+_FILE = "data.json"
+# (a stage that is trained, JSON values of a config) -> does it depend on X̃_f?
+ReadsFinetune = Callable[[str, Mapping[str, Any]], bool]
+_NAMES = {"pretrain": "X_p (config.data.pretrain)",
+          "finetune": "X̃_f (config.data.finetune)"}
+
+
+def experiment(config: Config) -> str:
+  """What the table calls the experiment."""
+  # Numbers of a development split must not stand beside those of a test set.
+  return config.experiment + (
+      ", development split" if config.data.development else "")
+
+
+def of_results(run: Run, protocol: str, ends: dict[str, str]) -> dict[str, Any]:
+  """The provenance of results.json.
+
+  Holds no time, and of paths those alone that the command names (data.root,
+  pretrain.from_run).
+
+  Args:
+    run: that measured them.
+    protocol: fingerprint of how they were measured.
+    ends: checksums of the states that were evaluated, by stage.
+  """
+  return {
+      "command": run.command,
+      "config": fingerprint(identity(run.config_values)),
+      "data": run.task.fingerprints,
+      "protocol": protocol,
+      "stages": ends,
+      "devices": run.devices,
+      "platform": run.mesh.devices.flat[0].platform,
+      "versions": versions(),
+      "commit": commit(),
+  }
+
+
+def versions() -> dict[str, str]:
+  """Versions that can change a number."""
+  return {"augment_gen": importlib.metadata.version("augment_gen"),
+          "python": platform.python_version(),
+          **{name: importlib.metadata.version(name) for name in PACKAGES}}
+
+
+@functools.cache
+def commit() -> str | None:
+  """The git commit of the code, "+" if changed since; None outside git.
+
+  Cached: what counts is the code as this process started.
+  """
+  def git(*args):
+    return subprocess.run(
+        ["git", *args], cwd=pathlib.Path(__file__).parent, check=True,
+        capture_output=True, text=True).stdout.strip()
+  try:
+    changed = git("status", "--porcelain", "--untracked-files=no")
+    return git("rev-parse", "HEAD") + ("+" if changed else "")
+  except (OSError, subprocess.CalledProcessError):
+    return None
+
+
+def read(folder: str | os.PathLike[str]) -> dict[str, str]:
+  """The recorded fingerprints by set; empty where there is no record.
+
+  Raises:
+    UserError: the record is damaged.
+  """
+  path = pathlib.Path(folder) / _FILE
+  try:
+    record = json.loads(path.read_text(encoding="utf-8"))
+    if not isinstance(record, dict):
+      raise ValueError("no object")
+  except (FileNotFoundError, NotADirectoryError):
+    return {}
+  except (OSError, ValueError) as error:
+    raise UserError(
+        f"{path} is damaged ({error}): delete it if you know that the images are "
+        "those that the run was started with, and it is made anew") from None
+  return record
+
+
+def write(folder: pathlib.Path, fingerprints: Mapping[str, str]) -> None:
+  write_json(folder / _FILE, dict(fingerprints))
+
+
+def problems(folder: str | os.PathLike[str], values: Mapping[str, Any],
+             fingerprints: Mapping[str, str], reads_finetune: ReadsFinetune,
+             ) -> Iterator[str]:
+  """Sets that have changed since stages were trained on them.
+
+  Args:
+    folder: of the run; need not exist.
+    values: all fields of its config, as plain JSON values.
+    fingerprints: of today's sets, as `Task` has them.
+    reads_finetune: of the run's method.
+  """
+  root = pathlib.Path(folder) / "checkpoints"
+  stages = sorted(path.name for path in root.glob("*")
+                  if any(step.name.isdigit() for step in path.glob("*")))
+  for name, old, new in _changes(
+      read(folder), fingerprints, stages, values, reads_finetune):
+    yield (f"--workdir={folder}: {_NAMES[name]} has changed since "
+           f"{', '.join(stages)} began: its fingerprint was {old}, and is {new} "
+           "now. Bring the old images and labels back, or choose a new --workdir")
+
+
+def takeover_problems(
+    values: Mapping[str, Any], fingerprints: Mapping[str, str],
+    reads_finetune: ReadsFinetune) -> Iterator[str]:
+  """The same of stages that are to be taken over from another run."""
+  for last, stages in (("pretrain", ["pretrain"]),
+                       ("generator", ["pretrain", "generator"])):
+    source = values[last]["from_run"]
+    record = read(source) if source else {}
+    for name, old, new in _changes(
+        record, fingerprints, stages, values, reads_finetune):
+      yield (f"config.{last}.from_run={source} was trained on another {_NAMES[name]}: "
+             f"its fingerprint is {old} there, and {new} here. Use the same "
+             "images, or train anew")
+
+
+def fresh(before: dict[str, Any], known: Mapping[str, str],
+          fingerprints: Mapping[str, str], log) -> tuple[dict[str, Any], dict]:
+  """Results of an earlier start without what other images were measured on.
+
+  Args:
+    before: the contents of results.json.
+    known: checksums of the states that its rows are of.
+    fingerprints: of today's sets.
+    log: is told what is dropped.
+
+  Returns:
+    The results, and the checksums: none if something was dropped, so that each
+    encoder is measured again. Rows of other test sets stay for encoders that this
+    start does not have.
+  """
+  measured = before["provenance"].get("data", {}) if before["rows"] else {}
+  changed = [name for name, old in measured.items()
+             if name != "pretrain" and fingerprints.get(name) != old]
+  if not changed:
+    return before, dict(known)
+  if "finetune" in changed:  # every linear head was trained on it
+    rows, dropped = [], "all rows"
+  else:
+    tests = {name.removeprefix("test/") for name in changed}
+    rows = [row for row in before["rows"] if row["test"] not in tests]
+    dropped = f"the rows of test {', '.join(sorted(tests))}"
+  for name in changed:
+    log(f"evaluate: {_NAMES.get(name, name)} has changed ({measured[name]} before, "
+        f"{fingerprints.get(name)} now): {dropped} of results.json are dropped and "
+        "measured anew")
+  return {**before, "rows": rows}, {}
+
+
+def _changes(record: Mapping[str, str], fingerprints: Mapping[str, str],
+             stages: list[str], values: Mapping[str, Any],
+             reads_finetune: ReadsFinetune) -> Iterator[tuple[str, str, str]]:
+  """(set, old, new) of the sets that changed and that the stages are made of."""
+  for name in ("pretrain", "finetune"):
+    old, new = record.get(name), fingerprints[name]
+    if old is None or old == new:
+      continue
+    if (name == "pretrain" and stages) or any(
+        reads_finetune(stage, values) for stage in stages):
+      yield name, old, new

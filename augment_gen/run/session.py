@@ -1,0 +1,143 @@
+"""One start of the command: checks, devices, data, folder; then the stages."""
+
+from collections.abc import Iterator
+import datetime
+import os
+import platform
+import signal
+import threading
+from typing import Any
+
+import jax
+
+from augment_gen.config import checks, Config
+from augment_gen.config.command_line import Options
+from augment_gen.config.errors import raise_if_any
+from augment_gen.data.base import ImageSet
+from augment_gen.data.files import some
+from augment_gen.data.task import check_data, load_task
+from augment_gen.methods import METHODS, rules
+from augment_gen.run import parallel, preemption, provenance, takeover
+from augment_gen.run.contracts import Run
+from augment_gen.run.folder import check_owner, RunFolder
+from augment_gen.run.metrics import MetricWriter
+from augment_gen.tables import format_table
+
+
+def start(options: Options) -> None:
+  """Runs the command.
+
+  Everything that can be wrong is looked for before anything is compiled or
+  written: the config, the folder, then the data.
+
+  Raises:
+    UserError: something is.
+    Preempted: SIGTERM or, once there is something to save, Ctrl-C came.
+  """
+  with preemption.watch() as terminated:
+    _start(options, terminated)
+
+
+def _start(options: Options, terminated: threading.Event) -> None:
+  if options.multihost:
+    jax.distributed.initialize()
+  config = options.config
+  if config.debug:
+    jax.config.update("jax_debug_nans", True)
+    jax.config.update("jax_log_compiles", True)
+  mesh = parallel.make_mesh()
+  raise_if_any([*problems(config, mesh.size),
+                *takeover.problems(options.config_values)])
+  check_owner(options.workdir, options.config_values)
+  method = METHODS[config.method]
+  task = load_task(config.data, parallel.host_copies(mesh.size))
+  raise_if_any([
+      *rules.evaluation_problems(config, task),
+      *method.data_problems(config, task),
+      *provenance.takeover_problems(
+          options.config_values, task.fingerprints, method.reads_finetune),
+      *provenance.problems(options.workdir, options.config_values,
+                           task.fingerprints, method.reads_finetune)])
+
+  log = print if jax.process_index() == 0 else lambda *_: None
+  _hello(options, mesh, task, log)
+  folder = RunFolder(options.workdir, options.config_values)
+  try:
+    provenance.write(folder.path, task.fingerprints)
+    folder.append_environment(_environment(options, mesh))
+    writer = MetricWriter(folder, config.log.tensorboard, log)
+    run = Run(
+        config=config, config_values=options.config_values,
+        command=options.command, task=task, folder=folder, mesh=mesh,
+        writer=writer, terminated=terminated, log=log)
+    # Before, there is nothing to save, and Ctrl-C stops at once.
+    with preemption.watch(signal.SIGINT, terminated):
+      results = method.run(run)
+    log()
+    for line in _summary(run, results):
+      log(line)
+  finally:
+    folder.close()
+
+
+def problems(config: Config, devices: int) -> list[str]:
+  """Every problem of a config, one readable line each; empty if it is sound.
+
+  What stands between several fields is only looked at where each of them is sound.
+  """
+  return list(checks.problems(config)) or [
+      *rules.problems(config, devices),
+      *METHODS[config.method].problems(config, devices),
+      *check_data(config.data, parallel.host_copies(devices))]
+
+
+def _summary(run: Run, results: dict[str, Any] | None) -> Iterator[str]:
+  """What the command prints at its end."""
+  if results is not None:
+    yield format_table([results])
+  yield "figures:"
+  for path in sorted(run.folder.figures.glob("*.png")):
+    yield f"  {path}"
+  yield f"run folder: {run.folder.path}"
+
+
+def _hello(options: Options, mesh, task, log) -> None:
+  kinds = sorted({d.device_kind for d in mesh.devices.flat})
+  versions = provenance.versions()
+  log(f"augment_gen {versions['augment_gen']}, jax {versions['jax']}, flax "
+      f"{versions['flax']}: {mesh.size} × {', '.join(kinds)}, process "
+      f"{jax.process_index() + 1} of {jax.process_count()}")
+  log(f"{options.config.experiment}, seed {options.config.seed}, in "
+      f"{options.workdir}")
+  sets = {"X_p": task.pretrain, "X̃_f": task.finetune,
+          **{f"test {name}": s for name, s in task.tests.items()}}
+  for name, images in sets.items():
+    for line in _description(images):
+      log(f"  {name}: {line}")
+
+
+def _description(images: ImageSet) -> Iterator[str]:
+  """What to look at before believing a number: counts, ranges, first classes."""
+  values = images.resident
+  levels = ("read as they are needed" if values is None else
+            f"grey levels {values.min()} to {values.max()} (mean {values.mean():.0f})")
+  skipped = f", {images.skipped} bad files skipped" if images.skipped else ""
+  yield (f"{len(images)} images {images.shape}, {levels}, {images.name} "
+         f"[{images.fingerprint}]{skipped}")
+  if images.labels is not None:
+    yield f"{images.num_classes} classes: {some(images.class_names, 5)}"
+  yield from images.notes
+
+
+def _environment(options: Options, mesh) -> dict:
+  return {
+      "time": datetime.datetime.now(datetime.UTC).isoformat(),
+      "command": options.command,
+      "commit": provenance.commit(),
+      "versions": provenance.versions(),
+      "devices": [d.device_kind for d in mesh.devices.flat],
+      "processes": jax.process_count(),
+      "machine": platform.platform(),
+      "cpus": os.cpu_count(),
+      "xla_flags": os.environ.get("XLA_FLAGS", ""),
+  }

@@ -1,0 +1,116 @@
+"""Stages taken over from another run.
+
+Pre-training and the game of the generator are what takes long, and what comes after
+them is what one varies. With config.pretrain.from_run=FOLDER a run starts from that
+folder's stage 1, with config.generator.from_run=FOLDER from its stages 1 and 2, provided
+that every setting that decides them is its own, and the data (data_record.py).
+"""
+
+from collections.abc import Iterator, Mapping
+import pathlib
+import shutil
+from typing import Any
+
+from augment_gen.config.errors import UserError
+from augment_gen.run.folder import (
+  differences,
+  read_config,
+  read_metrics,
+  remote_problems,
+  RunFolder,
+)
+
+# What the stages up to the one that is taken over cannot depend on; any other field
+# must be the same, those included that are added one day.
+_LATER = {"pretrain": ("generator", "retrain"), "generator": ("retrain",)}
+_NEVER = ("experiment", "stages", "debug", "log", "evaluate", "tac",
+          "pretrain.from_run", "generator.from_run", "data.root",
+          "data.max_resident_gib", "data.tests", "data.clean_name",
+          "data.finetune_name")
+# Fields of X̃_f and the test sets, where stage 1 is all that is taken over and it has
+# not seen X̃_f.
+_OF_FINETUNE = ("data.finetune", "data.finetune_per_class", "data.implicit",
+                "data.implicit_seed", "data.development")
+
+
+def problems(values: Mapping[str, Any]) -> Iterator[str]:
+  """Why another run's stages cannot be this run's; empty if they can.
+
+  Args:
+    values: all fields of this run's config, as plain JSON values.
+  """
+  sources = {stage: values[stage]["from_run"] for stage in ("pretrain", "generator")}
+  if all(sources.values()):
+    yield ("config.pretrain.from_run and config.generator.from_run cannot both be given: "
+           "config.generator.from_run takes stage 1 over, too")
+    return
+  for last, source in sources.items():
+    if source:
+      yield from _problems(f"config.{last}.from_run={source}", source, last, values)
+
+
+def take_over(source: str, stages: tuple[str, ...], folder: RunFolder) -> None:
+  """Copies the last checkpoint and the metrics of stages that are not there yet.
+
+  From then on this run has no need of the other folder.
+
+  Args:
+    source: the other run's folder; "": nothing is taken over.
+    stages: by name.
+    folder: this run's.
+  """
+  for stage in stages:
+    own = folder.checkpoints(stage)
+    if not source or own.exists():
+      continue
+    newest = _newest(source, stage)
+    # Under another name until it is whole.
+    partial = own.with_name(own.name + ".partial")
+    shutil.rmtree(partial, ignore_errors=True)
+    shutil.copytree(newest, partial / newest.name)
+    folder.forget_metrics(stage, after_step=-1)
+    folder.append_metrics(
+        line for line in read_metrics(pathlib.Path(source))
+        if line["stage"] == stage and line["step"] <= int(newest.name))
+    partial.rename(own)
+
+
+def _problems(setting: str, source: str, last: str, values: Mapping[str, Any]
+              ) -> Iterator[str]:
+  if remote := remote_problems(f"config.{last}.from_run", source):
+    yield from remote
+    return
+  try:
+    theirs = read_config(source)
+    ignored = _ignored(values, last)
+    found = [(name, a, b) for name, a, b in differences(theirs, values)
+             if not any(name == i or name.startswith(f"{i}.") for i in ignored)]
+  except UserError as error:
+    yield f"config.{last}.from_run: {error}"
+    return
+  if any(a is None or b is None for _, a, b in found):
+    yield (f"{setting} is a run of other code: its config.json has other fields than "
+           "today's")
+    return
+  for name, a, b in found:
+    yield (f"{setting} was trained with config.{name}={a!r}, and this run has "
+           f"{b!r}: give the same, or train anew")
+  for stage in ("pretrain", last):
+    if not _newest(source, stage):
+      yield (f"{setting} has no checkpoint of stage {stage}: start it again to "
+             "finish that stage")
+      return
+
+
+def _ignored(values: Mapping[str, Any], last: str) -> tuple[str, ...]:
+  """Fields and sections that may differ where the stages up to `last` are taken."""
+  ignored = (*_NEVER, *_LATER[last])
+  if last == "pretrain" and not values["pretrain"]["with_finetune"]:
+    ignored += _OF_FINETUNE
+  return ignored
+
+
+def _newest(source: str, stage: str) -> pathlib.Path | None:
+  steps = [path for path in pathlib.Path(source).glob(f"checkpoints/{stage}/*")
+           if path.name.isdigit()]
+  return max(steps, key=lambda path: int(path.name), default=None)

@@ -1,1 +1,0 @@
-"""What each trained stage consists of, one module an experiment."""

@@ -1,0 +1,104 @@
+"""Who may import whom: rooms lie in layers, and nothing imports upwards."""
+
+import ast
+import pathlib
+
+import augment_gen
+
+ROOT = pathlib.Path(augment_gen.__file__).parent
+
+# From the ground up; a room may import those below it, and itself. `run` has its
+# machinery near the ground; its session, which brings everything together, is at the
+# top (docs/architecture.md).
+LAYERS = (
+    ("config",),
+    ("run",),
+    ("augment", "losses"),
+    ("data", "models"),
+    ("steps",),
+    ("evaluate",),
+    ("figures", "tables"),
+    ("methods",),
+    ("run.session", "export"),
+    ("main",),
+)
+# Types alone, no import at run time.
+TYPES_ONLY = {("run", "data")}
+
+
+def room_of(module: str) -> str:
+  name = module.removeprefix("augment_gen").lstrip(".")
+  return "run.session" if name == "run.session" else name.partition(".")[0]
+
+
+def module_of(path: pathlib.Path) -> str:
+  parts = path.relative_to(ROOT.parent).with_suffix("").parts
+  return ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
+
+
+def imports(path: pathlib.Path):
+  """(imported module, only for types) of one file; names may be modules, too."""
+  tree = ast.parse(path.read_text(encoding="utf-8"))
+  guarded = {id(node) for outer in ast.walk(tree)
+             if isinstance(outer, ast.If) and "TYPE_CHECKING" in ast.dump(outer.test)
+             for node in ast.walk(outer)}
+  for node in ast.walk(tree):
+    if isinstance(node, ast.ImportFrom) and (node.module or "").startswith(
+        "augment_gen"):
+      for alias in node.names:
+        full = f"{node.module}.{alias.name}"
+        file = ROOT.parent / pathlib.Path(*full.split("."))
+        found = file.with_suffix(".py").exists() or file.is_dir()
+        yield (full if found else node.module), id(node) in guarded
+    elif isinstance(node, ast.Import):
+      for alias in node.names:
+        if alias.name.startswith("augment_gen."):
+          yield alias.name, id(node) in guarded
+
+
+def graph() -> dict[str, set[str]]:
+  return {module_of(path): {name for name, typed in imports(path) if not typed}
+          for path in ROOT.rglob("*.py")}
+
+
+def test_every_room_has_its_layer_and_nothing_lies_loose():
+  rooms = {room for layer in LAYERS for room in layer}
+  assert {room_of(module) for module in graph()} - {""} == rooms
+  assert {path.name for path in ROOT.glob("*.py")} == {
+      "__init__.py", "main.py", "export.py"}
+
+
+def test_nothing_is_imported_upwards_or_across():
+  height = {room: number for number, layer in enumerate(LAYERS) for room in layer}
+  wrong = []
+  for module, imported in graph().items():
+    room = room_of(module)
+    if not room:  # the package itself, which sets a flag before JAX starts
+      continue
+    for name in imported:
+      other = room_of(name)
+      if other not in ("", room) and height[other] >= height[room]:
+        wrong.append(f"{module} imports {name}")
+  assert not wrong
+
+
+def test_types_that_are_imported_upwards_are_few():
+  found = {(room_of(module_of(path)), room_of(name))
+           for path in ROOT.rglob("*.py") for name, typed in imports(path) if typed}
+  assert {pair for pair in found if pair[0] != pair[1]} == TYPES_ONLY
+
+
+def test_modules_form_no_cycle():
+  edges, done = graph(), set()
+
+  def visit(module, path):
+    assert module not in path, " → ".join([*path[path.index(module):], module])
+    if module in done or module not in edges:
+      return
+    for name in edges[module]:
+      # `from augment_gen.methods import building` is a module beside, no cycle.
+      visit(name, [*path, module])
+    done.add(module)
+
+  for module in edges:
+    visit(module, [])

@@ -1,0 +1,501 @@
+"""Every config end to end in small: stages, hand-over, resume, traceability."""
+
+import collections
+import dataclasses
+import json
+import pathlib
+import shutil
+import signal
+import sys
+import threading
+
+import numpy as np
+import pytest
+
+from augment_gen import config as config_lib
+from augment_gen import export, tables
+from augment_gen.augment import recipes
+from augment_gen.config.command_line import parse
+from augment_gen.config.errors import UserError
+from augment_gen.data import feed
+from augment_gen.data.task import load_task
+from augment_gen.evaluate import knn
+from augment_gen.main import main
+from augment_gen.methods.augmentation_generator import method as experiment
+from augment_gen.methods.augmentation_generator import stages
+from augment_gen.run import parallel, session
+from augment_gen.steps import moco
+
+pytestmark = pytest.mark.usefixtures("one_device")
+
+ROOT = pathlib.Path(__file__).parents[2]
+TINY = ["--config.log.tensorboard=False", "--config.evaluate.protocols=l2,knn"]
+
+
+def command(name, workdir, *args):
+  return ["main.py", f"--config={ROOT}/configs/{name}.py:runlocal",
+          f"--workdir={workdir}", *TINY, *args]
+
+
+def results(workdir):
+  return (workdir / "results.json").read_bytes()
+
+
+@pytest.fixture(scope="module")
+def quickstart(tmp_path_factory, one_device):
+  """One whole run, with two arms of re-training; read by several tests."""
+  workdir = tmp_path_factory.mktemp("runs") / "whole"
+  assert main(command("quickstart", workdir)) == 0
+  return workdir
+
+
+def test_the_run_folder_holds_what_the_contract_says(quickstart):
+  names = {p.name for p in quickstart.iterdir()}
+  assert {"config.json", "environment.json", "metrics.jsonl", "results.json",
+          "checkpoints", "figures"} <= names
+  assert {p.name for p in (quickstart / "figures").iterdir()} == {
+      "examples.png", "latents.png", "latent_line.png", "round_trips.png",
+      "curves.png"}
+  lines = [json.loads(line)
+           for line in (quickstart / "metrics.jsonl").read_text().splitlines()]
+  assert {(line["stage"], line["step"]) for line in lines} == {
+      (stage, step) for step in (1, 2) for stage in
+      ("pretrain", "generator", "retrain-generator", "retrain-control")}
+
+
+def test_results_have_a_row_for_each_encoder_test_set_and_protocol(quickstart):
+  found = json.loads(results(quickstart))
+  assert found["experiment"] == "Rendered characters"
+  rows = {(r["method"], r["train"], r["test"], r["protocol"])
+          for r in found["rows"]}
+  assert rows == {
+      (method, "D", test, protocol) for test in "CD"
+      for protocol in ("l2", "knn")
+      for encoder in ("untrained encoder", "MoCo v2", "MoCo v2 + G_A",
+                      "MoCo v2 + control")
+      for method in (encoder, f"{encoder}, AdaBN")}
+  assert all(0 <= r["accuracy"] <= 100 and r["seed"] == 0 and
+             r["feature"] == "f" for r in found["rows"])
+  for row in found["rows"]:
+    data = "-" if row["method"].startswith("untrained") else "X_p"
+    assert row["pretrain_data"] == row["retraining_set"] == data
+    assert (row["batch_norm"] == "X̃_f") == row["method"].endswith("AdaBN")
+    if row["protocol"] == "l2":
+      assert row["converged"] is (row["iterations"] < 3)
+  provenance = found["provenance"]
+  assert provenance["command"].endswith("--workdir=DIR")
+  assert set(provenance["data"]) and set(provenance["stages"]) == {
+      "untrained", "pretrain", "generator", "retrain-generator", "retrain-control"}
+  assert str(quickstart) not in results(quickstart).decode()
+
+
+def test_the_generators_health_is_measured_once_and_kept(quickstart, capsys):
+  lines = [json.loads(line)
+           for line in (quickstart / "metrics.jsonl").read_text().splitlines()]
+  measured = [line for line in lines if "health/edit" in line]
+  assert [(line["stage"], line["step"]) for line in measured] == [
+      ("generator", 2)]
+  kept = json.loads(results(quickstart))["health"]
+  assert kept == {name.removeprefix("health/"): value
+                  for name, value in measured[0].items()
+                  if name.startswith("health/")}
+  assert {"edit_ratio", "latent_r2", "pattern_share", "bank_distance",
+          "cycle_error", "probe_eliminated", "cycle_requantised"} <= set(kept)
+  # Two steps teach nothing, and the run says so each time.
+  assert main(command("quickstart", quickstart)) == 0
+  assert "WARNING: " in capsys.readouterr().out
+
+
+def test_stage_1_is_taken_over_from_another_run(quickstart, tmp_path, capsys):
+  args = command("quickstart", tmp_path / "second",
+                 f"--config.pretrain.from_run={quickstart}",
+                 "--config.generator.losses.latent_weight=0.0",
+                 "--config.retrain.arms=random,prior")
+  assert main(args) == 0
+  assert "pretrain: finished before (2 steps)" in capsys.readouterr().out
+  first, second = (json.loads(results(path))
+                   for path in (quickstart, tmp_path / "second"))
+  baseline = [[row for row in found["rows"] if row["method"] == "MoCo v2"]
+              for found in (first, second)]
+  assert baseline[0] == baseline[1]
+  assert {row["method"].removesuffix(", AdaBN") for row in second["rows"]} == {
+      "untrained encoder", "MoCo v2", "MoCo v2 + random G_A",
+      "MoCo v2 + G_A (prior)"}
+  stage = lambda found, name: found["provenance"]["stages"][name]
+  assert stage(first, "pretrain") == stage(second, "pretrain")
+  assert stage(first, "generator") != stage(second, "generator")
+
+
+def test_stages_1_and_2_are_taken_over_from_another_run(
+    quickstart, tmp_path, capsys):
+  first = json.loads(results(quickstart))
+  second = tmp_path / "second"
+  assert main(command("quickstart", second, "--config.retrain.order=first",
+                      f"--config.generator.from_run={quickstart}",
+                      "--config.retrain.arms=generator")) == 0
+  out = capsys.readouterr().out
+  assert "pretrain: finished before (2 steps)" in out
+  assert "generator: finished before (2 steps)" in out
+  found = json.loads(results(second))
+  stages = [r["provenance"]["stages"] for r in (first, found)]
+  for stage in ("pretrain", "generator"):
+    assert stages[0][stage] == stages[1][stage]
+  assert stages[0]["retrain-generator"] != stages[1]["retrain-generator"]
+  # Its health was measured while it was trained.
+  assert found["health"] == first["health"]
+  # Once there, it stays, wherever the first run is by then.
+  assert main(command("quickstart", second, "--config.retrain.order=first",
+                      "--config.retrain.arms=generator")) == 0
+  assert json.loads(results(second))["rows"] == found["rows"]
+
+
+@pytest.mark.parametrize("source, change, words", [
+    ("pretrain", "--config.seed=1",
+     "was trained with config.seed=0, and this run has 1"),
+    ("pretrain", "--config.moco.queue=64",
+     "config.moco.queue=32, and this run has 64"),
+    ("pretrain", "--config.pretrain.with_finetune=True",
+     "config.pretrain.with_finetune="),
+    ("generator", "--config.pretrain.optimizer.lr=0.5",
+     "config.pretrain.optimizer.lr="),
+    ("generator", "--config.generator.losses.bank_weight=3.0",
+     "and this run has 3.0"),
+    ("generator", "--config.data.implicit=blur",
+     "config.data.implicit='dots', and this run has 'blur'"),
+    ("generator", "--config.pretrain.from_run=elsewhere", "cannot both be given")])
+def test_other_stages_are_not_taken_over(
+    source, change, words, quickstart, tmp_path, capsys):
+  assert main(command("quickstart", tmp_path / "run", change,
+                      f"--config.{source}.from_run={quickstart}")) == 2
+  assert words in capsys.readouterr().err
+  assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.parametrize("stage", ["pretrain", "generator"])
+def test_a_folder_that_holds_no_run_is_not_taken_over(stage, tmp_path, capsys):
+  assert main(command("quickstart", tmp_path / "run",
+                      f"--config.{stage}.from_run={tmp_path}")) == 2
+  assert "is no run folder" in capsys.readouterr().err
+
+
+def test_the_same_command_again_repeats_nothing(quickstart, capsys, monkeypatch):
+  before = results(quickstart)
+  monkeypatch.setattr(
+      feed.ImageFeed, "host_batch", lambda *_: pytest.fail("trained again"))
+  assert main(command("quickstart", quickstart)) == 0
+  out = capsys.readouterr().out
+  assert out.count("finished before") == 4
+  assert out.count("was evaluated before") == 8
+  assert results(quickstart) == before
+
+
+def test_rows_of_arms_that_are_no_longer_asked_for_stay(
+    quickstart, tmp_path, monkeypatch):
+  workdir = shutil.copytree(quickstart, tmp_path / "run")
+  before = json.loads(results(workdir))
+  monkeypatch.setattr(
+      feed.ImageFeed, "host_batch", lambda *_: pytest.fail("trained again"))
+  assert main(command(
+      "quickstart", workdir, "--config.retrain.arms=control")) == 0
+  after = json.loads(results(workdir))
+  for name in ("rows", "health"):
+    assert after[name] == before[name]
+  assert after["provenance"]["stages"] == before["provenance"]["stages"]
+
+
+class Crash(BaseException):
+  """What SIGKILL looks like from inside: nothing below may catch it."""
+
+
+def crash_in(monkeypatch, stage, step):
+  """The next run dies as `stage` asks for the batch of `step`."""
+  host_batch = feed.ImageFeed.host_batch
+
+  def dying(self, t):
+    if self._stage == stage and t == step:
+      raise Crash
+    return host_batch(self, t)
+  monkeypatch.setattr(feed.ImageFeed, "host_batch", dying)
+
+
+def test_a_run_killed_in_each_stage_ends_with_the_same_bits(
+    quickstart, tmp_path, monkeypatch, capsys):
+  args = command("quickstart", tmp_path / "killed")
+  for stage in ("pretrain", "generator", "retrain"):
+    with monkeypatch.context() as patch:
+      crash_in(patch, stage, step=1)
+      with pytest.raises(Crash):
+        main(args)
+  # In the middle of the evaluation: after the first encoder's rows.
+  with monkeypatch.context() as patch:
+    from augment_gen.methods.augmentation_generator import method as experiment  # pylint: disable=g-import-not-at-top
+    evaluate = experiment.evaluate_encoder
+
+    def dying(*args, method, **kwargs):
+      if method != "MoCo v2":
+        raise Crash
+      return evaluate(*args, method=method, **kwargs)
+    patch.setattr(experiment, "evaluate_encoder", dying)
+    with pytest.raises(Crash):
+      main(args)
+  assert main(args) == 0
+  assert "going on from step 1" in capsys.readouterr().out
+  assert results(tmp_path / "killed") == results(quickstart)
+  assert ((tmp_path / "killed" / "metrics.jsonl").read_text()
+          == (quickstart / "metrics.jsonl").read_text())
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_sigterm_and_ctrl_c_save_and_leave_with_status_75(
+    number, tmp_path, monkeypatch, capsys, foreground):
+  host_batch = feed.ImageFeed.host_batch
+
+  def terminating(self, t):
+    signal.raise_signal(number)
+    return host_batch(self, t)
+  monkeypatch.setattr(feed.ImageFeed, "host_batch", terminating)
+  args = command("quickstart", tmp_path / "run", "--config.stages=pretrain",
+                 "--config.log.checkpoint_every_steps=100",
+                 "--config.log.every_steps=100")
+  assert threading.current_thread() is threading.main_thread()
+  assert main(args) == 75
+  assert ("stopped pretrain at step 1; all that was done is saved; go on with: "
+          "python -m augment_gen.main --config=" in capsys.readouterr().err)
+  assert (tmp_path / "run" / "checkpoints" / "pretrain" / "1").is_dir()
+  # Where a run was stopped does not show in what it logs.
+  assert not (tmp_path / "run" / "metrics.jsonl").exists()
+
+
+def test_ctrl_c_stops_at_once_while_there_is_nothing_to_save(
+    tmp_path, monkeypatch, capsys, foreground):
+  monkeypatch.setattr(
+      session, "load_task", lambda *_: signal.raise_signal(signal.SIGINT))
+  assert main(command("quickstart", tmp_path / "run")) == 130
+  err = capsys.readouterr().err
+  assert err.startswith("stopped by Ctrl-C; go on with: ") and err.count("\n") == 1
+  assert not (tmp_path / "run").exists()
+
+
+def _with_changed(monkeypatch, change):
+  """The next start finds other images: `change(task)` -> fields that are new."""
+  def load(*args):
+    task = load_task(*args)
+    sets = change(task)
+    tests = sets.get("tests", task.tests)
+    prints = {name: sets.get(name, getattr(task, name)).fingerprint
+              for name in ("pretrain", "finetune")}
+    prints |= {f"test/{name}": images.fingerprint for name, images in tests.items()}
+    return dataclasses.replace(task, **sets, fingerprints=prints)
+  monkeypatch.setattr(session, "load_task", load)
+
+
+def _relabelled(images):
+  return dataclasses.replace(images, labels=images.labels[::-1], fingerprint="")
+
+
+@pytest.mark.parametrize("name, words", [
+    ("pretrain", "X_p (config.data.pretrain) has changed since generator, pretrain"),
+    ("finetune", "X̃_f (config.data.finetune) has changed since generator")])
+def test_images_may_not_change_under_what_was_trained_on_them(
+    name, words, quickstart, tmp_path, monkeypatch, capsys):
+  before = sorted((p, p.stat().st_mtime_ns) for p in quickstart.rglob("*"))
+  _with_changed(monkeypatch, lambda task: {name: _relabelled(getattr(task, name))})
+  assert main(command("quickstart", quickstart)) == 2
+  err = capsys.readouterr().err
+  assert words in err and err.count("\n") == 1
+  data = json.loads((quickstart / "data.json").read_text(encoding="utf-8"))
+  assert f"its fingerprint was {data[name]}" in err
+  assert before == sorted(
+      (p, p.stat().st_mtime_ns) for p in quickstart.rglob("*"))
+  assert main(command("quickstart", tmp_path / "run",
+                      f"--config.generator.from_run={quickstart}")) == 2
+  assert f"{data[name]} there" in capsys.readouterr().err
+  assert not (tmp_path / "run").exists()
+
+
+def test_rows_of_a_test_set_that_changed_are_measured_anew(
+    quickstart, tmp_path, monkeypatch, capsys):
+  workdir = shutil.copytree(quickstart, tmp_path / "run")
+  before = json.loads(results(workdir))
+  _with_changed(monkeypatch, lambda task: {
+      "tests": task.tests | {"C": _relabelled(task.tests["C"])}})
+  # One encoder alone is asked for: of the others the rows of D stay.
+  args = command("quickstart", workdir, "--config.retrain.arms=",
+                 "--config.evaluate.controls=")
+  assert main(args) == 0
+  assert "test/C has changed (" in capsys.readouterr().out
+  after = json.loads(results(workdir))
+  kept = lambda rows: [row for row in rows if row["test"] == "D"]
+  assert kept(after["rows"]) == kept(before["rows"])
+  anew = [row for row in after["rows"] if row["test"] == "C"]
+  assert {row["method"] for row in anew} == {"MoCo v2"}
+  assert not [row for row in anew if row in before["rows"]
+              and row["protocol"] == "l2" and row["accuracy"] > 0]
+  assert after["provenance"]["data"]["test/C"] != before["provenance"]["data"][
+      "test/C"]
+  assert set(after["provenance"]["stages"]) == {"pretrain", "generator"}
+  assert main(args) == 0
+  out = capsys.readouterr().out
+  assert "has changed" not in out and "MoCo v2 was evaluated before" in out
+
+
+def test_sigterm_stops_an_evaluation_after_an_encoder(
+    quickstart, tmp_path, monkeypatch, capsys):
+  from augment_gen.methods.augmentation_generator import method as experiment  # pylint: disable=g-import-not-at-top
+  evaluate = experiment.evaluate_encoder
+
+  def terminating(*args, **kwargs):
+    signal.raise_signal(signal.SIGTERM)
+    return evaluate(*args, **kwargs)
+  shutil.copytree(quickstart, tmp_path / "run")
+  (tmp_path / "run" / "results.json").unlink()
+  args = command("quickstart", tmp_path / "run")
+  with monkeypatch.context() as patch:
+    patch.setattr(experiment, "evaluate_encoder", terminating)
+    assert main(args) == 75
+  assert "after the evaluation of untrained encoder;" in capsys.readouterr().err
+  assert {row["method"] for row in json.loads(results(tmp_path / "run"))["rows"]
+          } == {"untrained encoder"}
+  assert main(args) == 0
+  assert results(tmp_path / "run") == results(quickstart)
+
+
+def test_a_stage_that_was_not_run_is_named(tmp_path, capsys):
+  args = command("quickstart", tmp_path / "run", "--config.stages=generator")
+  assert main(args) == 2
+  assert "stage 'pretrain' is not finished" in capsys.readouterr().err
+
+
+def test_non_finite_losses_name_metric_and_steps(tmp_path, monkeypatch, capsys):
+  infonce = moco.infonce
+
+  def broken(q, k_pos, k_neg, temperature):
+    losses, logits = infonce(q, k_pos, k_neg, temperature)
+    return losses * np.nan, logits
+  monkeypatch.setattr(moco, "infonce", broken)
+  assert main(command("quickstart", tmp_path / "run")) == 2
+  err = capsys.readouterr().err
+  assert "error: pretrain: " in err and "loss became NaN" in err
+  assert "between steps 0 and 1" in err
+  assert not list((tmp_path / "run" / "checkpoints").glob("*/*"))
+
+
+def test_what_was_learned_is_exported(quickstart):
+  learned = export.load(quickstart)
+  task = load_task(learned.config.data)
+  z = np.random.default_rng(0).uniform(size=(300, 49)).astype(np.float32)
+  x = np.resize(task.pretrain.images, (300, 28, 28, 1))
+  views = learned.augment(x, z)
+  assert views.shape == x.shape and views.dtype == np.float32
+  assert np.all(np.abs(views - learned.augment(x, 1 - z)).max((1, 2, 3)) > 0.1)
+  with pytest.raises(UserError, match="300 images need one"):
+    learned.augment(x, z[:200])
+  for function in (learned.encode, learned.eliminate):
+    with pytest.raises(UserError, match="28, 28, 1"):
+      function(x[:, :14])
+  images, latents = learned.eliminate(task.finetune.images)
+  assert images.shape == task.finetune.images.shape and latents.shape[1] == 49
+  # F is the very one whose accuracy the table has.
+  for stage, method in (("pretrain", "MoCo v2"),
+                        ("retrain-generator", "MoCo v2 + G_A")):
+    encode = export.load(quickstart, stage).encode
+    (row,) = [row for row in json.loads(results(quickstart))["rows"]
+              if (row["method"], row["protocol"], row["test"]) == (
+                  method, "knn", "C")]
+    test, settings = task.tests["C"], learned.config.evaluate
+    found = knn.knn_predict(
+        encode(task.finetune.images), task.finetune.labels, encode(test.images),
+        task.num_classes, settings.knn_k, settings.knn_temperature)
+    assert 100 * np.mean(found == test.labels) == pytest.approx(row["accuracy"])
+
+
+def test_what_is_not_there_cannot_be_exported(quickstart, tmp_path):
+  with pytest.raises(UserError, match="no readable config.json"):
+    export.load(tmp_path)
+  with pytest.raises(UserError, match="no checkpoint of a stage 'retrain-oracle'"):
+    export.load(quickstart, "retrain-oracle")
+
+
+def test_another_seed_is_refused_before_anything_is_written(quickstart, capsys):
+  before = sorted((p, p.stat().st_mtime_ns) for p in quickstart.rglob("*"))
+  assert main(command("quickstart", quickstart, "--config.seed=1")) == 2
+  assert "config.seed: 0 there, 1 here" in capsys.readouterr().err
+  assert before == sorted(
+      (p, p.stat().st_mtime_ns) for p in quickstart.rglob("*"))
+
+
+@pytest.mark.parametrize("name,sets", [
+    ("omniglot", "CD"), ("daiso", "RS"), ("photos", ["test"])])
+def test_configs_run_in_small(name, sets, tmp_path, one_device, monkeypatch):
+  if name == "omniglot":
+    monkeypatch.setattr(parallel, "make_mesh", one_device)  # all eight
+  assert main(command(name, tmp_path / name)) == 0
+  found = json.loads(results(tmp_path / name))
+  tests = {row["test"] for row in found["rows"]}
+  assert tests == set(sets)
+  assert tables.format_table([found])
+
+
+def test_every_config_field_is_read(tmp_path, monkeypatch):
+  """A field that nothing reads is a promise not kept."""
+  read = collections.defaultdict(set)
+
+  def recording(cls):
+    original = cls.__getattribute__
+
+    def getattribute(self, name):
+      # `asdict` reads every field, to make the ConfigDict, and so does a cache's
+      # `__hash__`: these do not count.
+      caller = sys._getframe(1)
+      if (caller.f_globals["__name__"] != "dataclasses"
+          and caller.f_code.co_name not in ("__hash__", "__eq__", "__repr__")):
+        read[cls.__name__].add(name)
+      return original(self, name)
+    monkeypatch.setattr(cls, "__getattribute__", getattribute, raising=False)
+
+  sections = [config_lib.Config] + [
+      value for value in vars(config_lib).values()
+      if dataclasses.is_dataclass(value) and value is not config_lib.Config]
+  for cls in sections:
+    recording(cls)
+  # Between them the two kinds of networks and all protocols read everything;
+  # validation alone reads most fields, and does not count.
+  monkeypatch.setattr(session, "problems", lambda *_: [])
+  for name in ("quickstart", "daiso", "regional_mnist"):
+    assert main(command(name, tmp_path / name,
+                        "--config.retrain.arms=generator,control,policy",
+                        "--config.retrain.candidates=8",
+                        "--config.retrain.policy.batch=8",
+                        "--config.evaluate.protocols=l2,moco,knn")) == 0
+  unread = {f"{cls.__name__}.{field.name}" for cls in sections
+            for field in dataclasses.fields(cls)
+            if field.name not in read[cls.__name__]}
+  assert not unread
+
+
+def test_arms_differ_from_the_control_by_g_a_alone(monkeypatch):
+  """The same hand-made recipe, that of re-training, whatever stage 1 had."""
+  config = parse(command(
+      "quickstart", "unused", "--config.pretrain.recipe=none",
+      "--config.retrain.recipe=crop")).config
+  task = load_task(config.data)
+  pretrained = stages.pretrain(config, task, 1).state
+  seen = []
+
+  def spy(name):
+    seen.append(name)
+    return recipes.recipe(name)
+  monkeypatch.setattr(stages, "recipe", spy)
+  for arm in ("control", "oracle"):
+    stages.retrain(config, task, 1, arm, pretrained, None)
+  assert set(seen) == {"crop"}
+
+
+def test_rows_say_what_their_encoder_was_trained_on():
+  config = parse(command(
+      "quickstart", "unused", "--config.pretrain.with_finetune")).config
+  trained_on = lambda name: tuple(experiment._trained_on(name, config).values())
+  # Stage 1, then stage 3, which reads X_p alone.
+  assert trained_on("pretrain") == ("X_p ∪ X̃_f", "X_p ∪ X̃_f")
+  assert trained_on("generator") == ("X_p ∪ X̃_f", "X_p")
+  assert trained_on("untrained") == ("-", "-")

@@ -1,0 +1,144 @@
+"""Figures: exact pixels, files and arrays."""
+
+import numpy as np
+from PIL import Image
+import pytest
+
+from augment_gen.figures import canvas, curves, grid, report
+
+
+def _images(*shape, seed=0):
+  return np.random.default_rng(seed).random(shape).astype(np.float32)
+
+
+def _contains(page, image):
+  """Whether [h, w, 3] `image` lies somewhere on the page, exactly."""
+  h, w = image.shape[:2]
+  corners = np.all(page[:-h + 1, :-w + 1] == image[0, 0], axis=-1)
+  return any(np.array_equal(page[y:y + h, x:x + w], image)
+             for y, x in np.argwhere(corners))
+
+
+def _shown(image):
+  rgb = canvas.to_rgb(image)
+  return canvas.enlarge(rgb, canvas.zoom_of(len(rgb)))
+
+
+def _same_as_file(page, path):
+  assert page.dtype == np.uint8 and page.ndim == 3 and page.shape[2] == 3
+  stored = np.asarray(Image.open(path).convert("RGB"))
+  np.testing.assert_array_equal(page, stored)
+
+
+def test_pixels_are_enlarged_by_whole_factors():
+  assert [canvas.zoom_of(size) for size in (28, 105, 224, 500)] == [4, 1, 1, 1]
+  image = np.array([[[0.0], [1.0]]])
+  np.testing.assert_array_equal(
+      canvas.enlarge(canvas.to_rgb(image), 2)[..., 0],
+      [[0, 0, 255, 255], [0, 0, 255, 255]])
+
+
+@pytest.mark.parametrize("channels", [1, 3])
+def test_example_sheet(tmp_path, channels):
+  images = (255 * _images(11, 28, 28, channels)).astype(np.uint8)
+  path = tmp_path / "examples.png"
+  page = grid.example_sheet({"X_p": images, "X̃_f": images[8:]}, path, columns=4)
+  _same_as_file(page, path)
+  assert all(_contains(page, _shown(image)) for image in images)
+  # Two rows of four are shown; the rest came from the second set.
+  page = grid.example_sheet({"X_p": images}, path, columns=4)
+  assert not _contains(page, _shown(images[8]))
+
+
+def test_latent_sheet(tmp_path):
+  x, views = _images(2, 28, 28, 1), _images(2, 3, 28, 28, 1, seed=1)
+  path = tmp_path / "latents.png"
+  page = grid.latent_sheet(x, views, path, title="Fig. 5")
+  _same_as_file(page, path)
+  for image in (*x, *views.reshape(-1, 28, 28, 1)):
+    assert _contains(page, _shown(image))
+  bare = grid.latent_sheet(x, views, path)
+  assert page.shape[0] - bare.shape[0] == canvas.LINE
+
+
+def test_round_trip_sheet_shows_differences(tmp_path):
+  a, b = np.zeros((2, 28, 28, 1), np.float32), _images(2, 28, 28, 1)
+  b[0], b[1] = 0.0, 1.0
+  path = tmp_path / "round_trips.png"
+  page = grid.round_trip_sheet({"x": a, "G_E": b}, path, [("x", "G_E")])
+  _same_as_file(page, path)
+  plain = grid.round_trip_sheet({"x": a, "G_E": b}, path)
+  assert page.shape[1] > plain.shape[1] + 112
+  # No difference is white, the largest is black; uint8 counts as [0, 1].
+  for first, second in ((a, b), (a, (255 * b).astype(np.uint8))):
+    difference = grid._difference_image(first, second)
+    assert np.all(difference[0] == 255) and np.all(difference[1] == 0)
+
+
+def test_wide_names_do_not_overlap(tmp_path):
+  names = ["a name much wider than its image", "another name as wide as that"]
+  page = grid.round_trip_sheet(
+      {name: _images(1, 28, 28, 1) for name in names}, tmp_path / "wide.png")
+  assert page.shape[1] > sum(map(canvas.text_width, names))
+
+
+def _lines(steps=3):
+  for step in range(steps):
+    yield {"step": step, "stage": "pretrain", "loss": 2.0 - 0.1 * step,
+           "accuracy": 0.5, "query/grad_norm": 1.0 + step,
+           "query/param_norm": 9.0}
+  for step in range(steps):
+    yield {"step": step, "stage": "generator", "generator/adversarial_f": 1.0,
+           "generator/cycle_p": float("nan"), "disc_f/grad_norm": 1.0}
+  yield {"step": 2, "stage": "pretrain", "online/knn_D_to_C": 30.0}
+  yield {"step": 2, "stage": "generator", "health/latent_r2": 0.6,
+         "health/probe_clean": 40.0}
+
+
+def test_metrics_are_sorted_into_panels():
+  panels = curves._sort(_lines())
+  assert list(panels) == ["pretrain", "generator"]
+  assert {family: list(curve) for family, curve in panels["pretrain"].items()
+          } == {
+      "loss": ["loss"], "accuracy": ["accuracy"],
+      "gradient norm": ["query/grad_norm"],
+      "nearest neighbours, %": ["online/knn_D_to_C"]}
+  assert panels["pretrain"]["loss"]["loss"] == [(0, 2.0), (1, 1.9), (2, 1.8)]
+  assert list(panels["generator"]["loss"]) == [
+      "generator/adversarial_f", "generator/cycle_p"]
+  assert list(panels["generator"]["health"]) == ["health/latent_r2"]
+  assert set(curves.ORDER) == set(curves.FAMILIES)
+
+
+@pytest.mark.parametrize("lines", [[], list(_lines()), list(_lines(150))])
+def test_loss_curves(tmp_path, lines):
+  path = tmp_path / "curves.png"
+  page = curves.loss_curves(lines, path)
+  _same_as_file(page, path)
+  assert (np.min(page) < 100) == bool(lines)
+
+
+def test_running_mean_bears_gaps():
+  values = np.array([1.0, np.nan, 3.0, 5.0, np.nan])
+  np.testing.assert_allclose(
+      curves._running_mean(values, 3), [1.0, 2.0, 4.0, 4.0, np.nan])
+
+
+def test_line_of_latents_changes_the_amount_alone():
+  rng = np.random.default_rng(0)
+  direction = np.array([0.6, 0.0, -0.8])
+  z = rng.random((20000, 3))
+  start = np.array([0.45, 0.9, 0.5])
+  line = np.asarray(report._latent_line(start, z, 3.0 + z @ direction))
+  assert line.shape == (8, 3) and line.min() >= 0 and line.max() <= 1
+  assert np.all(np.diff(line @ direction) > 0.1)  # weak to strong
+  across = np.array([0.8, 0.0, 0.6])
+  np.testing.assert_allclose(line[2:6] @ across, start @ across, atol=0.02)
+  np.testing.assert_allclose(line[:, 1], start[1], atol=0.02)
+
+
+def test_line_of_latents_along_one_of_them_has_no_two_the_same():
+  z = np.random.default_rng(0).random((20000, 3))
+  line = np.asarray(report._latent_line(np.full(3, 0.4), z, z[:, 1]))
+  assert np.all(np.diff(line[:, 1]) > 0.1)
+  assert line[0, 1] < 0.02 and line[-1, 1] > 0.98

@@ -1,0 +1,106 @@
+"""Every stage on one device and on several, with the networks of its config.
+
+Small stand-ins hide what depends on the devices: batch norm, above all.
+"""
+
+import functools
+
+import jax
+import numpy as np
+import pytest
+
+from augment_gen.config import Config
+from augment_gen.config.command_line import parse
+from augment_gen.data.task import load_task
+from augment_gen.methods.augmentation_generator import stages as generator
+from augment_gen.methods.crl_tac import stages as tac
+from augment_gen.run import parallel
+
+ARMS = ("generator", "prior", "policy", "random", "control", "oracle")
+# Plain gradients: Adam's first steps are as large where the gradient is rounding.
+SGD = [f"--config.{section}.{field}" for section in (
+    "pretrain.optimizer", "generator.optimizer", "retrain.optimizer",
+    "retrain.policy.optimizer", "tac.optimizer", "tac.policy.optimizer")
+       for field in ("name=sgd", "lr=0.1")]
+
+
+@functools.cache
+def config_of(name: str, *changes: str) -> Config:
+  root = __file__.rpartition("tests")[0]
+  return parse(["main.py", f"--config={root}configs/{name}.py:runlocal",
+                "--workdir=unused", "--config.log.tensorboard=False", *SGD,
+                *changes]).config
+
+
+@functools.cache
+def task_of(config: Config):
+  return load_task(config.data)
+
+
+def two_steps(stage, devices: int):
+  """State and metrics after two steps."""
+  mesh = parallel.make_mesh(jax.devices()[:devices])
+  step = parallel.map_step(stage.step, mesh, stage.feed.fetch)
+  state, frozen, resident, key = parallel.replicate(
+      (stage.state, stage.frozen, stage.feed.resident, stage.key), mesh)
+  for t in range(2):
+    host_batch = parallel.shard(stage.feed.host_batch(t), mesh)
+    state, metrics = step(state, frozen, resident, host_batch, key)
+  return jax.device_get((state, metrics))
+
+
+def assert_alike(make_stage, devices: int):
+  """`make_stage(devices)` does on several devices what it does on one."""
+  one, metrics_one = two_steps(make_stage(1), 1)
+  many, metrics_many = two_steps(make_stage(devices), devices)
+  assert metrics_one.keys() == metrics_many.keys()
+  for name in metrics_one:
+    np.testing.assert_allclose(
+        metrics_many[name], metrics_one[name], rtol=5e-3, atol=1e-4,
+        err_msg=name)
+  jax.tree.map_with_path(
+      lambda path, a, b: np.testing.assert_allclose(
+          b, a, rtol=5e-3, atol=2e-3, err_msg=jax.tree_util.keystr(path)),
+      one, many)
+
+
+@pytest.mark.parametrize("name, devices", [
+    ("tac", 2), ("tac", 8), ("simclr", 8), ("simclr_own", 8)])
+def test_crl_tac(name, devices):
+  config = config_of("regional_mnist")
+  assert_alike(lambda n: tac.train(config, task_of(config), name), devices)
+
+
+@pytest.mark.parametrize("changes", [
+    (), ("--config.pretrain.with_finetune",), ("--config.pretrain.method=simclr",)])
+def test_pretrain(changes):
+  config = config_of("quickstart", *changes)
+  assert_alike(lambda n: generator.pretrain(config, task_of(config), n), 8)
+
+
+@functools.cache
+def ends(config: Config):
+  """Stages 1 and 2, as they start."""
+  task = task_of(config)
+  pretrained = jax.device_get(generator.pretrain(config, task, 1).state)
+  trained = generator.generator(config, task, pretrained).state
+  return pretrained, jax.device_get(trained)
+
+
+@pytest.mark.parametrize("name", ["quickstart", "daiso"])
+def test_generator(name):
+  config = config_of(name)
+  pretrained, _ = ends(config)
+  assert_alike(lambda n: generator.generator(
+      config, task_of(config), pretrained), 8)
+
+
+@pytest.mark.parametrize("arm", ARMS)
+def test_retrain(arm):
+  order = "first" if arm == "policy" else "last"
+  config = config_of(
+      "quickstart", f"--config.retrain.order={order}",
+      "--config.retrain.candidates=8", "--config.retrain.policy.batch=8",
+      "--config.retrain.policy.draws=4")
+  assert_alike(lambda n: generator.retrain(
+      config, task_of(config), n, arm, *ends(config)), 8)

@@ -1,0 +1,105 @@
+"""models/conv.py against `lax`, values and gradients."""
+
+import itertools
+
+from flax import linen as nn
+import jax
+from jax import lax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from augment_gen.models import conv
+
+NHWC = ("NHWC", "HWIO", "NHWC")
+CASES = [
+    (size, kernel, stride, padding)
+    for size, kernel, stride, padding in itertools.product(
+        [(1, 1), (2, 2), (1, 3), (4, 3)], [(1, 1), (3, 3), (3, 2), (7, 7)],
+        [(1, 1), (2, 2), (2, 1)],
+        ["SAME", ((1, 1), (1, 1)), ((3, 3), (3, 3)), ((0, 2), (1, 0))])
+    if padding == "SAME" or all(
+        n + sum(pad) >= k for n, pad, k in zip(size, padding, kernel))
+]
+
+
+def uses_products(x, kernel, *args, **kwargs):
+  jaxpr = jax.make_jaxpr(
+      lambda x, k: conv.conv_general_dilated(x, k, *args, **kwargs))(x, kernel)
+  return "conv_general_dilated" not in str(jaxpr)
+
+
+@pytest.mark.parametrize("size, kernel, stride, padding", CASES[::7])
+def test_products_equal_lax(size, kernel, stride, padding):
+  rng = np.random.default_rng(0)
+  x = rng.standard_normal((3, *size, 4), np.float32)
+  taps = rng.standard_normal((*kernel, 4, 5), np.float32)
+
+  def run(function):
+    y, pull = jax.vjp(
+        lambda x, taps: function(x, taps, stride, padding,
+                                 dimension_numbers=NHWC), x, taps)
+    cotangent = np.cos(np.arange(y.size, dtype=np.float32)).reshape(y.shape)
+    return y, *pull(jnp.asarray(cotangent))
+
+  expected = run(lax.conv_general_dilated)
+  with conv.lowering("products"):
+    assert uses_products(x, taps, stride, padding, dimension_numbers=NHWC)
+    actual = run(conv.conv_general_dilated)
+  for a, b in zip(actual, expected):
+    np.testing.assert_allclose(a, b, rtol=1e-5, atol=1e-4)
+
+
+def test_only_the_centre_counts_at_1x1():
+  x = np.ones((2, 1, 1, 3), np.float32)
+  taps = np.zeros((3, 3, 3, 1), np.float32)
+  taps[1, 1] = 1.0
+  grad = jax.grad(lambda taps: conv.conv_general_dilated(
+      x, taps, (1, 1), "SAME", dimension_numbers=NHWC).sum())(taps)
+  np.testing.assert_array_equal(np.asarray(grad), 2 * taps)
+
+
+@pytest.mark.parametrize("side, stride, expected", [
+    (1, 1, True), (2, 1, True), (3, 1, False), (4, 2, True), (3, 2, True),
+    (8, 2, False)])
+def test_auto_takes_products_where_cpu_is_slow(side, stride, expected):
+  x, taps = jnp.zeros((2, side, side, 3)), jnp.zeros((3, 3, 3, 4))
+  args = ((stride, stride), ((1, 1), (1, 1)))
+  assert uses_products(x, taps, *args, dimension_numbers=NHWC) == expected
+  with conv.lowering("lax"):
+    assert not uses_products(x, taps, *args, dimension_numbers=NHWC)
+
+
+def test_auto_leaves_other_backends_alone(monkeypatch):
+  monkeypatch.setattr(jax, "default_backend", lambda: "tpu")
+  x, taps = jnp.zeros((2, 1, 1, 3)), jnp.zeros((3, 3, 3, 4))
+  assert not uses_products(
+      x, taps, (1, 1), "SAME", dimension_numbers=NHWC)
+
+
+@pytest.mark.parametrize("kwargs", [
+    dict(feature_group_count=2), dict(kernel_dilation=2),
+    dict(input_dilation=2, padding=1)])
+def test_other_convolutions_pass_through(kwargs):
+  x = jax.random.normal(jax.random.key(0), (2, 2, 2, 4))
+  plain = nn.Conv(6, (3, 3), **kwargs)
+  variables = plain.init(jax.random.key(1), x)
+  ours = conv.Conv(6, (3, 3), **kwargs)
+  with conv.lowering("products"):
+    np.testing.assert_array_equal(
+        ours.apply(variables, x), plain.apply(variables, x))
+
+
+def test_other_layouts_pass_through():
+  x = jax.random.normal(jax.random.key(0), (2, 4, 2, 2))
+  taps = jax.random.normal(jax.random.key(1), (4, 4, 1, 1))
+  with conv.lowering("products"):
+    actual = conv.conv_general_dilated(x, taps, (1, 1), "SAME")
+  np.testing.assert_allclose(
+      actual, jnp.einsum("ncij,oc->noij", x, taps[:, :, 0, 0],
+                         precision="highest"), rtol=1e-5, atol=1e-5)
+
+
+def test_unknown_lowering_is_refused():
+  with pytest.raises(ValueError, match="im2col"), conv.lowering("im2col"):
+    pass

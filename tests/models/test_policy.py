@@ -1,0 +1,73 @@
+"""P(T|X) and the encoder of crops."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from augment_gen.augment.crops import CropGrid
+from augment_gen.models.convnet import ConvNet
+from augment_gen.models.policy import CropDistribution
+
+
+def disturbed(params):
+  return jax.tree.map(
+      lambda a: a + 0.3 * jax.random.normal(jax.random.key(2), a.shape), params)
+
+
+@pytest.mark.parametrize("grid", [
+    CropGrid(image_size=20, crop=8, stride=4),
+    CropGrid(image_size=21, crop=7, stride=2),
+    CropGrid(image_size=18, crop=6, stride=3, scales=(1.0, 1.5))])
+def test_a_distribution_over_all_windows_uniform_at_first(grid):
+  net = CropDistribution(grid, width=4)
+  x = jax.random.uniform(jax.random.key(0), (3, *[grid.image_size] * 2, 2))
+  log_p, variables = net.init_with_output(jax.random.key(1), x)
+  assert log_p.shape == (3, grid.size) and log_p.dtype == jnp.float32
+  np.testing.assert_allclose(log_p, -np.log(grid.size), rtol=1e-5)
+  params = disturbed(variables["params"])
+  log_p = net.apply({"params": params}, x)
+  np.testing.assert_allclose(jnp.exp(log_p).sum(axis=1), 1.0, rtol=1e-4)
+  assert float(jnp.std(log_p)) > 0.1
+
+
+def test_scales_can_have_equal_mass():
+  grid = CropGrid(image_size=18, crop=6, stride=3, scales=(1.0, 1.5))
+  net = CropDistribution(grid, width=4, scale_mass="equal")
+  x = jax.random.uniform(jax.random.key(0), (3, 18, 18, 1))
+  params = disturbed(net.init(jax.random.key(1), x)["params"])
+  p = np.exp(net.apply({"params": params}, x))
+  sides = grid.boxes()[:, 2]
+  for side in (6, 9):
+    np.testing.assert_allclose(p[:, sides == side].sum(axis=1), 0.5, rtol=1e-5)
+    assert p[:, sides == side].std(axis=1).min() > 1e-4
+
+
+def test_a_window_is_scored_by_what_it_and_its_neighbours_show():
+  """P(t|x) / P(t'|x) does not change with what lies far from both."""
+  grid = CropGrid(image_size=40, crop=8, stride=4)
+  net = CropDistribution(grid, width=4)
+  x = jax.random.uniform(jax.random.key(0), (1, 40, 40, 1))
+  variables = net.init(jax.random.key(1), x)
+  params = disturbed(variables["params"])
+  ratio = lambda x: net.apply({"params": params}, x)[0, 0] - net.apply(
+      {"params": params}, x)[0, 1]
+  slope = np.asarray(jax.grad(ratio)(x))[0, ..., 0]
+  # Windows 0 and 1 and those next to them end before row 12 and column 16.
+  assert np.abs(slope[:12, :16]).max() > 0
+  np.testing.assert_allclose(slope[12:], 0.0, atol=1e-5)
+  np.testing.assert_allclose(slope[:, 16:], 0.0, atol=1e-5)
+
+
+def test_convnet():
+  net = ConvNet((1, 2), width=3)
+  x = jnp.ones((4, 9, 9, 1))
+  variables = net.init(jax.random.key(0), x, train=False)
+  (y, maps), new = net.apply(variables, x, train=True, mutable=["batch_stats"])
+  assert y.shape == (4, 3 * 3 * 6) and y.dtype == jnp.float32
+  assert maps["stem_conv"].shape == maps["stage1"].shape == (4, 5, 5, 3)
+  assert maps["stage2"].shape == (4, 3, 3, 6)
+  np.testing.assert_array_equal(y, maps["pooled"])
+  assert set(new["batch_stats"]) == {
+      "stage1_norm1", "stage2_norm1", "stage2_norm2"}
+  assert np.all(np.isfinite(y))  # blank crops: no variance anywhere

@@ -1,0 +1,411 @@
+"""Algorithm 1: who is moved by what, and by how much."""
+
+import dataclasses
+
+from flax import linen as nn
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+import pytest
+
+from augment_gen.augment.learned import draw_latents
+from augment_gen.config import (
+  Config,
+  DataConfig,
+  DiscriminatorConfig,
+  GeneratorConfig,
+  LatentConfig,
+  LossesConfig,
+  NetworksConfig,
+)
+from augment_gen.data.base import sample
+from augment_gen.data.task import load_task
+from augment_gen.losses.latent import random_directions, sliced_wasserstein
+from augment_gen.methods.augmentation_generator import stages
+from augment_gen.models.heads import Discriminator
+from augment_gen.models.perceptron import PerceptronAugmenter, PerceptronEliminator
+from augment_gen.run import parallel
+from augment_gen.run.random import example_keys, stream
+from augment_gen.steps import frozen_encoder, generator
+from augment_gen.steps.state import NetState
+
+SHAPE = (3, 3, 1)
+LOSSES = LossesConfig(
+    cycle_weight=0.3, latent_weight=2.0, cycle_f_weight=0.4, cycle_p_weight=1.5,
+    adversarial_p_weight=0.6, cycle_noise=0.1, bank_weight=0.7, l1_reduction="sum")
+CONFIG = GeneratorConfig(losses=LOSSES, latent=LatentConfig(dim=4))
+OURS = {content: dataclasses.replace(
+    CONFIG, losses=dataclasses.replace(
+        LOSSES, adversarial_f_weight=weights[0], adversarial_e_weight=weights[1],
+        latent_slack=0.05, identity_weight=0.9),
+    discriminator=DiscriminatorConfig(r1_weight=0.8))
+        for content, weights in (("x_e", (0, 1.2)), ("both", (0.3, 0.8)))}
+CONFIGS = pytest.mark.parametrize(
+    "config", [GeneratorConfig(latent=LatentConfig(dim=4)), CONFIG,
+               *OURS.values()], ids=["paper", "x_p", *OURS])
+PLAYERS = ("augmenter", "eliminator", "disc_f", "disc_p")
+
+
+class Encoder(nn.Module):
+  """F, small and curved."""
+
+  @nn.compact
+  def __call__(self, x, *, train):
+    assert not train
+    return nn.tanh(nn.Dense(5)(x.reshape(len(x), -1))), {}
+
+
+def networks():
+  return generator.Networks(
+      encoder=Encoder(),
+      augmenter=PerceptronAugmenter(
+          image_shape=SHAPE, hidden=7, layers=3, latent_scale=2.0,
+          output="edit"),
+      eliminator=PerceptronEliminator(
+          image_shape=SHAPE, latent_dim=4, hidden=7, layers=3, output="edit"),
+      discriminator=Discriminator(hidden=6, layers=2))
+
+
+def setting(lr=0.1, standardise=True, n=8):
+  nets = networks()
+  txs = dict.fromkeys(PLAYERS, optax.sgd(lr))
+  rng = np.random.default_rng(0)
+  images = {name: rng.random((n, *SHAPE)).astype(np.float32)
+            for name in ("x_p", "x_f")}
+  variables = nets.encoder.init(jax.random.key(5), images["x_p"], train=False)
+  embeddings = {name: nets.encoder.apply(variables, x, train=False)[0]
+                for name, x in images.items()}
+  frozen = {"encoder": frozen_encoder.freeze(
+      variables, embeddings, np.zeros((2, 0, 1), np.float32), standardise),
+      "images": images}
+  state = generator.init(nets, txs, CONFIG, SHAPE, jax.random.key(0))
+  return nets, txs, frozen, state
+
+
+def fetch(resident, place):
+  return {name: resident[name][i] for name, i in place.items()} | {"index": place}
+
+
+def run_step(nets, txs, frozen, state, devices=1, n=8, steps=1, config=CONFIG):
+  mesh = parallel.make_mesh(jax.devices()[:devices])
+  step = parallel.map_step(
+      generator.make_step(nets, txs, config), mesh, fetch)
+  order = np.arange(n, dtype=np.int32)
+  place = parallel.shard({"x_p": order, "x_f": order[::-1].copy()}, mesh)
+  state, frozen = parallel.replicate((state, frozen), mesh)
+  for _ in range(steps):
+    state, metrics = step(state, frozen, frozen["images"], place, jax.random.key(7))
+  return jax.device_get((state, metrics))
+
+
+def written_out_losses(nets, frozen, params, n=8, config=CONFIG):
+  """(7) and (10) straight from the paper, all players' parameters free.
+
+  And what `config` adds to them.
+  """
+  enc = frozen["encoder"]
+  x_p = jnp.asarray(frozen["images"]["x_p"])
+  x_f = jnp.asarray(frozen["images"]["x_f"][::-1].copy())
+  key = jax.random.fold_in(jax.random.key(7), 0)
+  z = draw_latents(example_keys(key, "latent", n), None, 4)
+
+  def big_f(x):
+    y = nets.encoder.apply(enc.variables, x, train=False)[0]
+    both = jnp.concatenate([enc.embeddings["x_p"], enc.embeddings["x_f"]])
+    return (y - both.mean(0)[None]) / (both.std(0)[None] + 1e-6)
+
+  g_a = lambda x, z: nets.augmenter.apply({"params": params["augmenter"]}, x, z)
+  g_e = lambda x: nets.eliminator.apply({"params": params["eliminator"]}, x)[0]
+  g_l = lambda x: nets.eliminator.apply({"params": params["eliminator"]}, x)[1]
+  sigmoid = lambda a: 1 / (1 + jnp.exp(-a))
+  d = lambda who, y: sigmoid(nets.discriminator.apply(
+      {"params": params[who]}, y))
+  log, mean = jnp.log, jnp.mean
+  total = config.losses.l1_reduction == "sum"
+  l1 = lambda a: mean(jnp.abs(a)) * (a[0].size if total else 1)
+  def noise(name):
+    """Of another strength for each image."""
+    pairs = [jax.random.split(k) for k in example_keys(key, name, n)]
+    return jnp.stack([
+        config.losses.cycle_noise * jax.random.uniform(strength)
+        * jax.random.normal(k, SHAPE) for strength, k in pairs])
+
+  seen_f = x_f + noise("noise_f")
+  x_e = jax.lax.stop_gradient(g_e(seen_f))
+  z_e = draw_latents(example_keys(key, "latent_e", n), None, 4)
+  contents = [(config.losses.adversarial_f_weight, g_a(x_p, z)),
+              (config.losses.adversarial_e_weight, g_a(x_e, z_e))]
+  judged = [x for weight, x in contents if weight]
+  def steepness(who, x):
+    total = 0.0
+    for y in big_f(x):
+      slope = jax.grad(lambda y: nets.discriminator.apply(
+          {"params": params[who]}, y[None])[0])(y)
+      total += jnp.sum(slope**2)
+    return total / n / 2
+
+  loss_d = (mean(-log(d("disc_f", big_f(x_f))))
+            + sum(mean(-log(1 - d("disc_f", big_f(x)))) for x in judged
+                  ) / len(judged)
+            + mean(-log(d("disc_p", big_f(x_p))))
+            + mean(-log(1 - d("disc_p", big_f(g_e(seen_f))))))
+  if config.discriminator.r1_weight:
+    loss_d += config.discriminator.r1_weight * (
+        steepness("disc_f", x_f) + steepness("disc_p", x_p))
+  seen = g_a(x_p, z) + noise("noise_a")
+  loss_r = (
+      config.losses.cycle_f_weight * l1(
+          g_a(g_e(seen_f) + noise("noise_e"), g_l(seen_f)) - x_f)
+      + config.losses.cycle_p_weight * l1(g_e(seen) - x_p)
+      + config.losses.latent_weight * jnp.maximum(
+          l1(g_l(seen) - z) - (4 if total else 1) * config.losses.latent_slack, 0))
+  prior = jax.random.uniform(stream(key, "bank_prior"), (n, 4))
+  lines = random_directions(stream(key, "bank_directions"), 4)
+  loss_g = (sum(weight * mean(-log(d("disc_f", big_f(x))))
+                for weight, x in contents)
+            + config.losses.adversarial_p_weight * mean(
+                -log(d("disc_p", big_f(g_e(seen_f)))))
+            + config.losses.cycle_weight * (
+                loss_r + config.losses.identity_weight * l1(
+                    g_e(x_p + noise("noise_i")) - x_p))
+            + config.losses.bank_weight * sliced_wasserstein(
+                g_l(seen_f), prior, lines))
+  return loss_d, loss_g
+
+
+@CONFIGS
+def test_each_player_receives_the_gradient_of_its_own_loss_and_no_other(config):
+  """With SGD, (before − after) / lr is the gradient that was used."""
+  lr = 0.1
+  nets, txs, frozen, state = setting(lr)
+  before = {name: jax.device_get(getattr(state, name).params)
+            for name in PLAYERS}
+  losses = lambda params: written_out_losses(
+      nets, frozen, params, config=config)
+  of_d = jax.jit(jax.grad(lambda p: losses(p)[0]))(before)
+  of_g = jax.jit(jax.grad(lambda p: losses(p)[1]))(before)
+  # The test means something only if the other loss would move the player too.
+  for other, names in ((of_g, ("disc_f", "disc_p")),
+                       (of_d, ("augmenter", "eliminator"))):
+    for name in names:
+      assert max(np.abs(g).max() for g in jax.tree.leaves(other[name])) > 1e-4
+
+  after, metrics = run_step(nets, txs, frozen, state, config=config)
+  for name in PLAYERS:
+    own = of_d[name] if name.startswith("disc") else of_g[name]
+    used = jax.tree.map(lambda a, b: (a - b) / lr, before[name],
+                        getattr(after, name).params)
+    jax.tree.map(lambda u, o: np.testing.assert_allclose(
+        u, o, rtol=1e-3, atol=1e-5), used, own)
+    assert all(np.any(np.asarray(g) != 0) for g in jax.tree.leaves(own)), name
+  loss_d, loss_g = losses(before)
+  np.testing.assert_allclose(metrics["generator/loss"], loss_g, rtol=1e-5)
+  np.testing.assert_allclose(
+      metrics["discriminator/loss_f"] + metrics["discriminator/loss_p"]
+      + metrics["discriminator/penalty"], loss_d, rtol=1e-5)
+
+
+def test_average_follows_the_generators_and_moves_nobody():
+  config = dataclasses.replace(CONFIG, networks=NetworksConfig(ema_decay=0.9))
+  nets, txs, frozen, _ = setting()
+  start = generator.init(nets, txs, config, SHAPE, jax.random.key(0))
+  states = [jax.device_get(start)]
+  for steps in (1, 2, 3):
+    state = generator.init(nets, txs, config, SHAPE, jax.random.key(0))
+    states.append(run_step(nets, txs, frozen, state, steps=steps,
+                           config=config)[0])
+  for name in ("augmenter", "eliminator"):
+    expected = getattr(states[0], name).params
+    for step, state in enumerate(states[1:]):
+      keep = min(0.9, (1 + step) / (10 + step))
+      expected = jax.tree.map(lambda old, new: keep * old + (1 - keep) * new,
+                              expected, getattr(state, name).params)
+    jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-5),
+                 getattr(states[3], name).final_params, expected)
+  assert not states[3].disc_f.ema and not states[3].disc_p.ema
+  _, _, _, state = setting()
+  plain, _ = run_step(nets, txs, frozen, state, steps=3)
+  assert plain.augmenter.final_params is plain.augmenter.params
+  for name in PLAYERS:
+    jax.tree.map(np.testing.assert_array_equal, getattr(plain, name).params,
+                 getattr(states[3], name).params)
+
+
+def test_the_average_is_what_is_used_after_training():
+  config = Config(data=DataConfig(image_size=3), generator=dataclasses.replace(
+      CONFIG, networks=NetworksConfig(hidden=7, layers=3, output="edit")))
+  _, _, _, state = setting()
+  zeros = jax.tree.map(jnp.zeros_like, state.eliminator.params)
+  averaged = state.replace(
+      eliminator=state.eliminator.replace(ema=zeros),
+      augmenter=state.augmenter.replace(ema={"marker": 1}))
+  images = np.random.default_rng(0).integers(
+      0, 256, (5, *SHAPE), dtype=np.uint8)
+  np.testing.assert_allclose(  # sigmoid(0) of the zeros
+      stages.latent_bank(config, images, averaged), 0.5)
+  assert np.abs(stages.latent_bank(config, images, state) - 0.5).max() > 1e-3
+  _, arrays = stages.second_view(config, None, "prior", averaged)
+  assert arrays["augmenter"]["params"] == {"marker": 1}
+
+
+def test_updates_are_simultaneous():
+  """With D moved first, G's gradient would be another one."""
+  nets, txs, frozen, state = setting(lr=0.5)
+  before = {name: jax.device_get(getattr(state, name).params)
+            for name in PLAYERS}
+  after, _ = run_step(nets, txs, frozen, state)
+  d_first = dict(before, disc_f=after.disc_f.params, disc_p=after.disc_p.params)
+  late = jax.jit(jax.grad(
+      lambda p: written_out_losses(nets, frozen, p)[1]))(d_first)
+  used = jax.tree.map(lambda a, b: (a - b) / 0.5, before["augmenter"],
+                      after.augmenter.params)
+  gaps = jax.tree.map(lambda u, o: np.abs(u - np.asarray(o)).max(), used,
+                      late["augmenter"])
+  assert max(jax.tree.leaves(gaps)) > 1e-4
+
+
+def test_the_encoder_is_untouched():
+  nets, txs, frozen, state = setting()
+  before = jax.device_get(frozen["encoder"].variables)
+  run_step(nets, txs, frozen, state, steps=3)
+  jax.tree.map(np.testing.assert_array_equal, before,
+               jax.device_get(frozen["encoder"].variables))
+
+
+def test_what_g_a_puts_out_depends_on_the_latent():
+  nets, _, frozen, state = setting()
+  x = jnp.asarray(frozen["images"]["x_p"])
+  apply = lambda z: nets.augmenter.apply({"params": state.augmenter.params},
+                                         x, z)
+  assert np.abs(apply(jnp.zeros((8, 4))) - apply(jnp.ones((8, 4)))).max() > 1e-4
+
+
+@pytest.mark.parametrize(
+    "config", [CONFIG,
+               # Between the errors of the devices' latents.
+               dataclasses.replace(OURS["both"], losses=dataclasses.replace(
+                   OURS["both"].losses, latent_slack=0.25))],
+    ids=["x_p", "both"])
+def test_devices_agree_with_one(config):
+  results = [run_step(*setting(), devices=n, steps=3, config=config)
+             for n in (1, 8)]
+  for a, b in zip(*(jax.tree.leaves(r) for r in results)):
+    np.testing.assert_allclose(a, b, rtol=5e-4, atol=2e-5)
+
+
+def test_standardise_brings_embeddings_to_mean_0_and_variance_1():
+  _, _, frozen, _ = setting()
+  encoder = frozen["encoder"]
+  both = np.concatenate([np.asarray(v) for v in encoder.embeddings.values()])
+  seen = (both - np.asarray(encoder.shift)) * np.asarray(encoder.scale)
+  np.testing.assert_allclose(seen.mean(0), 0, atol=1e-4)
+  np.testing.assert_allclose(seen.std(0), 1, atol=1e-3)
+  _, _, frozen, _ = setting(standardise=False)
+  np.testing.assert_array_equal(frozen["encoder"].scale, 1.0)
+  np.testing.assert_array_equal(frozen["encoder"].shift, 0.0)
+
+
+def test_detail_is_standardised_by_channel_not_by_place():
+  rng = np.random.default_rng(0)
+  detail = rng.normal((1.0, 5.0), (2.0, 0.3), (50, 9, 2)).astype(np.float32)
+  detail[:, 0] = 1.0  # a place where all images are the same
+  embeddings = {"x_p": rng.normal(3, 4, (60, 5)).astype(np.float32)}
+  frozen = frozen_encoder.freeze({}, embeddings, detail, standardise=True)
+  shift, scale = np.asarray(frozen.shift), np.asarray(frozen.scale)
+  assert shift.shape == scale.shape == (5 + 9 * 2,)
+  channels = ((detail.reshape(50, -1) - shift[5:]) * scale[5:]).reshape(-1, 2)
+  np.testing.assert_allclose(channels.mean(0), 0, atol=1e-4)
+  np.testing.assert_allclose(channels.std(0), 1, atol=1e-3)
+  y = (embeddings["x_p"] - shift[:5]) * scale[:5]
+  np.testing.assert_allclose(np.std(y, axis=0), 1, atol=1e-3)
+
+
+@pytest.mark.parametrize("standardise", [True, False])
+def test_no_places_give_no_nan(standardise):
+  """--config.debug stops at any."""
+  y = np.ones((4, 3), np.float32)
+  with jax.debug_nans(True):
+    frozen = frozen_encoder.freeze(
+        {}, {"x_p": y}, jnp.zeros((4, 0, 1)), standardise)
+  assert frozen.shift.shape == frozen.scale.shape == (3,)
+
+
+def test_discriminators_may_see_more_than_the_embedding():
+  class TwoStages(nn.Module):
+    @nn.compact
+    def __call__(self, x, *, train):
+      h = nn.Conv(2, (1, 1))(x)
+      return jnp.max(h, axis=(1, 2)), {"stem_conv": x, "stage1": x, "stage2": h}
+
+  encoder = TwoStages()
+  x = np.random.default_rng(1).random((4, *SHAPE)).astype(np.float32)
+  variables = encoder.init(jax.random.key(0), x, train=False)
+  y, maps = encoder.apply(variables, x, train=False)
+  see = lambda features: frozen_encoder.make_see(encoder, features)(variables, x)
+  for features in ("embedding", "maps"):
+    np.testing.assert_array_equal(see(features)[0], y)
+  for features in ("embedding", "stages"):
+    assert see(features)[1].shape == (4, 0, 1)
+  expected = np.concatenate(
+      [y] + [part for name in ("stage1", "stage2") for part in (
+          np.mean(maps[name], axis=(1, 2)), np.std(maps[name], axis=(1, 2)))],
+      axis=1)
+  np.testing.assert_allclose(
+      np.asarray(see("stages")[0]), expected, rtol=1e-4, atol=1e-5)
+  np.testing.assert_array_equal(see("maps")[1], x.reshape(4, 9, 1))
+  # A silent policy must not have an infinite slope.
+  slope = jax.grad(lambda x: jnp.sum(
+      frozen_encoder.make_see(encoder, "stages")(variables, x)[0]))
+  assert np.all(np.isfinite(slope(np.zeros_like(x))))
+
+
+def test_a_silent_channel_is_not_blown_up():
+  """It differs on no real image, and by 0.01 on a generated one."""
+  rng = np.random.default_rng(0)
+  y = rng.normal(1, 2, (50, 5)).astype(np.float32)
+  y[:, 3] = 0.0
+  detail = rng.normal(1, 2, (50, 4, 3)).astype(np.float32)
+  detail[..., 1] = 0.5
+  frozen = frozen_encoder.freeze({}, {"x_p": y}, detail, standardise=True)
+  scale = np.asarray(frozen.scale)
+  assert 0.01 * scale.max() < 1
+  # The others have variance 1, as before.
+  np.testing.assert_allclose(
+      scale[[0, 1, 2, 4]], 1 / (y.std(0)[[0, 1, 2, 4]] + 1e-6), rtol=1e-4)
+
+
+@pytest.mark.parametrize("output", ["image", "edit"])
+@pytest.mark.parametrize("order", ["first", "last"])
+def test_random_g_a_is_as_strong_on_what_it_is_given(order, output, monkeypatch):
+  data = DataConfig(image_size=8, pretrain="rendered:latin?per_class=1",
+                    finetune="rendered:scripts?per_class=6&classes=4",
+                    finetune_per_class=4)
+  config = Config(data=data, generator=GeneratorConfig(
+      networks=NetworksConfig(hidden=8, layers=2, output=output),
+      latent=LatentConfig(dim=4)))
+  config = dataclasses.replace(config, retrain=dataclasses.replace(
+      config.retrain, order=order))
+  task = load_task(data)
+  nets = stages.generator_networks(config)
+  x = np.zeros((2, 8, 8, 1), np.float32)
+  params = nets.augmenter.init(jax.random.key(1), x, np.zeros((2, 4)))["params"]
+  trained = generator.GeneratorState(
+      step=0, augmenter=NetState(params=params, opt_state=()),
+      eliminator=None, disc_f=None, disc_p=None)
+  seen = {}
+
+  def spy(augmenter, fresh, x, z, strength):
+    seen.update(x=x, output=augmenter.output, trained=strength)
+    return match_strength(augmenter, fresh, x, z, strength)
+
+  match_strength = stages.match_strength
+  monkeypatch.setattr(stages, "match_strength", spy)
+  untrained, fresh = stages.random_augmenter(config, task, trained)
+  x = seen["x"]
+  resident = sample(task.pretrain, len(x)) / 255
+  assert np.allclose(x, resident, atol=1e-6) == (order == "first")
+  z = jax.random.uniform(jax.random.key(2), (len(x), 4))
+  edit = np.mean(np.abs(untrained.apply({"params": fresh}, x, z) - x))
+  assert untrained.output == "edit"
+  np.testing.assert_allclose(edit, seen["trained"], rtol=0.3)
