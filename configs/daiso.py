@@ -4,12 +4,12 @@
         --config.data.root=FOLDER --workdir=runs/daiso
 
 X̃_f is X_f^S (spotlight), tested on X_t^R (room light) and X_t^S; `:room` turns
-S and R round. FOLDER holds imagenet/ (ILSVRC 2012 training images) and daiso/
+S and R round, and `:simclr` has SimCLR with the settings of its paper in place of MoCo
+v2. FOLDER holds imagenet/ (ILSVRC 2012 training images) and daiso/
 with the four quarters, one folder a class: spotlight_finetune, spotlight_test,
 room_finetune, room_test.
 
-The paper: S→R 67.45 → 71.91, R→S 71.10 → 74.49. Not yet run at this size here:
-ImageNet needs the streamed input, which is still to come.
+The paper: S→R 67.45 → 71.91, R→S 71.10 → 74.49. Not yet run at this size here.
 """
 
 from augment_gen.config import apply_variants, default_config, presets
@@ -39,7 +39,7 @@ def get_config(variant: str = ""):
   config.evaluate.protocols = "moco,l2,knn"
   return apply_variants(config, variant, {
       "room": lambda config: lighting(config, "R", epochs=28),
-      "runlocal": runlocal})
+      "simclr": presets.simclr, "runlocal": runlocal})
 
 
 def lighting(config, light: str, epochs: int):

@@ -8,6 +8,7 @@ this size here. Variants, comma-separated:
 
     mnist     MNIST as X_p, and a size for 2 CPU cores (see README.md)
     npz       both sets from {root}/mnist.npz and {root}/omniglot.npz
+    simclr    SimCLR with the settings of its paper, in place of MoCo v2
     runlocal  every stage in seconds, on rendered characters
 
     python -m augment_gen.main --config=configs/omniglot.py:mnist,npz \
@@ -37,7 +38,8 @@ def get_config(variant: str = ""):
 
   config.evaluate.protocols = "moco,l2,knn"
   return apply_variants(config, variant, {
-      "mnist": mnist, "npz": npz, "runlocal": presets.runlocal})
+      "mnist": mnist, "npz": npz, "simclr": presets.simclr,
+      "runlocal": presets.runlocal})
 
 
 def mnist(config):

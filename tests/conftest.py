@@ -43,3 +43,13 @@ def foreground():
   before = signal.signal(signal.SIGINT, signal.default_int_handler)
   yield
   signal.signal(signal.SIGINT, before)
+
+
+def pytest_addoption(parser):
+  parser.addoption("--update-golden", action="store_true",
+                   help="write tests/golden anew in place of comparing with it")
+
+
+@pytest.fixture
+def update_golden(request):
+  return request.config.getoption("--update-golden")

@@ -88,7 +88,7 @@ def _tuple_problems(name: str, value: Any, kind: Any, metadata: Sequence[Any],
 
 
 def _list_problems(name: str, value: str, metadata: Sequence[Any]) -> Iterator[str]:
-  choices = next((m.choices for m in metadata if isinstance(m, EachOf)), None)
+  choices = next((m.choices for m in metadata if isinstance(m, EachOf)), ())
   for part in names(value) if choices else ():
     if part not in choices:
       yield (f"{name} names {part!r}, which is unknown; choose from: "
@@ -102,7 +102,7 @@ def _must_hold_something(metadata: Sequence[Any]) -> bool:
   return any(isinstance(m, annotated_types.MinLen) for m in metadata)
 
 
-def _outside(value: float, metadata: Sequence[Any]) -> str | None:
+def _outside(value: Any, metadata: Sequence[Any]) -> str | None:
   """What a number would have to be, if it lies outside its bounds."""
   for bound in metadata:
     low, high = (next((getattr(bound, n) for n in pair
@@ -130,4 +130,4 @@ def _is(value: Any, kind: type) -> bool:
     return False
   if kind is int:
     return isinstance(value, numbers.Integral)
-  return isinstance(value, numbers.Real) and abs(value) <= sys.float_info.max
+  return isinstance(value, numbers.Real) and abs(float(value)) <= sys.float_info.max

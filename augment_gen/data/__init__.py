@@ -1,1 +1,1 @@
-"""Images: where they come from, how they are split, how a step gets them."""
+"""Image sources, splits and batches."""

@@ -17,11 +17,11 @@ from augment_gen.data import labels as labels_lib
 
 _IMAGE_KEYS = ("images", "image", "x_train", "x", "data")
 _LABEL_KEYS = ("labels", "label", "y_train", "y", "targets")
-# What the name of an array of images says of that of its labels.
+# Parts of names of image arrays, and what replaces them in the names of the labels.
 _PARTNERS = (("images", "labels"), ("image", "label"), ("imgs", "labels"),
              ("img", "label"), ("data", "targets"), ("data", "labels"),
              ("x", "y"), ("X", "y"), ("X", "Y"))
-# Below this part of white, the brightest pixel of a set gives rise to doubt.
+# A set whose brightest pixel is below this fraction of white causes a warning.
 _DARK = 1 / 8
 _DAMAGED = (OSError, ValueError, EOFError, zipfile.BadZipFile, zlib.error)
 
@@ -37,18 +37,19 @@ def prepare(
     images: np.ndarray, request: base.Request, *, white: float,
     invert: bool = False, transpose: bool = False, convert: bool = False,
 ) -> np.ndarray:
-  """Arrays as people store them -> uint8 [N, S, S, C] as `request` says.
+  """Converts stored images to uint8 [N, S, S, C] of the requested size and channels.
 
   Args:
-    images: [N, H, W] or [N, H, W, 1 or 3] numbers or bools in 0..white.
-    request: size and channels wanted.
-    white: the value that becomes 255, see `find_white`.
-    invert: exchange black and white.
-    transpose: exchange rows and columns.
-    convert: allow colour to grey, and grey to RGB.
+    images: numbers or bools in 0..white, [N, H, W] or [N, H, W, 1 or 3].
+    request: requested size and channels.
+    white: value that becomes 255, see `find_white`.
+    invert: whether to swap black and white.
+    transpose: whether to swap rows and columns.
+    convert: whether to allow conversion of colour to grey and of grey to RGB.
 
   Raises:
-    UserError: shape or channels are others.
+    UserError: the shape is not supported, or the channels are not those requested and
+      `convert` is false.
   """
   if images.ndim == 3:
     images = images[..., None]
@@ -73,24 +74,24 @@ def _shape_hint(shape: tuple[int, ...]) -> str:
   if len(shape) == 4 and shape[-1] in (2, 4):
     return "store them without transparency"
   if len(shape) == 2:
-    return "give one image a row its shape; for packed bits use the option shape=HxW"
-  return "bring them into one of these shapes"
+    return "each row needs the shape of an image; for packed bits use the option shape=HxW"
+  return "convert them to one of these shapes"
 
 
 def find_white(images: np.ndarray, white: float, name: str
                ) -> tuple[float, tuple[str, ...]]:
-  """Which value of a whole set is white, and what is to be said of it.
+  """Determines which value of a set means white.
 
   Args:
-    images: all of the set, of any type.
-    white: the option max; 0 if it was not given.
-    name: of the set.
+    images: all images of the set, of any dtype.
+    white: value of the option `max`; 0 if not given.
+    name: name of the set, for messages.
 
   Returns:
-    White, and notes for whoever started the run.
+    The value of white, and notes for the user.
 
   Raises:
-    UserError: these are no numbers, or they lie outside 0..white.
+    UserError: the images are not numbers, or values lie outside 0..white.
   """
   kind = images.dtype.kind
   if kind == "b" or not images.size:
@@ -103,7 +104,7 @@ def find_white(images: np.ndarray, white: float, name: str
   if kind != "f" and not white and low >= 0 and high == 1:
     return 1, (base.BINARY,)
   top = white or (1 if kind == "f" else 255)
-  if not (low >= 0 and high <= top):  # a NaN is neither
+  if not (low >= 0 and high <= top):  # also true for NaN
     raise errors.UserError(
         f"'{name}': {images.dtype} images reach from {low} to {high}, outside "
         f"0..{top:g}: scale them, or say which value is white with the option "
@@ -128,15 +129,16 @@ class Npz(base.Source):
   """Options of npz:FILE.
 
   Attributes:
-    images: key of the images, see `prepare`; found by itself where the file
-      has just one of the usual names.
-    labels: key of the labels (see labels.py) or "none"; found by itself where one
-      has the name that goes with the images' (x_test, y_test), or where one has a
-      usual name and no other images have a claim to it, or else there are none.
+    images: key of the images (see `prepare` for their format); may be omitted if exactly
+      one array has a usual name.
+    labels: key of the labels (see labels.py) or "none". If omitted, the labels are the
+      array whose name matches that of the images (x_test, y_test), or else the one array
+      that has a usual name and matches no other images. Without any array of a usual
+      name there are no labels.
     classes: key of the class names.
-    shape: "HxW": the images are rows of bits, as np.packbits makes them.
-    max: the value that is white; 0: 255 of whole numbers (1 if there are only 0
-      and 1), 1 of floats.
+    shape: "HxW" if the images are rows of bits, as np.packbits makes them.
+    max: value that means white; 0: 255 for whole numbers (1 if there are only 0 and 1),
+      1 for floats.
     invert, transpose, convert: see `prepare`.
   """
   images: str = ""
@@ -170,7 +172,7 @@ class Npz(base.Source):
       return [f"'{self._path()}' cannot be read: {error}"]
 
   def _header_problems(self, keys: dict[str, str]) -> list[str]:
-    """What the arrays' headers tell: nothing is decompressed but these."""
+    """Problems that the arrays' headers show; only the headers are decompressed."""
     problems = []
     headers = {option: self._header(key) for option, key in keys.items() if key}
     for option, (_, dtype) in headers.items():
@@ -191,12 +193,12 @@ class Npz(base.Source):
     return []
 
   def count(self) -> int:
-    """From the array's header."""
+    """Number of images, from the array's header."""
     shape, _ = self._header(self._keys()["images"])
     return shape[0] if shape else 0
 
   def _header(self, key: str) -> tuple[tuple[int, ...], np.dtype]:
-    """Shape and dtype of an array: only its first bytes are decompressed."""
+    """Shape and dtype of an array; only its first bytes are decompressed."""
     with zipfile.ZipFile(self._path()) as file, file.open(key + ".npy") as stream:
       version = np.lib.format.read_magic(stream)
       read = (np.lib.format.read_array_header_1_0 if version == (1, 0)
@@ -232,7 +234,7 @@ class Npz(base.Source):
       return file.files
 
   def _keys(self) -> dict[str, str]:
-    """The key for each of images, labels and classes; "" for none."""
+    """Keys of the images, labels and classes; "" if there are none."""
     names = self._names()
 
     images = self.images or self._only("images", _IMAGE_KEYS, names)
@@ -241,7 +243,7 @@ class Npz(base.Source):
             "classes": self.classes}
 
   def _only(self, option: str, found: tuple[str, ...], names: list[str]) -> str:
-    """The one name of `found` that is there."""
+    """Returns the only name of `found` that is in the file."""
     found = tuple(name for name in found if name in names)
     if len(found) != 1:
       raise errors.UserError(
@@ -250,10 +252,10 @@ class Npz(base.Source):
     return found[0]
 
   def _labels_of(self, images: str, names: list[str]) -> str:
-    """The labels that go with an array of images; "" for none."""
+    """Key of the labels that belong to an array of images, or "" for none."""
     if own := [name for name in _partners(images) if name in names]:
       return own[0]
-    # Labels that go with other images of the file are theirs.
+    # Labels that match other images of the file do not belong to these images.
     theirs = {label for name in names if name != images
               for label in _partners(name)}
     usual = tuple(name for name in _LABEL_KEYS if name in names)
@@ -267,7 +269,7 @@ class Npz(base.Source):
         "labels", tuple(name for name in usual if name not in theirs), names)
 
   def _unpack(self, rows: np.ndarray) -> np.ndarray:
-    """uint8 [N, ceil(H * W / 8)] -> bool [N, H, W]."""
+    """Unpacks uint8 [N, ceil(H * W / 8)] to bool [N, H, W]."""
     shape = tuple(int(side) for side in self.shape.split("x"))
     size = math.prod(shape)
     wanted = -(-size // 8)
@@ -281,9 +283,10 @@ class Npz(base.Source):
 
 @functools.cache
 def _partners(images: str) -> tuple[str, ...]:
-  """Names that the labels of an array of images may have, likely ones first.
+  """Possible names for the labels of an array of images, likely ones first.
 
-  "x_test" -> ("y_test",): one word of the name, apart from letters, is replaced.
+  One word of the name is replaced: "x_test" gives ("y_test",). A word is delimited by
+  characters that are not letters.
   """
   found = []
   for word, partner in _PARTNERS:
@@ -299,8 +302,8 @@ class Idx(base.Source):
   """Options of idx:FILE, the format of MNIST and EMNIST, gzipped or not.
 
   Attributes:
-    labels: the file with the labels; without it there are none.
-    transpose: exchange rows and columns: needed for EMNIST's own files.
+    labels: file with the labels; without it, the set has none.
+    transpose: whether to swap rows and columns, as EMNIST's own files need.
     invert, convert: see `prepare`.
   """
   labels: str = ""
@@ -328,16 +331,16 @@ class Idx(base.Source):
 
 
 def read_idx(path: str, header_only: bool = False):
-  """An IDX file of unsigned bytes -> uint8 array, or only its shape.
+  """Reads an IDX file of unsigned bytes as a uint8 array, or only its shape.
 
   Raises:
-    UserError: it is damaged or holds something else.
+    UserError: the file is damaged or holds something else.
   """
-  path = base.local_path(path)
+  local = base.local_path(path)
   try:
-    with open(path, "rb") as file:
+    with open(local, "rb") as file:
       zipped = file.read(2) == b"\x1f\x8b"
-    with (gzip.open if zipped else open)(path, "rb") as file:
+    with (gzip.open if zipped else open)(local, "rb") as file:
       magic = file.read(4)
       if magic[:3] != b"\0\0\x08" or len(magic) < 4:
         raise ValueError("it does not start like an IDX file of bytes")
@@ -349,4 +352,4 @@ def read_idx(path: str, header_only: bool = False):
         raise ValueError(f"{values.size} bytes where {shape} were announced")
       return values.reshape(shape)
   except _DAMAGED as error:
-    raise errors.UserError(f"'{path}' cannot be read: {error}") from error
+    raise errors.UserError(f"'{local}' cannot be read: {error}") from error

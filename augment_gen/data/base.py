@@ -1,4 +1,4 @@
-"""What every image source delivers, and what a source is."""
+"""Interfaces of image sets and image sources."""
 
 import abc
 from collections.abc import Callable, Sequence
@@ -18,7 +18,7 @@ BINARY = "all values are 0 or 1: taken as black and white"
 
 
 def local_path(text: str) -> pathlib.Path:
-  """A path as people write it: with "~", or with "file://" before it."""
+  """Expands a path that may start with "~" or "file://"."""
   if text.startswith("file://"):
     text = urllib.parse.unquote(urllib.parse.urlsplit(
         text.replace("?", "%3F").replace("#", "%23")).path)
@@ -26,7 +26,7 @@ def local_path(text: str) -> pathlib.Path:
 
 
 def white_problems(white: float) -> list[str]:
-  """Of the option max, the value that is white; 0 if it was not given."""
+  """Problems with the option `max`, the value of white (0 if not given)."""
   if 0 <= white < math.inf:
     return []
   return [f"option max={white:g} must be a positive number, the value of white"]
@@ -45,20 +45,20 @@ def fingerprint_arrays(images: np.ndarray, labels: np.ndarray | None) -> str:
 
 
 def evenly(size: int, count: int) -> np.ndarray:
-  """`count` indices evenly spread over `size`: sets often lie sorted by class."""
+  """Spreads `count` indices evenly over `size`, as sets are often sorted by class."""
   return np.linspace(0, size - 1, count).astype(int)
 
 
 class Images(Protocol):
-  """Images that can be read by number, in memory or not.
+  """Images that can be read by index, in memory or not.
 
-  What trains, evaluates or draws knows no more of a set than this.
+  Code that needs only the images of a set depends on this interface alone.
 
   Attributes:
-    name: what messages call it, as a rule its spec.
+    name: name of the set in messages, usually its spec.
     shape: (H, W, C) of each image.
-    resident: uint8 [N, H, W, C] where the set lies in memory, else None.
-    fingerprint: short hash that another set does not have.
+    resident: uint8 [N, H, W, C] if the set is in memory, else None.
+    fingerprint: short hash that identifies the set.
   """
 
   @property
@@ -81,22 +81,25 @@ class Images(Protocol):
     ...
 
   def read(self, indices: np.ndarray) -> np.ndarray:
-    """uint8 [n, H, W, C], the images at `indices` (int [n]), in this order."""
+    """Returns the images at `indices` (int [n]) in this order, uint8 [n, H, W, C]."""
 
 
 def sample(images: Images, count: int) -> np.ndarray:
-  """uint8 [count, H, W, C], evenly spread over a set; of a small one, some twice."""
+  """Reads `count` images spread evenly over a set, uint8 [count, H, W, C].
+
+  If the set has fewer than `count` images, some are repeated.
+  """
   return images.read(evenly(len(images), count))
 
 
 def reader(images: Images | np.ndarray) -> Callable[[Any], np.ndarray]:
-  """`indices -> images`, of a set or of an array of images."""
+  """Returns the function `indices -> images` of a set or of an array of images."""
   return images.read if hasattr(images, "read") else images.__getitem__
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Joined:
-  """Several sets one after the other, as one of `Images`."""
+  """The concatenation of several sets; implements `Images`."""
   parts: Sequence[Images]
 
   @functools.cached_property
@@ -114,8 +117,8 @@ class Joined:
 
   @functools.cached_property
   def resident(self) -> np.ndarray | None:
-    arrays = [part.resident for part in self.parts]
-    return None if any(a is None for a in arrays) else np.concatenate(arrays)
+    arrays = [array for part in self.parts if (array := part.resident) is not None]
+    return np.concatenate(arrays) if len(arrays) == len(self.parts) else None
 
   def __len__(self) -> int:
     return sum(len(part) for part in self.parts)
@@ -132,22 +135,24 @@ class Joined:
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class ImageSet:
-  """Images in memory, with labels or without; they are `Images`.
+  """Images in memory, with or without labels; implements `Images`.
 
   Attributes:
-    name: what messages call it, as a rule its spec.
+    name: name of the set in messages, usually its spec.
     images: uint8 [N, H, W, C].
     labels: int32 [N] in [0, num_classes), or None.
     class_names: one name per class; empty without labels.
-    fingerprint: of images and labels; computed here where left empty.
-    skipped: images that were left out because they could not be read.
-    passed_over: other files that lay beside the images.
-    notes: lines on how the set was understood, for whoever started the run.
-    places: int32 [N, 2], row and column of the first pixel of what was put on a
-      larger canvas (canvas.py), or None.
+    fingerprint: hash of images and labels; computed if left empty.
+    skipped: number of images left out because they could not be read.
+    passed_over: number of other files found beside the images.
+    notes: lines for the user on how the set was interpreted.
+    places: int32 [N, 2], row and column of each image's top left pixel on a larger
+      canvas (canvas.py), or None.
 
   Raises:
-    UserError: a label lies outside the classes.
+    ValueError: the images are not uint8 [N, H, W, C].
+    UserError: the numbers of images and labels differ, or a label lies outside the
+      classes.
   """
   name: str
   images: np.ndarray
@@ -165,23 +170,23 @@ class ImageSet:
           f"'{self.name}': images are {self.images.dtype} "
           f"{self.images.shape}, not uint8 [N, H, W, C]")
     if self.labels is not None:
-      self._check_labels()
+      self._check_labels(self.labels)
     if not self.fingerprint:
       object.__setattr__(
           self, "fingerprint", fingerprint_arrays(self.images, self.labels))
 
-  def _check_labels(self):
-    if len(self.labels) != len(self.images):
+  def _check_labels(self, labels: np.ndarray):
+    if len(labels) != len(self.images):
       raise errors.UserError(
           f"'{self.name}' has {len(self.images)} images but "
-          f"{len(self.labels)} labels")
-    wrong = (self.labels < 0) | (self.labels >= self.num_classes)
+          f"{len(labels)} labels")
+    wrong = (labels < 0) | (labels >= self.num_classes)
     if wrong.any():
       first = int(np.argmax(wrong))
       raise errors.UserError(
           f"'{self.name}' has {self.num_classes} classes, but {wrong.sum()} "
           f"labels outside 0..{self.num_classes - 1} (the first: "
-          f"{self.labels[first]} of image {first}): correct the labels or the "
+          f"{labels[first]} of image {first}): correct the labels or the "
           "list of classes")
 
   def __len__(self) -> int:
@@ -196,7 +201,7 @@ class ImageSet:
     return self.images
 
   def read(self, indices: np.ndarray) -> np.ndarray:
-    """uint8 [n, H, W, C], the images at `indices`."""
+    """Returns the images at `indices`, uint8 [n, H, W, C]."""
     return self.images[indices]
 
   @property
@@ -204,7 +209,7 @@ class ImageSet:
     return len(self.class_names)
 
   def select(self, indices: np.ndarray, name: str | None = None) -> "ImageSet":
-    """The images at `indices` (int [M]), with the same classes."""
+    """Returns the images at `indices` (int [M]) as a set with the same classes."""
     pick = lambda array: None if array is None else array[indices]
     return dataclasses.replace(
         self, name=name or self.name, images=self.images[indices],
@@ -213,13 +218,13 @@ class ImageSet:
 
 @dataclasses.dataclass(frozen=True)
 class Request:
-  """What a source is asked to deliver.
+  """What a source should deliver.
 
   Attributes:
-    name: becomes `ImageSet.name`.
+    name: name of the resulting set.
     image_size: side of the square images, in pixels.
     channels: 1 (grey) or 3 (RGB).
-    on_bad_image: "error", or "skip" images that cannot be read.
+    on_bad_image: what to do about images that cannot be read: "error" or "skip".
   """
   name: str
   image_size: int
@@ -229,10 +234,10 @@ class Request:
 
 @dataclasses.dataclass(frozen=True)
 class Source(abc.ABC):
-  """A spec, parsed. The fields a subclass adds are the options of its kind.
+  """A parsed spec. Subclasses add the options of their kind as fields.
 
   Attributes:
-    address: what stands between "KIND:" and "?".
+    address: the part of the spec between "KIND:" and "?".
     root: the user's data folder, or "".
   """
   address: str
@@ -240,14 +245,14 @@ class Source(abc.ABC):
 
   @abc.abstractmethod
   def problems(self) -> list[str]:
-    """Everything wrong that can be known without reading the images."""
+    """Returns all problems that can be found without reading the images."""
 
   @abc.abstractmethod
   def count(self) -> int | None:
-    """Number of images if that is cheap to know; call if no problems."""
+    """Number of images if cheap to know, else None; requires a spec without problems."""
 
   def stream(self, request: Request) -> Images | None:
-    """The images, read as they are asked for; None where this kind cannot."""
+    """Returns images that are read on demand; None if this kind does not support it."""
     del request
     return None
 
@@ -256,5 +261,5 @@ class Source(abc.ABC):
     """Reads the set.
 
     Raises:
-      UserError: the data are missing, damaged or not what was asked for.
+      UserError: the data are missing, damaged or not as requested.
     """

@@ -1,4 +1,4 @@
-"""Images at random places of a larger black canvas: Regional MNIST."""
+"""Images at random places on a larger black canvas (Regional MNIST)."""
 
 import dataclasses
 import zlib
@@ -9,21 +9,21 @@ from augment_gen.data import base
 
 
 def put_on(images: base.ImageSet, side: int, seed: int) -> base.ImageSet:
-  """Puts each image at a uniformly random place of a black canvas.
+  """Puts each image at a uniformly random place on a black canvas.
 
-  NOTE(paper): the poster gives neither the canvas nor the distribution of
-  places: all places at which the image lies whole on the canvas are as likely.
+  NOTE(paper): the poster specifies neither the canvas nor the distribution of places.
+  Here, all places at which the whole image lies on the canvas are equally likely.
 
-  The places depend on the seed and on the set's name alone: the same spec gives
-  the same images each time.
+  The places depend only on the seed and the set's name, so the same spec gives the same
+  images each time.
 
   Args:
-    images: of side S ≤ `side`.
-    side: of the canvas, pixels.
-    seed: of the places.
+    images: set of images with side S ≤ `side`.
+    side: side of the canvas, in pixels.
+    seed: seed of the random places.
 
   Returns:
-    The set, with images [N, side, side, C] and their `places`.
+    The set with images [N, side, side, C] and their `places`.
   """
   n, size = images.images.shape[:2]
   bits = np.random.Philox(np.random.SeedSequence(

@@ -1,4 +1,4 @@
-"""How a training loop gets its batches; see `run.contracts.Feed`."""
+"""Batches for a training loop; see `run.contracts.Feed`."""
 
 from collections.abc import Mapping
 import concurrent.futures
@@ -14,21 +14,21 @@ from augment_gen.data.base import Images
 
 
 class ImageFeed:
-  """Batches of several sets, each in a random order of its own.
+  """Batches of several sets, each set in its own random order.
 
-  A set in memory is copied to the devices once, and only indices travel in a step.
-  Any other set is read on the host, one step ahead, and its images travel. Steps
-  cannot tell the two apart.
+  A set in memory is copied to the devices once; each step then sends only indices. Any
+  other set is read on the host, one step ahead, and its images are sent to the devices.
+  Training steps cannot tell the two apart.
 
-  The order is a pure function of (seed, stage, set, epoch), so a run that is
-  stopped and resumed at step n sees what it would have seen. Each set cycles
-  through epochs of its own; the incomplete batch that ends an epoch is dropped,
-  and the next epoch's permutation drops others.
+  The order is a pure function of (seed, stage, set, epoch), so a run that is stopped
+  and resumed at step n sees the same batches as an uninterrupted run. Each set cycles
+  through its own epochs. The incomplete batch at the end of an epoch is dropped; other
+  images are dropped in the next epoch, which has another permutation.
 
   Attributes:
     batch_size: images of each set in a step, over all devices.
-    steps_per_epoch: whole batches in one pass, by set name.
-    resident: uint8 [N, H, W, C] by name, of the sets in memory.
+    steps_per_epoch: number of whole batches in one epoch, by set name.
+    resident: uint8 [N, H, W, C] for each set in memory, by set name.
   """
 
   def __init__(self, sets: Mapping[str, Images], batch_size: int, seed: int,
@@ -36,10 +36,10 @@ class ImageFeed:
     """Makes a feed.
 
     Args:
-      sets: by name.
-      batch_size: over all devices.
-      seed: of the run.
-      stage: its name, a part of the seed.
+      sets: image sets by name.
+      batch_size: images of each set in a step, over all devices.
+      seed: seed of the run.
+      stage: name of the stage; part of the random seed.
 
     Raises:
       UserError: a set is smaller than a batch.
@@ -61,7 +61,11 @@ class ImageFeed:
     self._ahead: tuple[int, concurrent.futures.Future] | None = None
 
   def host_batch(self, step: int) -> dict[str, dict[str, np.ndarray]]:
-    """{"index": int32 [B] by set, "images": uint8 [B, …] of sets not in memory}."""
+    """Returns what a step sends to the devices.
+
+    {"index": {set name: int32 [B]}, "images": {set name: uint8 [B, H, W, C]}}, where
+    "images" has only the sets that are not in memory.
+    """
     index = self._index(step)
     streamed = [name for name in index if name not in self.resident]
     if not streamed:
@@ -75,7 +79,10 @@ class ImageFeed:
 
   def fetch(self, resident: Mapping[str, jax.Array],
             host_batch: Mapping[str, Mapping[str, jax.Array]]) -> dict[str, Any]:
-    """{set name: float32 [b, H, W, C] in [0, 1], "index": int32 [b] by set name}."""
+    """Assembles the batch of one device.
+
+    {set name: float32 [b, H, W, C] in [0, 1], "index": {set name: int32 [b]}}.
+    """
     index, images = host_batch["index"], host_batch["images"]
     batch: dict[str, Any] = {
         name: (images[name] if name in images else resident[name][places]
@@ -87,7 +94,7 @@ class ImageFeed:
     return {name: self._sets[name].read(index[name]) for name in names}
 
   def _index(self, step: int) -> dict[str, np.ndarray]:
-    """{set name: int32 [B]}, the places of step `step` of the stage."""
+    """Image indices of a step of the stage, {set name: int32 [B]}."""
     index = {}
     for name, steps in self.steps_per_epoch.items():
       epoch, batch = divmod(step, steps)
@@ -96,13 +103,14 @@ class ImageFeed:
     return index
 
   def _order(self, name: str, epoch: int) -> np.ndarray:
-    """The permutation of an epoch; the last one of each set is kept."""
-    cached_epoch, order = self._orders.get(name, (None, None))
-    if cached_epoch != epoch:
-      stream = zlib.crc32(f"{self._stage}/{name}".encode())
-      bits = np.random.Philox(
-          np.random.SeedSequence([self._seed, stream, epoch]))
-      order = np.random.Generator(bits).permutation(
-          np.arange(len(self._sets[name]), dtype=np.int32))
-      self._orders[name] = (epoch, order)
+    """Returns the permutation of an epoch and caches the latest one of each set."""
+    cached = self._orders.get(name)
+    if cached is not None and cached[0] == epoch:
+      return cached[1]
+    stream = zlib.crc32(f"{self._stage}/{name}".encode())
+    bits = np.random.Philox(
+        np.random.SeedSequence([self._seed, stream, epoch]))
+    order = np.random.Generator(bits).permutation(
+        np.arange(len(self._sets[name]), dtype=np.int32))
+    self._orders[name] = (epoch, order)
     return order

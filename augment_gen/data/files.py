@@ -1,8 +1,8 @@
-"""Which files below a folder are images, and which are passed over.
+"""Finds the image files below a folder.
 
-What Pillow reads by its suffix counts as an image without being opened, and so
-do formats that Pillow lacks (a camera's raw files, HEIC): they are bad images,
-not to be passed over in silence. Of other files the content decides.
+A file counts as an image without being opened if Pillow reads files of its suffix. So
+does a file in a format that Pillow lacks (a camera's raw files, HEIC): it is a bad image
+and must not be passed over silently. The content of all other files decides.
 """
 
 from collections.abc import Iterable
@@ -20,8 +20,8 @@ THREADS = min(8, os.cpu_count() or 1)
 _CONVERT = "convert it to PNG or TIFF"
 _RAW = f"a camera's raw file: {_CONVERT}"
 _HEIC = "HEIC, which Pillow reads only after: pip install pillow-heif"
-# Suffixes of images that Pillow does not read by itself, and what to do. Of raw
-# files, which are TIFF files to Pillow, it would read the thumbnail.
+# Suffixes of image formats that Pillow does not read by itself, and what to do. Pillow
+# takes raw files for TIFF files and would read only their thumbnail.
 FOREIGN = {
     **dict.fromkeys((".heic", ".heif", ".hif"), _HEIC),
     **dict.fromkeys((".arw", ".cr2", ".cr3", ".dng", ".nef", ".orf", ".raf",
@@ -30,16 +30,16 @@ FOREIGN = {
     ".exr": f"OpenEXR: {_CONVERT}", ".hdr": f"Radiance HDR: {_CONVERT}",
     ".dcm": f"DICOM: {_CONVERT}",
 }
-# Never opened: what often lies beside images in great numbers.
+# Suffixes of files that often lie beside images in great numbers and are never opened.
 _PLAIN = frozenset((
     ".txt", ".csv", ".tsv", ".json", ".jsonl", ".xml", ".yaml", ".yml", ".md",
     ".html", ".py", ".ipynb", ".log", ".ini", ".db", ".zip", ".gz", ".tar",
     ".npy", ".npz", ".mat", ".pkl", ".pt", ".parquet", ".mp4", ".mov", ".avi"))
-# Thumbnails, rubbish bins and the like, which are nobody's images.
+# Folders of thumbnails, recycle bins and the like, which hold no images of the set.
 _JUNK = frozenset((
     "@eadir", "__macosx", "lost+found", "#recycle", "$recycle.bin",
     "system volume information", "__pycache__"))
-# Formats of Pillow that hold data or films, or that it only guesses at.
+# Formats of Pillow that hold data or video, or that it only guesses at.
 _NO_IMAGES = ("BUFR", "GRIB", "HDF5", "IPTC", "MPEG")
 _HEIC_BRANDS = (b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"mif1",
                 b"msf1")
@@ -47,16 +47,16 @@ _HEIC_BRANDS = (b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"mif1",
 
 @dataclasses.dataclass(frozen=True)
 class Found:
-  """What lies below a folder.
+  """The contents of a folder.
 
   Attributes:
     images: paths of the images, sorted.
-    folders: names of the folders right below it, in the order of the alphabet;
-      if all are whole numbers, in their order.
-    passed_over: what is no image, relative to the folder, sorted. Folders (a
-      NAS's thumbnails, hidden ones, ones that were visited by another way) end
-      in "/".
-    problems: folders that cannot be opened, a line each.
+    folders: names of the direct subfolders, sorted alphabetically, or by value if all
+      are whole numbers.
+    passed_over: paths relative to the folder of everything that is not an image,
+      sorted. Paths of folders (a NAS's thumbnails, hidden folders, folders already
+      visited by another path) end in "/".
+    problems: one line for each folder that cannot be opened.
   """
   images: tuple[pathlib.Path, ...]
   folders: tuple[str, ...]
@@ -65,14 +65,15 @@ class Found:
 
 
 def find(root: pathlib.Path) -> Found:
-  """Looks through all folders below `root`; symbolic links are followed.
+  """Searches all folders below `root` and follows symbolic links.
 
-  Each real folder is visited once, however many links lead to it, so a link to
-  a parent ends nowhere. The place of the folder itself wins over that of a link.
+  Each real folder is visited once, however many links lead to it, so a link to a parent
+  causes no loop. A folder's own path takes precedence over links to it.
   """
   images, unknown, folders, other, problems = [], [], [], [], []
   seen = set()
-  real, links = [str(root)], []
+  real = [str(root)]
+  links: list[str] = []
   start = len(os.path.join(root, ""))
   while real or links:
     folder = real.pop() if real else links.pop(0)
@@ -98,7 +99,7 @@ def find(root: pathlib.Path) -> Found:
           (links if entry.is_symlink() else real).append(entry.path)
         continue
       suffix = os.path.splitext(entry.name)[1].lower()
-      # A link that leads nowhere is no file either, but meant to be one.
+      # A broken link is not a file, but it was meant to be one.
       if hidden or suffix in _PLAIN or not (
           entry.is_file() or entry.is_symlink()):
         other.append(entry.path[start:])
@@ -117,7 +118,7 @@ def find(root: pathlib.Path) -> Found:
 
 
 def in_order(names: Iterable[str]) -> tuple[str, ...]:
-  """Sorted: whole numbers by value if all are, else by letters."""
+  """Sorts names by value if all are whole numbers, else alphabetically."""
   names = sorted(names)
   if all(name.isascii() and name.isdigit() for name in names):
     names.sort(key=int)
@@ -125,14 +126,14 @@ def in_order(names: Iterable[str]) -> tuple[str, ...]:
 
 
 def some(names: Iterable[str], number: int = 3) -> str:
-  """"a, b, c, …": the first names of many."""
+  """Lists the first `number` names: "a, b, c, …"."""
   names = list(names)
   return ", ".join(names[:number]) + (", …" if len(names) > number else "")
 
 
 @functools.cache
 def suffixes() -> frozenset[str]:
-  """The suffixes of all formats that Pillow reads, with their dots."""
+  """Suffixes of all formats that Pillow reads, with the dot."""
   try:
     import pillow_heif  # pylint: disable=g-import-not-at-top
     pillow_heif.register_heif_opener()
@@ -144,7 +145,7 @@ def suffixes() -> frozenset[str]:
 
 
 def why_unreadable(path: pathlib.Path) -> str:
-  """What is known of an image that Pillow does not read, or ""."""
+  """Why Pillow cannot read an image, or "" if the reason is unknown."""
   try:
     with open(path, "rb") as file:
       return _HEIC if _is_heic(file.read(12)) else FOREIGN.get(
@@ -159,14 +160,14 @@ def _is_heic(start: bytes) -> bool:
 
 @functools.cache
 def _formats() -> tuple[str, ...]:
-  """Formats that files are recognised by: those with a mark at the start."""
-  suffixes()  # lets Pillow load all its formats
+  """Formats that can be recognised by a signature at the start of the file."""
+  suffixes()  # makes Pillow load all its formats
   return tuple(kind for kind, (_, accept) in Image.OPEN.items()
                if accept and kind not in _NO_IMAGES)
 
 
 def _is_image(path: str) -> bool:
-  """Does the content look like an image?"""
+  """Whether the content looks like an image."""
   try:
     status = os.stat(path)
     if not stat.S_ISREG(status.st_mode):
@@ -178,7 +179,7 @@ def _is_image(path: str) -> bool:
 
 @functools.cache
 def _identify(path: str, size: int, changed: int) -> bool:
-  """Opens a file; size and time tell whether the answer still holds."""
+  """Whether a file opens as an image; cached until its size or its mtime changes."""
   del size, changed
   with open(path, "rb") as file:
     if _is_heic(file.read(12)):

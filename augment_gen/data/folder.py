@@ -1,8 +1,8 @@
 """Image files in a folder: `folder:PATH[?option=value&…]`, see `Folder`.
 
-Labelled: each folder right below PATH is a class, its images lie in it at any
-depth. Unlabelled: images lie directly in PATH, or `labels=none` is given.
-files.py says which files are images.
+In a labelled set, each direct subfolder of PATH is a class and holds its images at any
+depth. A set is unlabelled if all images lie directly in PATH, or with `labels=none`.
+files.py determines which files are images.
 """
 
 import concurrent.futures
@@ -18,9 +18,9 @@ from augment_gen.config import errors
 from augment_gen.data import base, pictures, pixels
 from augment_gen.data import files as files_lib
 
-# Of 16 bits: a set that stays below is more likely one of 12 bits.
+# A set of 16-bit files with no value above this is more likely to have 12 bits.
 _TWELVE_BITS = 4095
-# Folders with these names are parts of a set rather than classes.
+# Folders with these names are splits of a set rather than classes.
 _PARTS = frozenset((
     "train", "training", "trainset", "val", "valid", "validation", "dev", "test",
     "testing", "testset", "eval", "unlabeled", "unlabelled"))
@@ -31,14 +31,15 @@ class Folder(base.Source):
   """Options of folder:PATH.
 
   Attributes:
-    labels: "none" to ignore what folders the images lie in; "folders" where
-      these are classes though they are called train, test and the like.
-    resize: "crop" brings the shorter side to the image size and keeps the
-      centre; "squash" changes the aspect ratio.
-    convert: allow colour to grey, and grey to RGB.
-    background: what transparent pixels are laid over.
-    max: the value in the files that is white, such as 4095 for 12 bits; 0: the
-      largest that a file's bits can hold.
+    labels: "auto" takes the folders as classes, unless all of them are named like splits
+      of a set (train, test and the like), which is an error; "folders" takes them as
+      classes whatever their names; "none" ignores them.
+    resize: "crop" scales the shorter side to the image size and keeps the centre;
+      "squash" changes the aspect ratio.
+    convert: whether to allow conversion of colour to grey and of grey to RGB.
+    background: colour behind transparent pixels.
+    max: value in the files that means white, such as 4095 for 12 bits; 0: the largest
+      value that a file's bits can hold.
   """
   labels: Literal["auto", "folders", "none"] = "auto"
   resize: Literal["crop", "squash"] = "crop"
@@ -50,7 +51,7 @@ class Folder(base.Source):
     path = self._path()
     if not path.is_dir():
       return [f"there is no folder '{path}': put the images there (one folder "
-              "per class if they have labels), or name theirs in the config "
+              "per class if they have labels), or name their folder in the config "
               "(--config.data.root=FOLDER replaces {root})"]
     problems = [*base.white_problems(self.max), *self._found.problems]
     images, other = self._found.images, self._found.passed_over
@@ -67,8 +68,8 @@ class Folder(base.Source):
               "folder, or add the option labels=none"]
     if self.labels == "auto" and all(c.lower() in _PARTS for c in classes):
       return [*problems,
-              f"the folders of '{path}' are called {', '.join(classes)}, as the "
-              f"parts of a set and not as classes: name one of them, as in "
+              f"the folders of '{path}' are called {', '.join(classes)}, like "
+              f"parts of a set rather than classes: name one of them, as in "
               f"folder:{path / classes[0]}, or add the option labels=folders if "
               "they are classes, or labels=none to take all images"]
     filled = {f.relative_to(path).parts[0] for f in images}
@@ -118,7 +119,11 @@ class Folder(base.Source):
 
   def _picture(self, file: pathlib.Path, request: base.Request, white: float
                ) -> tuple[pictures.Picture, int]:
-    """A file's picture, and its channels: 1 where a grey one is asked for and is one."""
+    """Decodes a file. Returns the picture and its number of channels.
+
+    If grey is requested and `convert` is false, an RGB picture in which all pixels are
+    grey counts as one channel.
+    """
     picture = pictures.read(file, request.image_size, self.background, white)
     have = picture.channels
     if have == 3 and request.channels == 1 and not self.convert:
@@ -132,14 +137,14 @@ class Folder(base.Source):
     """Decodes all files.
 
     Returns:
-      uint8 [N, S, S, C] and bool [N], whether it could be read, in the order of
-      the files; and notes on what was understood.
+      The images (uint8 [N, S, S, C]) and whether each could be read (bool [N]), both in
+      the order of the files; and notes on how the values were interpreted.
     """
     size, channels = request.image_size, request.channels
     images = np.empty((len(files), size, size, channels), np.uint8)
 
     def decode(index: int) -> tuple[int, float, float] | Exception:
-      """Fills images[index]; (channels, largest value, white), or why not."""
+      """Fills images[index]. Returns (channels, largest value, white), or the error."""
       try:
         picture, have = self._picture(files[index], request, white)
       except (*pictures.UNREADABLE, pictures.RangeError) as error:
@@ -170,16 +175,16 @@ class Folder(base.Source):
 
 def _check(outcomes: list, files: tuple[pathlib.Path, ...],
            request: base.Request, convert: bool) -> None:
-  """Raises a UserError if files are bad, or of other channels than asked for."""
+  """Raises a UserError if files are bad or do not have the requested channels."""
   ranges = [o for o in outcomes if isinstance(o, pictures.RangeError)]
   bad = [i for i, o in enumerate(outcomes) if isinstance(o, Exception)
          and not isinstance(o, pictures.RangeError)]
   if bad and request.on_bad_image != "skip":
-    others = (f"; {len(bad) - 1} other images of '{request.name}' neither"
+    others = (f"; nor can {len(bad) - 1} other images of '{request.name}'"
               if len(bad) > 1 else "")
     raise errors.UserError(
-        f"{files[bad[0]]} cannot be read ({outcomes[bad[0]]}){others}: mend or "
-        "remove what is bad, or leave it out with "
+        f"{files[bad[0]]} cannot be read ({outcomes[bad[0]]}){others}: repair or "
+        "remove the bad files, or leave them out with "
         "--config.data.on_bad_image=skip")
   if ranges:
     raise errors.UserError(f"'{request.name}': {ranges[0]}")
@@ -192,9 +197,9 @@ def _check(outcomes: list, files: tuple[pathlib.Path, ...],
 
 
 class StreamedFolder:
-  """The images of a folder, decoded as they are asked for; they are `base.Images`.
+  """The images of a folder, decoded on demand; implements `base.Images`.
 
-  Their labels are left aside: only X_p is streamed.
+  Labels are ignored, since only X_p is streamed.
   """
   resident = None
   labels = None
@@ -216,18 +221,21 @@ class StreamedFolder:
 
   @functools.cached_property
   def fingerprint(self) -> str:
-    """Hash of names and sizes of the files: their contents are not read for it."""
-    digest = hashlib.sha256(repr((self._source, self._request)).encode())
+    """Hash of the options and of the files' names and sizes; the files are not read."""
+    source = self._source
+    options = (source.resize, source.convert, source.background, source.max, self.shape)
+    digest = hashlib.sha256(repr(options).encode())
     for file in self._files:
-      digest.update(f"{file.relative_to(self._source._path())}\0"
+      digest.update(f"{file.relative_to(source._path())}\0"
                     f"{file.stat().st_size}\0".encode())
     return digest.hexdigest()[:16]
 
   def read(self, indices: np.ndarray) -> np.ndarray:
-    """uint8 [n, S, S, C], the images at `indices`.
+    """Returns the images at `indices`, uint8 [n, S, S, C].
 
     Raises:
-      UserError: names a file that cannot be read, or is of other channels.
+      UserError: names a file that cannot be read or does not have the requested
+        channels.
     """
     with concurrent.futures.ThreadPoolExecutor(files_lib.THREADS) as pool:
       return np.stack(list(pool.map(self._read_one, indices.tolist())))
@@ -238,10 +246,10 @@ class StreamedFolder:
       picture, have = self._source._picture(file, request, self._source.max)
     except (*pictures.UNREADABLE, pictures.RangeError) as error:
       raise errors.UserError(
-          f"{file} cannot be read ({error}): mend or remove it, and start the same "
+          f"{file} cannot be read ({error}): repair or remove it, and start the same "
           "command again") from None
     if have != request.channels and not self._source.convert:
       raise errors.UserError(pixels.mixed_channels(
-          f"'{request.name}' holds (the first is {file})", have, request.channels))
+          f"'{request.name}' has (see {file})", have, request.channels))
     return pictures.to_square(
         picture.image, request.image_size, self._source.resize, request.channels)

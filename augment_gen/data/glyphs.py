@@ -13,14 +13,15 @@ from scipy import ndimage
 
 LATIN = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
 
-SIDE = 96  # pixels of the canvas on which a glyph is measured
-_CAPITAL = 0.64  # height of an H, as part of the canvas
-_LARGEST = 0.78  # a glyph wider or higher than this part is shrunk to it
-_SMALLEST = 0.40  # and a smaller one enlarged to that
-_ALIKE = 0.90  # cosine of two shapes from which they count as one character
+SIDE = 96  # side of the canvas on which a glyph is measured, in pixels
+_CAPITAL = 0.64  # height of an H, as a fraction of the canvas side
+_LARGEST = 0.78  # wider or higher glyphs are shrunk to this fraction
+_SMALLEST = 0.40  # smaller glyphs are enlarged to this fraction
+_ALIKE = 0.90  # shapes of a higher cosine similarity count as one character
 _SHAPE = 24  # side at which shapes are compared, in pixels
 
-# First words of the names of letters that are Latin, or were before or after.
+# First words of the Unicode names of letters that are Latin or belong to an ancestor
+# or a descendant of Latin; "" stands for letters without a name.
 _LATIN_LIKE = ("", "LATIN", "TURNED", "ROMAN", "OLD", "LISU")
 
 _FACES = (
@@ -33,19 +34,19 @@ _FACES = (
 
 
 def characters(kind: str) -> tuple[str, ...]:
-  """The characters of "latin", or of "scripts" with the scripts in turn."""
+  """The characters of "latin", or those of "scripts", which cycle through the scripts."""
   return tuple(LATIN) if kind == "latin" else _script_letters()
 
 
 @functools.cache
 def _faces() -> dict[str, tuple[ImageFont.FreeTypeFont, frozenset[int]]]:
-  """{face: (font, code points it has)}; H is equally high in all of them."""
+  """{face: (font, its code points)}; the fonts are scaled to the same height of H."""
   folder = os.path.join(matplotlib.get_data_path(), "fonts", "ttf")
   result = {}
   for face in _FACES:
     path = os.path.join(folder, face + ".ttf")
     points = frozenset(ft2font.FT2Font(path).get_charmap())
-    # One glyph per character (no shaping), alike on every machine.
+    # One glyph per character (no shaping), with the same result on every machine.
     basic = ImageFont.Layout.BASIC
     probe = ImageFont.truetype(path, 200, layout_engine=basic)
     _, top, _, bottom = probe.getbbox("H")
@@ -55,7 +56,7 @@ def _faces() -> dict[str, tuple[ImageFont.FreeTypeFont, frozenset[int]]]:
 
 
 def _mask(character: str, font: ImageFont.FreeTypeFont) -> np.ndarray | None:
-  """bool [SIDE, SIDE]: the glyph in the middle; None if it has no ink."""
+  """The centred glyph as bool [SIDE, SIDE], or None if it has no ink."""
   left, top, right, bottom = font.getbbox(character)
   largest = max(right - left, bottom - top)
   if right <= left or bottom <= top:
@@ -74,10 +75,10 @@ def _mask(character: str, font: ImageFont.FreeTypeFont) -> np.ndarray | None:
 
 @functools.cache
 def distances(character: str) -> np.ndarray:
-  """float32 [F, SIDE, SIDE]: the character in each face that has it.
+  """The character in each face that has it, float32 [F, SIDE, SIDE].
 
-  Signed distance to the outline in units of the canvas, positive in the ink.
-  Faces that draw it exactly as an earlier one are left out.
+  Values are signed distances to the outline in units of the canvas side, positive in
+  the ink. A face is left out if its drawing equals that of an earlier face.
   """
   seen, result = set(), []
   for font, points in _faces().values():
@@ -87,18 +88,18 @@ def distances(character: str) -> np.ndarray:
     seen.add(mask.tobytes())
     inside = ndimage.distance_transform_edt(mask)
     outside = ndimage.distance_transform_edt(~mask)
-    # A pixel's centre lies half a pixel from the edge of its neighbour.
+    # A pixel's centre is half a pixel away from the edge of its neighbour.
     result.append(np.where(mask, inside - 0.5, 0.5 - outside) / SIDE)
   return np.array(result, np.float32)
 
 
 @functools.cache
 def _script_letters() -> tuple[str, ...]:
-  """Letters of the other scripts that DejaVu Sans holds.
+  """Letters of the non-Latin scripts in DejaVu Sans.
 
-  Accented forms are left out, and so is what looks like a Latin character (in
-  any face) or an earlier letter, whatever its size: a lower case beside its
-  capital.
+  Accented letters are left out. So are letters that look like a Latin character in any
+  face, or like an earlier letter. Size is ignored, so a lower-case letter may be left
+  out because of its capital.
   """
   font, points = _faces()["DejaVuSans"]
   candidates = {letter: _shape(letter, font) for letter in map(chr, points)
@@ -109,12 +110,13 @@ def _script_letters() -> tuple[str, ...]:
                     for c in LATIN if ord(c) in has])
   like_latin = (shapes @ latin.T).max(1) > _ALIKE
   alike = shapes @ shapes.T > _ALIKE
-  kept = []
+  kept: list[np.intp] = []
   for i in np.flatnonzero(~like_latin):
     if not alike[i, kept].any():
       kept.append(i)
-  # In turn, so that any number of first letters is spread over the scripts.
-  turn = collections.Counter()
+  # Cycle through the scripts, so that the first letters, however many are used, are
+  # spread over all scripts.
+  turn: collections.Counter[str] = collections.Counter()
   order = []
   for letter in (letters[i] for i in kept):
     script = _script(letter)
@@ -124,25 +126,26 @@ def _script_letters() -> tuple[str, ...]:
 
 
 def _script(letter: str) -> str:
-  """The first word of its name, "" if it has none."""
+  """The first word of the letter's Unicode name, or "" if it has no name."""
   return unicodedata.name(letter, "").split(" ")[0]
 
 
 def _is_letter(letter: str) -> bool:
-  """Is it a letter without accents, of a script unlike Latin?"""
+  """Whether this is an unaccented letter whose script is not in _LATIN_LIKE."""
   return (unicodedata.category(letter) in ("Lu", "Ll", "Lo")
           and not unicodedata.decomposition(letter)
           and _script(letter) not in _LATIN_LIKE)
 
 
 def _shape(character: str, font: ImageFont.FreeTypeFont) -> np.ndarray | None:
-  """float32 [SHAPE²] of norm 1: the glyph enlarged to fill a square."""
+  """The glyph enlarged to fill a square, as float32 [SHAPE²] of norm 1."""
   mask = _mask(character, font)
   if mask is None:
     return None
   image = Image.fromarray(mask.astype(np.uint8) * np.uint8(255))
-  # With its aspect ratio, without which a stroke and a dash were alike.
+  # Keep the aspect ratio, or else a vertical stroke and a dash would look the same.
   box = image.getbbox()
+  assert box is not None  # the mask has ink
   half = max(box[2] - box[0], box[3] - box[1]) / 2
   middle = (box[0] + box[2]) / 2, (box[1] + box[3]) / 2
   image = image.resize(

@@ -1,4 +1,4 @@
-"""Labels as people store them, brought to classes 0, 1, 2, …"""
+"""Conversion of stored labels to the classes 0, 1, 2, …"""
 
 from collections.abc import Sequence
 
@@ -9,7 +9,7 @@ from augment_gen.config import errors
 
 def shape_problem(shape: tuple[int, ...], dtype: np.dtype,
                   name: str) -> str | None:
-  """What is wrong with stored labels as far as their header tells."""
+  """What is wrong with the shape or the dtype of stored labels, or None."""
   if dtype.kind not in "biufSU":
     return (f"'{name}': labels are of the type {dtype}: store whole numbers or "
             "strings")
@@ -17,7 +17,7 @@ def shape_problem(shape: tuple[int, ...], dtype: np.dtype,
     return None
   if len(shape) == 2 and shape[1] == 1:
     return None
-  return (f"'{name}': labels have the shape {shape}: one label an image is "
+  return (f"'{name}': labels have the shape {shape}: one label per image is "
           "needed, [N], or rows with a single 1, [N, CLASSES]")
 
 
@@ -25,21 +25,22 @@ def encode(
     values: np.ndarray, class_names: Sequence[str] | np.ndarray | None,
     name: str,
 ) -> tuple[np.ndarray, tuple[str, ...]]:
-  """Labels as they were stored -> (int32 [N], class names).
+  """Converts stored labels to (int32 [N], class names).
 
-  Whole numbers (also those stored as floats) are named by `class_names`, or by
-  their digits: then only those that occur are classes, in the order of their
-  values. Other values (strings) become their place in `class_names`, or in
-  sorted order where no names are given. Negative labels, and those not among
-  the names, become -1.
+  Whole numbers, also those stored as floats, are indices into `class_names`. Without
+  class names, only the numbers that occur are classes; they are in ascending order and
+  named by their digits. Other values (strings) become their index in `class_names`, or
+  in the sorted order of all values if no class names are given. Negative labels and
+  other values that are not class names become -1.
 
   Args:
-    values: [N] or [N, 1]; or [N, C] with one 1 in each row, the rest 0.
-    class_names: [C], or None.
-    name: of the set, for messages.
+    values: [N] or [N, 1]; or [N, C] with a single 1 in each row and zeros elsewhere.
+    class_names: names of the classes, [C], or None.
+    name: name of the set, for messages.
 
   Raises:
-    UserError: they are none of these.
+    UserError: the labels do not have any of these forms, or two classes have the same
+      name.
   """
   values = np.asarray(values)
   if problem := shape_problem(values.shape, values.dtype, name):
@@ -59,7 +60,7 @@ def encode(
       labels = np.searchsorted(occurring, values)
       labels[values < 0] = -1
       return labels.astype(np.int32), tuple(str(v) for v in occurring.tolist())
-    # What int32 cannot hold must not wrap around into the range of classes.
+    # Values that int32 cannot hold must not wrap around into the range of classes.
     top = min(np.iinfo(values.dtype).max, 2**31 - 1)
     return np.clip(values, None, top).astype(np.int64).clip(-1).astype(
         np.int32), class_names
@@ -71,17 +72,17 @@ def encode(
 
 
 def _from_one_hot(values: np.ndarray, name: str) -> np.ndarray:
-  """[N, C] -> int64 [N], the column of each row's 1."""
+  """Converts one-hot rows [N, C] to int64 [N], the column of each row's 1."""
   if not (((values == 0) | (values == 1)).all()
           and (np.count_nonzero(values, axis=1) == 1).all()):
     raise errors.UserError(
-        f"'{name}': labels have the shape {values.shape}, but not each row is "
+        f"'{name}': labels have the shape {values.shape}, but some rows are not "
         "one 1 and zeros: give each image one class, labels of the shape [N]")
   return values.argmax(1)
 
 
 def _whole(values: np.ndarray, name: str) -> np.ndarray:
-  """float [N] -> int64 [N]."""
+  """Converts whole numbers from float [N] to int64 [N]."""
   wrong = ~np.isfinite(values) | (values != np.rint(values)) | (
       np.abs(values) >= 2**53)
   if wrong.any():
@@ -93,7 +94,7 @@ def _whole(values: np.ndarray, name: str) -> np.ndarray:
 
 
 def _text(values: np.ndarray, name: str) -> np.ndarray:
-  """Any values -> an array of strings; bytes are UTF-8."""
+  """Converts any values to an array of strings; bytes are decoded as UTF-8."""
   if values.dtype.kind != "S":
     return values.astype(str)
   try:

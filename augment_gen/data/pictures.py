@@ -1,4 +1,4 @@
-"""One image file, decoded and cut to a square."""
+"""Decoding of a single image file and conversion to a square."""
 
 import dataclasses
 import pathlib
@@ -12,23 +12,23 @@ from augment_gen.data import files
 
 UNREADABLE = (OSError, SyntaxError, ValueError, EOFError, struct.error,
               Image.DecompressionBombError)
-DEEP = 65535  # white of 16 bits
-_GREY_MODES = ("1", "L", "LA", "La", "I", "F")  # and I;16 in its byte orders
+DEEP = 65535  # white in 16-bit images
+_GREY_MODES = ("1", "L", "LA", "La", "I", "F")  # also I;16 in any byte order
 _GROUNDS = {"black": (0, 0, 0, 255), "white": (255, 255, 255, 255)}
 
 
 class RangeError(errors.UserError):
-  """The file is whole, but what its values mean has to be said."""
+  """The file is intact, but the user must say which value is white."""
 
 
 @dataclasses.dataclass(frozen=True)
 class Picture:
-  """A decoded file.
+  """A decoded image file.
 
   Attributes:
-    image: of mode L or RGB, upright.
-    largest: value of a pixel in the file.
-    white: value in the file that became white.
+    image: the image in mode L or RGB, upright.
+    largest: largest pixel value in the file.
+    white: pixel value in the file that became white.
   """
   image: Image.Image
   largest: float
@@ -41,24 +41,27 @@ class Picture:
 
 def read(path: pathlib.Path, size: int, background: str = "black",
          white: float = 0.0) -> Picture:
-  """Decodes a file.
+  """Decodes an image file.
 
   Args:
-    path: of the file.
-    size: JPEG files may come out smaller, but at least twice this side.
-    background: "black" or "white", what transparent pixels let through.
-    white: value of the file that is white; 0: the largest its bits can hold.
+    path: path of the file.
+    size: target side in pixels; JPEG files may be decoded at a reduced size, but at
+      no less than twice this side.
+    background: "black" or "white", the colour behind transparent pixels.
+    white: pixel value in the file that means white; 0: the largest value that its
+      bits can hold.
 
   Raises:
-    RangeError: values lie outside 0..white, or white is not known.
-    Exception: one of UNREADABLE: it is damaged or in no format that is read.
+    RangeError: values lie outside 0..white, or the value of white is unknown.
+    Exception: one of UNREADABLE: the file is damaged or its format is not supported.
   """
   reason = files.FOREIGN.get(path.suffix.lower())
   if reason and path.suffix.lower() not in files.suffixes():
     raise ValueError(reason)
+  image: Image.Image
   try:
     with Image.open(path) as image:
-      # JPEG only: decode at 1/2, 1/4 or 1/8 while twice the size is left.
+      # JPEG only: decode at 1/2, 1/4 or 1/8 if that leaves at least twice the size.
       image.draft(image.mode, (2 * size, 2 * size))
       image.load()
       image = ImageOps.exif_transpose(image)
@@ -66,7 +69,7 @@ def read(path: pathlib.Path, size: int, background: str = "black",
     if reason := files.why_unreadable(path):
       raise ValueError(reason) from error
     if isinstance(error, Image.UnidentifiedImageError):
-      raise ValueError("it is no image that Pillow knows") from error
+      raise ValueError("it is not an image that Pillow knows") from error
     raise
   if image.mode.startswith(("I", "F")):
     return _deep(path, image, white)
@@ -87,8 +90,8 @@ def read(path: pathlib.Path, size: int, background: str = "black",
 
 
 def _deep(path: pathlib.Path, image: Image.Image, white: float) -> Picture:
-  """Of modes with more than 8 bits: I;16, I (up to 32 bits) and F (floats)."""
-  values = np.asarray(image).astype(
+  """Converts modes with more than 8 bits: I;16, I (up to 32 bits) and F (floats)."""
+  values: np.ndarray = np.asarray(image).astype(
       np.float64 if image.mode == "I" else np.float32)
   low, high = float(values.min()), float(values.max())
   if not white and image.mode == "F":
@@ -106,16 +109,16 @@ def _deep(path: pathlib.Path, image: Image.Image, white: float) -> Picture:
 
 
 def is_grey(image: Image.Image) -> bool:
-  """Are red, green and blue equal in every pixel?"""
+  """Whether red, green and blue are equal in every pixel."""
   pixels = np.asarray(image.convert("RGB"))
   return bool((pixels[..., :1] == pixels[..., 1:]).all())
 
 
 def to_square(image: Image.Image, size: int, resize: str,
               channels: int) -> np.ndarray:
-  """-> uint8 [size, size, channels], antialiased.
+  """Resizes an image to uint8 [size, size, channels], antialiased.
 
-  `resize` is "crop", which keeps the centre square, or "squash".
+  `resize` is "crop" (keep the centre square) or "squash" (change the aspect ratio).
   """
   image = image.convert("L" if channels == 1 else "RGB")
   if resize == "crop":

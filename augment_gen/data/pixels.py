@@ -1,4 +1,4 @@
-"""Arrays of images brought to one size and one number of channels."""
+"""Resizing and channel conversion of image arrays."""
 
 from collections.abc import Iterator
 
@@ -6,15 +6,15 @@ import numpy as np
 
 from augment_gen.config import errors
 
-_CHUNK_BYTES = 2**25  # of uint8 input; float32 intermediates are 4 times this
-_GREY = np.array([0.299, 0.587, 0.114], np.float32)  # ITU-R 601-2, as Pillow
+_CHUNK_BYTES = 2**25  # uint8 input per chunk; float32 intermediates take 4 times this
+_GREY = np.array([0.299, 0.587, 0.114], np.float32)  # ITU-R 601-2, as in Pillow
 
 
 def resize_weights(source: int, target: int) -> np.ndarray:
-  """float32 [target, source]: an antialiased triangle filter, rows sum to 1.
+  """Weights of an antialiased triangle filter, float32 [target, source]; rows sum to 1.
 
-  The filter of Pillow's BILINEAR and of jax.image.resize: when shrinking, its
-  support grows with the scale, so that every source pixel counts.
+  This is the filter of Pillow's BILINEAR and of jax.image.resize. When shrinking, its
+  support grows with the scale, so that every source pixel contributes.
   """
   scale = source / target
   support = max(scale, 1.0)
@@ -25,16 +25,16 @@ def resize_weights(source: int, target: int) -> np.ndarray:
 
 
 def chunks(count: int, bytes_each: int) -> Iterator[slice]:
-  """Slices of [0, count) that hold a moderate number of bytes each."""
+  """Yields slices of [0, count) that each hold a moderate number of bytes."""
   step = max(1, _CHUNK_BYTES // max(1, bytes_each))
   for start in range(0, count, step):
     yield slice(start, min(start + step, count))
 
 
 def resize_images(images: np.ndarray, size: int) -> np.ndarray:
-  """uint8 [N, H, W, C] -> uint8 [N, size, size, C], antialiased.
+  """Resizes uint8 [N, H, W, C] to uint8 [N, size, size, C], antialiased.
 
-  Of images that are not square the centre square is kept.
+  Images that are not square are first cropped to their centre square.
   """
   count, height, width, channels = images.shape
   side = min(height, width)
@@ -45,7 +45,7 @@ def resize_images(images: np.ndarray, size: int) -> np.ndarray:
   weights = resize_weights(side, size)
   result = np.empty((count, size, size, channels), np.uint8)
   for part in chunks(count, side * side * channels):
-    x = images[part].astype(np.float32).reshape(-1, side, side * channels)
+    x: np.ndarray = images[part].astype(np.float32).reshape(-1, side, side * channels)
     x = (weights @ x).reshape(-1, size, side, channels)
     x = weights @ x
     result[part] = np.clip(np.rint(x), 0, 255)
@@ -55,12 +55,12 @@ def resize_images(images: np.ndarray, size: int) -> np.ndarray:
 def to_channels(
     images: np.ndarray, channels: int, convert: bool, name: str,
 ) -> np.ndarray:
-  """uint8 [N, H, W, 1 or 3] -> uint8 [N, H, W, channels].
+  """Converts uint8 [N, H, W, 1 or 3] to uint8 [N, H, W, channels].
 
-  Three equal channels are grey.
+  Images with three equal channels count as grey.
 
   Raises:
-    UserError: that would take a conversion, and `convert` is false.
+    UserError: a conversion is needed, but `convert` is false.
   """
   have = images.shape[-1]
   if have == channels:
@@ -68,7 +68,7 @@ def to_channels(
   if have == 3 and all(
       (images[part] == images[part][..., :1]).all()
       for part in chunks(len(images), images[0].size if len(images) else 1)):
-    return images[..., :1].copy()  # grey, stored three times
+    return images[..., :1].copy()  # grey stored as RGB
   if not convert:
     raise errors.UserError(mixed_channels(f"'{name}' has", have, channels))
   if channels == 3:
@@ -80,7 +80,7 @@ def to_channels(
 
 
 def mixed_channels(subject: str, have: int, channels: int) -> str:
-  """The message for images of `have` channels where `channels` are wanted."""
+  """Error message for images with `have` channels instead of the requested `channels`."""
   kind = {1: "grey", 3: "colour"}
   return (f"{subject} {kind[have]} images, but config.data.channels is "
           f"{channels}: set --config.data.channels={have}, or convert them "

@@ -1,15 +1,14 @@
 """Characters drawn from fonts: `rendered:latin` and `rendered:scripts`.
 
-Data to try everything with where nothing can be downloaded: `latin` stands in
-for EMNIST, `scripts` (letters of a dozen other scripts) for Omniglot. The
-faces of the fonts that matplotlib ships play the drawers; a random affine map,
-a smooth random displacement and the thickness of the stroke play the hand.
-Images show light ink on black; with three channels, coloured ink on a coloured
-ground.
+These sets need no download: `latin` stands in for EMNIST, and `scripts` (letters of
+a dozen other scripts) for Omniglot. The faces of the fonts that matplotlib ships act as
+different writers. A random affine map, a smooth random displacement and a random stroke
+thickness imitate handwriting. Images show light ink on black or, with three channels,
+coloured ink on a coloured ground.
 
-Each glyph is kept as a signed distance to its outline: thickness is then an
-offset, antialiasing a ramp one pixel wide, and one bilinear sample per pixel
-of the result draws it.
+Each glyph is stored as a signed distance to its outline. Stroke thickness is then an
+offset, and antialiasing is a ramp one pixel wide. Drawing takes one bilinear sample per
+output pixel.
 """
 
 import dataclasses
@@ -19,7 +18,7 @@ import numpy as np
 
 from augment_gen.data import base, glyphs
 
-# kind -> (classes, images of each) where the options leave them open.
+# kind -> default (classes, images per class).
 DEFAULTS = {"latin": (62, 200), "scripts": (200, 20)}
 _GRID = 4  # control points of the displacement along each side
 
@@ -29,10 +28,10 @@ class Rendered(base.Source):
   """Options of rendered:latin and rendered:scripts.
 
   Attributes:
-    classes: how many characters (0: 62, or 200 spread over the scripts).
-    per_class: images of each (0: 200 for latin, 20 for scripts).
-    seed: of the drawings; which characters are drawn does not depend on it.
-    variation: strength of the hand; 0 draws plain glyphs.
+    classes: number of characters (0: 62 for latin, 200 spread over the scripts).
+    per_class: images of each character (0: 200 for latin, 20 for scripts).
+    seed: seed of the drawings; it does not affect which characters are drawn.
+    variation: strength of the handwriting effects; 0 draws plain glyphs.
   """
   classes: int = 0
   per_class: int = 0
@@ -66,7 +65,7 @@ class Rendered(base.Source):
     images = np.empty(
         (classes, per_class, size, size, request.channels), np.uint8)
     for i, character in enumerate(chosen):
-      # A stream per character: its images do not depend on the other classes.
+      # One random stream per character: its images do not depend on other classes.
       rng = np.random.Generator(np.random.Philox(
           np.random.SeedSequence([self.seed, ord(character)])))
       ink = draw(glyphs.distances(character), per_class, size, self.variation,
@@ -83,14 +82,14 @@ def draw(
     faces: np.ndarray, count: int, size: int, variation: float,
     rng: np.random.Generator,
 ) -> np.ndarray:
-  """Draws one character by several hands.
+  """Draws one character in random handwriting.
 
   Args:
-    faces: float32 [F, G, G], signed distances of its glyphs in all faces, in
-      units of the canvas, positive inside.
-    count: number of drawings, each of a random face.
+    faces: float32 [F, G, G], signed distances of its glyphs in all faces, in units of
+      the canvas side, positive inside.
+    count: number of drawings, each in a random face.
     size: side of the drawings, in pixels.
-    variation: strength of the hand; 0 draws plain glyphs.
+    variation: strength of the handwriting effects; 0 draws plain glyphs.
     rng: source of all randomness.
 
   Returns:
@@ -99,7 +98,7 @@ def draw(
   face = rng.integers(len(faces), size=count)
   y, x = _hand(count, size, variation, rng)
   distance = _sample(faces, face, y, x)
-  # Hardly ever thinner than the face, whose hairlines would break.
+  # Strokes get at most slightly thinner than in the face: hairlines would break.
   thickness = variation * rng.normal(0.008, 0.011, (count, 1, 1)).clip(-0.004)
   ink = 0.5 + (distance + thickness.astype(np.float32)) * size
   return np.clip(ink, 0.0, 1.0)
@@ -107,7 +106,7 @@ def draw(
 
 def _hand(count: int, size: int, variation: float,
           rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
-  """Where each pixel looks: y, x float32 [count, size, size] in [0, 1]."""
+  """Where on the canvas, [0, 1]², pixels are sampled: y, x float32 [count, size, size]."""
   rotation = variation * rng.normal(0, 0.14, count)  # radians
   shear = variation * rng.normal(0, 0.15, count)
   stretch = np.exp(variation * rng.normal(0, 0.10, (2, count)))
@@ -116,7 +115,7 @@ def _hand(count: int, size: int, variation: float,
   affine = np.array([[cos * stretch[0], -sin * stretch[1]],
                      [(sin + shear * cos) * stretch[0],
                       (cos - shear * sin) * stretch[1]]])
-  # Control points are pulled about; a smooth basis spreads the pull.
+  # Random displacements of the control points, interpolated by a smooth basis.
   pull = variation * rng.normal(0, 0.035, (2, count, _GRID, _GRID))
   basis = _smooth_basis(size)
   field = basis @ pull.astype(np.float32) @ basis.T  # [2, count, size, size]
@@ -132,7 +131,7 @@ def _hand(count: int, size: int, variation: float,
 
 
 def _smooth_basis(size: int) -> np.ndarray:
-  """float32 [size, GRID]: Gaussian bumps at the control points, sum 1."""
+  """Gaussian bumps at the control points, float32 [size, GRID]; rows sum to 1."""
   place = (np.arange(size) + 0.5)[:, None] / size
   control = np.linspace(0, 1, _GRID)
   bumps = np.exp(-0.5 * ((place - control) / (0.6 / (_GRID - 1)))**2)
@@ -141,7 +140,7 @@ def _smooth_basis(size: int) -> np.ndarray:
 
 def _sample(faces: np.ndarray, face: np.ndarray, y: np.ndarray,
             x: np.ndarray) -> np.ndarray:
-  """Bilinear samples of faces[face] ([N]) at y, x ([N, S, S], in [0, 1])."""
+  """Bilinear samples of faces[face] (face: [N]) at y, x ([N, S, S], clipped to [0, 1])."""
   side = faces.shape[-1]
   y = np.clip(y * side - 0.5, 0, side - 1.001)
   x = np.clip(x * side - 0.5, 0, side - 1.001)
@@ -162,8 +161,8 @@ def colour(ink: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     rng: source of the colours.
 
   Returns:
-    uint8 [N, S, S, 3]. The ground is dark and the ink light, or the other way
-    round, so that they always differ by at least 0.3 in each channel.
+    uint8 [N, S, S, 3]. Either the ground is dark and the ink light, or vice versa. They
+    differ by at least 0.3 of the full range in each channel.
   """
   dark = rng.uniform(0.0, 0.35, (len(ink), 1, 1, 3))
   light = rng.uniform(0.65, 1.0, (len(ink), 1, 1, 3))
@@ -173,5 +172,5 @@ def colour(ink: np.ndarray, rng: np.random.Generator) -> np.ndarray:
 
 
 def to_uint8(images: np.ndarray) -> np.ndarray:
-  """[0, 1] -> 0..255, rounded."""
+  """Converts values in [0, 1] to uint8 in 0..255, rounded."""
   return np.rint(images * 255).astype(np.uint8)

@@ -5,8 +5,8 @@
   npz:FILE, idx:FILE           arrays, see arrays.py
   rendered:latin, :scripts     characters drawn from fonts, see rendered.py
 
-`{root}` anywhere in a spec stands for config.data.root. Options and their
-defaults are the fields of the kind's class, so each is described there.
+`{root}` anywhere in a spec is replaced by config.data.root. The options of a kind and
+their defaults are the fields of its class and are described there.
 """
 
 from collections.abc import Mapping
@@ -37,26 +37,26 @@ def load(
     spec: see the module's docstring.
     image_size: side of the resulting square images, in pixels.
     channels: 1 (grey) or 3 (RGB).
-    root: replaces {root}; also where TFDS looks.
-    on_bad_image: "error", or "skip" files that cannot be decoded.
+    root: replacement for {root}; also the folder in which TFDS looks for datasets.
+    on_bad_image: what to do about files that cannot be decoded: "error" or "skip".
 
   Raises:
     UserError: the spec is wrong, or the data are missing or damaged.
   """
-  source, problems = _parse(spec, root)
-  errors.raise_if_any(problems or source.problems())
+  source = _parse(spec, root)
+  errors.raise_if_any(source.problems())
   return source.load(base.Request(spec, image_size, channels, on_bad_image))
 
 
 def stream(spec: str, *, image_size: int, channels: int, root: str = ""
            ) -> base.Images:
-  """The images that `spec` names, read as they are asked for; args as in `load`.
+  """Returns the images that `spec` names, read on demand; see `load` for the args.
 
   Raises:
-    UserError: the spec is wrong, or its kind cannot be read so.
+    UserError: the spec is wrong, or its kind does not support streaming.
   """
-  source, problems = _parse(spec, root)
-  errors.raise_if_any(problems or source.problems())
+  source = _parse(spec, root)
+  errors.raise_if_any(source.problems())
   images = source.stream(base.Request(spec, image_size, channels))
   if images is None:
     raise errors.UserError(
@@ -66,27 +66,34 @@ def stream(spec: str, *, image_size: int, channels: int, root: str = ""
 
 
 def check(spec: str, root: str = "") -> list[str]:
-  """All problems with a spec that can be found without reading images."""
-  source, problems = _parse(spec, root)
-  return problems or source.problems()
+  """Returns all problems with a spec that can be found without reading images."""
+  try:
+    source = _parse(spec, root)
+  except errors.UserError as error:
+    return list(error.problems)
+  return source.problems()
 
 
 def count(spec: str, root: str = "") -> int | None:
-  """Number of images of a faultless spec; None where only loading tells."""
-  source, problems = _parse(spec, root)
-  errors.raise_if_any(problems)
-  return source.count()
+  """Number of images of a valid spec, or None if only loading can tell."""
+  return _parse(spec, root).count()
 
 
-def _parse(spec: str, root: str) -> tuple[base.Source | None, list[str]]:
-  """A spec's source, or what is wrong with the spec."""
+def _parse(spec: str, root: str) -> base.Source:
+  """Returns the source that a spec describes.
+
+  Raises:
+    UserError: lists everything that is wrong with the spec.
+  """
   kind, colon, rest = spec.strip().partition(":")
   if kind not in KINDS or not colon:
-    return None, [f"data spec '{spec}': unknown kind '{kind}'; write "
-                  f"KIND:ADDRESS with one of the kinds {', '.join(KINDS)}"]
+    raise errors.UserError(
+        f"data spec '{spec}': unknown kind '{kind}'; write "
+        f"KIND:ADDRESS with one of the kinds {', '.join(KINDS)}")
   if "{root}" in rest and not root:
-    return None, [f"data spec '{spec}' needs the folder that holds the data: "
-                  "pass --config.data.root=FOLDER"]
+    raise errors.UserError(
+        f"data spec '{spec}' needs the folder that holds the data: "
+        "pass --config.data.root=FOLDER")
   cls = KINDS[kind]
   address, query = _split(rest.replace("{root}", root.strip()), kind)
   problems = [] if address else [f"data spec '{spec}' has no address"]
@@ -103,14 +110,15 @@ def _parse(spec: str, root: str) -> tuple[base.Source | None, list[str]]:
       options[name] = _convert(text, known[name].type)
     except ValueError as error:
       problems.append(f"data spec '{spec}': option {name}='{text}' {error}")
-  return (None if problems else cls(address, root, **options)), problems
+  errors.raise_if_any(problems)
+  return cls(address, root, **options)
 
 
 def _split(rest: str, kind: str) -> tuple[str, str]:
-  """"ADDRESS?option=value&option=value" -> address, options.
+  """Splits "ADDRESS?option=value&option=value" into the address and the options.
 
-  A path may hold a "?": one that exists as it stands has no options, and of
-  several marks the last one counts, if options follow it.
+  A path may contain "?". If the whole text is an existing path, it has no options.
+  Otherwise the last "?" starts the options, provided that options follow it.
   """
   if kind in _OF_PATHS and base.local_path(rest).exists():
     return rest, ""
@@ -120,8 +128,12 @@ def _split(rest: str, kind: str) -> tuple[str, str]:
   return rest, ""
 
 
-def _convert(text: str, kind: type) -> typing.Any:
-  """Option text -> value; the ValueError says what is expected."""
+def _convert(text: str, kind: typing.Any) -> typing.Any:
+  """Converts an option's text to the type `kind`.
+
+  Raises:
+    ValueError: says what is expected instead.
+  """
   choices = typing.get_args(kind)
   if choices:
     if text not in choices:

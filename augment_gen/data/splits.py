@@ -6,11 +6,11 @@ from augment_gen.config import errors
 
 
 def _shuffled_classes(labels: np.ndarray, seed: int):
-  """Yields (class, its indices in random order) for each class present."""
+  """Yields (class, its indices in random order) for each class in `labels`."""
   order = np.argsort(labels, kind="stable")
   classes, starts = np.unique(labels[order], return_index=True)
   for label, members in zip(classes, np.split(order, starts[1:])):
-    # A stream per class: one class's split does not depend on the others.
+    # One random stream per class: the split of a class does not depend on the others.
     bits = np.random.Philox(np.random.SeedSequence([seed, int(label)]))
     yield int(label), np.random.Generator(bits).permutation(members)
 
@@ -22,15 +22,15 @@ def _sorted(parts: list[np.ndarray]) -> np.ndarray:
 def per_class(
     labels: np.ndarray, train_per_class: int, seed: int,
 ) -> tuple[np.ndarray, np.ndarray]:
-  """Takes so many images of each class for training, the rest for testing.
+  """Splits each class: `train_per_class` images for training, the rest for testing.
 
-  The paper's split of Omniglot: 15 of the 20 drawings of each character, hence
-  24,345 and 8,115 images.
+  The paper splits Omniglot this way: 15 of the 20 drawings of each character are for
+  training. This gives 24,345 and 8,115 images.
 
   Args:
-    labels: int [N].
-    train_per_class: images of each class that go to training.
-    seed: of the choice.
+    labels: class labels, int [N].
+    train_per_class: number of images of each class for training.
+    seed: seed of the random split.
 
   Returns:
     (train, test): ascending indices, int64.
@@ -59,9 +59,9 @@ def holdout(
   """Holds out a fraction of each class, but never all of it.
 
   Args:
-    labels: int [N].
-    fraction: in (0, 1); of each class, rounded to whole images.
-    seed: of the choice.
+    labels: class labels, int [N].
+    fraction: fraction of each class to hold out, in (0, 1), rounded to whole images.
+    seed: seed of the random split.
 
   Returns:
     (kept, held out): ascending indices, int64.

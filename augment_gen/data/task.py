@@ -17,14 +17,15 @@ class Task:
   """Everything an experiment trains and tests on.
 
   Attributes:
-    pretrain: X_p; its labels are ignored. Perhaps not in memory.
-    finetune: X̃_f, labelled.
-    finetune_clean: X_f in the order of `finetune`, for oracles and figures;
-      None where X̃_f came augmented.
-    tests: labelled test sets by the name the table gives them, with the
-      classes of `finetune`.
-    num_classes: of the fine-tuning task.
-    fingerprints: by set: "pretrain", "finetune" and "test/NAME".
+    pretrain: X_p, in memory or streamed; its labels are ignored.
+    finetune: X̃_f, with labels.
+    finetune_clean: X_f in the order of `finetune`, for oracles and figures; None if
+      X̃_f is loaded already augmented.
+    tests: labelled test sets with the classes of `finetune`, by their names in the
+      results table.
+    num_classes: number of classes of the fine-tuning task.
+    fingerprints: fingerprints of the sets, with the keys "pretrain", "finetune" and
+      "test/NAME".
   """
   pretrain: base.Images
   finetune: base.ImageSet
@@ -37,17 +38,16 @@ class Task:
 def load_task(data: config_lib.DataConfig, copies: int = 0) -> Task:
   """Loads and splits the sets; see DataConfig for the meaning of its fields.
 
-  The split and the implicit augmentation follow `data.implicit_seed` alone:
-  as in the paper, all runs share the same X̃_f and test sets, whatever their
-  seed.
+  The split and the implicit augmentation depend only on `data.implicit_seed`. As in
+  the paper, all runs share the same X̃_f and test sets, whatever their seed.
 
   Args:
-    data: section `data`.
-    copies: of X_p and X̃_f that training makes in the host's memory.
+    data: section `data` of the config.
+    copies: number of copies of X_p and X̃_f that training makes in host memory.
 
   Raises:
-    UserError: lists all problems that `check_data` finds, or names the first
-      that only reading the images shows.
+    UserError: lists all problems that `check_data` finds, or else names the first
+      one that appears only when the images are read.
   """
   errors.raise_if_any(check_data(data, copies))
   named = dict(_named_tests(data))
@@ -59,13 +59,14 @@ def load_task(data: config_lib.DataConfig, copies: int = 0) -> Task:
     errors.raise_if_any(_too_large(counts, data, copies))
     return images
 
+  pretrain: base.Images
   if data.stream_pretrain:
     pretrain = sources.stream(data.pretrain, image_size=data.image_size,
                               channels=data.channels, root=data.root)
+    whole = load(data.finetune)
   else:
-    pretrain = load(data.pretrain)
-  same = data.finetune == data.pretrain and not data.stream_pretrain
-  whole = pretrain if same else load(data.finetune)
+    pretrain = resident = load(data.pretrain)
+    whole = resident if data.finetune == data.pretrain else load(data.finetune)
   if whole.labels is None:
     raise errors.UserError(
         f"data.finetune '{data.finetune}' has no labels: fine-tuning and "
@@ -75,14 +76,16 @@ def load_task(data: config_lib.DataConfig, copies: int = 0) -> Task:
         f"data.finetune '{data.finetune}' has images of one class alone "
         f"({', '.join(whole.class_names[:1])}): there is nothing to tell apart; give "
         "at least two classes")
-  finetune, held_out = whole, None
+  finetune = whole
+  held_out: base.ImageSet | None = None
   if data.finetune_per_class:
     train, rest = splits.per_class(
         whole.labels, data.finetune_per_class, data.implicit_seed)
     finetune, held_out = whole.select(train), whole.select(rest)
-  clean, tests = None, {}
+  clean: base.ImageSet | None = None
+  tests: dict[str, base.ImageSet] = {}
   if data.implicit != "none":
-    # Even streams for X̃_f and odd ones for the test set: never the same.
+    # X̃_f gets an even random seed and the test set an odd one, so they never coincide.
     clean, finetune = finetune, _augment(finetune, data, stream=0)
     if held_out is not None:
       tests[data.clean_name] = held_out
@@ -99,11 +102,12 @@ def load_task(data: config_lib.DataConfig, copies: int = 0) -> Task:
 def _development(pretrain: base.Images, finetune: base.ImageSet,
                  clean: base.ImageSet | None,
                  data: config_lib.DataConfig) -> Task:
-  """A part of X̃_f held out to be tested on, as X̃_f is and clean if known.
+  """Makes a task that tests on a held-out part of X̃_f, and on its clean images if known.
 
-  Where X_p is the set that X̃_f is a part of (CRL-TAC), what is held out is taken
-  from X_p, too.
+  If X_p and X̃_f are the same set (CRL-TAC), the held-out images are removed from X_p
+  as well.
   """
+  assert finetune.labels is not None  # checked by load_task
   kept, held = splits.holdout(
       finetune.labels, data.development, data.implicit_seed)
   tests = {data.finetune_name: finetune.select(held)}
@@ -111,6 +115,7 @@ def _development(pretrain: base.Images, finetune: base.ImageSet,
     tests = {data.clean_name: clean.select(held), **tests}
     clean = clean.select(kept)
   if len(pretrain) == len(finetune) and data.pretrain == data.finetune:
+    assert isinstance(pretrain, base.ImageSet)  # ensured by _check_stream
     pretrain = pretrain.select(kept)
   return _task(pretrain, finetune.select(kept), clean, tests)
 
@@ -125,9 +130,11 @@ def _task(pretrain: base.Images, finetune: base.ImageSet,
 
 
 def check_data(data: config_lib.DataConfig, copies: int = 0) -> list[str]:
-  """All problems of a data section that can be found without reading images.
+  """Returns all problems of a data section that can be found without reading images.
 
-  `copies` is as in `load_task`.
+  Args:
+    data: section `data` of the config.
+    copies: number of copies of the sets in host memory, as in `load_task`.
   """
   problems = []
   for name, values in (("mean", data.mean), ("std", data.std)):
@@ -159,7 +166,7 @@ def check_data(data: config_lib.DataConfig, copies: int = 0) -> list[str]:
 
 
 def _check_stream(data: config_lib.DataConfig) -> list[str]:
-  """What cannot be had where X_p is read as it is needed."""
+  """Problems with options that are not available if X_p is streamed."""
   problems = []
   if data.on_bad_image == "skip":
     problems.append(
@@ -169,13 +176,13 @@ def _check_stream(data: config_lib.DataConfig) -> list[str]:
     problems.append("config.data.canvas is for images held in memory: use "
                     "config.data.stream_pretrain=False")
   if data.development and data.finetune == data.pretrain:
-    problems.append("config.data.development takes what it holds out from X_p, too, "
-                    "where X_p is X̃_f: use config.data.stream_pretrain=False")
+    problems.append("config.data.development removes the held-out images from X_p, "
+                    "too, if X_p is X̃_f: use config.data.stream_pretrain=False")
   return problems
 
 
 def _check_tests(data: config_lib.DataConfig) -> list[str]:
-  """Problems with what makes the test sets, and with their names."""
+  """Problems with the specs and the names of the test sets."""
   problems = [
       f"config.data.tests: '{part}' is not NAME=SPEC"
       for part in config_lib.names(data.tests) if not _is_named(part)]
@@ -195,15 +202,15 @@ def _check_tests(data: config_lib.DataConfig) -> list[str]:
 
 
 def _is_named(part: str) -> bool:
-  """Is it NAME=SPEC? A bare spec may hold a "=" too, but after its colon."""
+  """Whether `part` is NAME=SPEC. A bare spec has "=" only after its colon, if at all."""
   name, equals, spec = part.partition("=")
   return bool(name and equals and spec) and ":" not in name
 
 
 def _named_tests(data: config_lib.DataConfig) -> list[tuple[str, str]]:
-  """"NAME=SPEC,NAME=SPEC" -> [(name, spec)]."""
-  parts = [p for p in config_lib.names(data.tests) if _is_named(p)]
-  return [tuple(part.split("=", 1)) for part in parts]
+  """Splits "NAME=SPEC,NAME=SPEC" into [(name, spec)]."""
+  parts = [p.partition("=") for p in config_lib.names(data.tests) if _is_named(p)]
+  return [(name, spec) for name, _, spec in parts]
 
 
 def _load(spec: str, data: config_lib.DataConfig) -> base.ImageSet:
@@ -217,12 +224,12 @@ def _load(spec: str, data: config_lib.DataConfig) -> base.ImageSet:
 
 def _too_large(counts: dict[str, int], data: config_lib.DataConfig,
                copies: int) -> list[str]:
-  """One problem if the images take more memory than they may.
+  """Returns one problem if the images exceed the memory limit, else none.
 
   Args:
-    counts: images by spec, of the sets that are known so far.
-    data: section `data`.
-    copies: of X_p and X̃_f, that training makes.
+    counts: number of images by spec, for the sets known so far.
+    data: section `data` of the config.
+    copies: number of copies of X_p and X̃_f that training makes.
   """
   gib = data.side**2 * data.channels / _GIB
   parts = {f"'{spec}' with {count} images": count * gib
@@ -245,7 +252,7 @@ def _too_large(counts: dict[str, int], data: config_lib.DataConfig,
 
 def _augment(images: base.ImageSet, data: config_lib.DataConfig,
              stream: int) -> base.ImageSet:
-  """The implicit augmentation, applied once to a whole set."""
+  """Applies the implicit augmentation once to a whole set."""
   changed = implicit.apply_once(
       data.implicit, images.images, 2 * data.implicit_seed + stream)
   return dataclasses.replace(
@@ -256,7 +263,7 @@ def _augment(images: base.ImageSet, data: config_lib.DataConfig,
 def _with_classes_of(
     wanted: base.ImageSet, images: base.ImageSet, name: str,
 ) -> base.ImageSet:
-  """Renumbers a test set's labels as those of `wanted`, by class name."""
+  """Renumbers a test set's labels to match those of `wanted`, by class name."""
   if images.labels is None:
     raise errors.UserError(
         f"test set '{name}' ({images.name}) has no labels to test against")

@@ -1,9 +1,9 @@
 """TensorFlow datasets: `tfds:NAME[/CONFIG][:SPLIT]`, as `tfds:mnist:train`.
 
-TensorFlow and TFDS are imported only when such a spec is used. Datasets are
-looked for in config.data.root, or where TFDS keeps them if that is empty, and
-downloaded and prepared there if missing. They come out as white ink on black,
-upright: see `ADJUST`.
+TensorFlow and TFDS are imported only when such a spec is used. Datasets are read from
+config.data.root, or from the default folder of TFDS if that is empty. Missing ones are
+downloaded and prepared there. `ADJUST` makes their images upright, with white ink on
+black.
 """
 
 import dataclasses
@@ -20,7 +20,7 @@ from augment_gen.data import labels as labels_lib
 _BATCH = 1024
 _MODULES = ("tensorflow_datasets", "tensorflow")
 
-# What arrays.prepare must do to a dataset's images.
+# Arguments of arrays.prepare for datasets whose images need adjusting.
 ADJUST: dict[str, dict[str, bool]] = {
     # "Like the original EMNIST data, images provided here are inverted
     # horizontally and rotated 90 anti-clockwise" (TFDS), that is, transposed.
@@ -34,11 +34,11 @@ ADJUST: dict[str, dict[str, bool]] = {
 class Tfds(base.Source):
   """Options of tfds:NAME[/CONFIG][:SPLIT]; SPLIT is "train" if not given.
 
-  Splits are written as TFDS does: "train+test", "train[:10%]". The splits of
-  Omniglot share one space of 1,623 labels, so "train+test" is all of it.
+  Splits use the syntax of TFDS: "train+test", "train[:10%]". The splits of Omniglot
+  share one space of 1,623 labels, so "train+test" is the whole dataset.
 
   Attributes:
-    convert: allow colour to grey, and grey to RGB.
+    convert: whether to allow conversion of colour to grey and of grey to RGB.
   """
   convert: bool = False
 
@@ -72,44 +72,45 @@ class Tfds(base.Source):
     self._prepare(builder)
     image_key, label_key = _keys(builder.info)
     adjust = {"convert": self.convert} | ADJUST.get(builder.name, {})
-    images, labels = [], []
+    image_parts: list[np.ndarray] = []
+    label_parts: list[np.ndarray] = []
     for batch in self._batches(builder, image_key, label_key):
       part = batch["images"]
-      # A batch of few values must not be taken for a set of black and white.
+      # A batch that happens to hold only 0 and 1 must not count as a binary set.
       white, _ = arrays.find_white(
           part, 255 if part.dtype == np.uint8 else 0, request.name)
-      images.append(arrays.prepare(part, request, white=white, **adjust))
-      labels.append(batch.get("labels"))
-    if not images:
+      image_parts.append(arrays.prepare(part, request, white=white, **adjust))
+      label_parts.append(batch.get("labels"))
+    if not image_parts:
       raise errors.UserError(f"'tfds:{self.address}' holds no images")
-    images = np.concatenate(images)
+    images = np.concatenate(image_parts)
     if not label_key:
       return base.ImageSet(request.name, images, None, ())
     labels, names = labels_lib.encode(
-        np.concatenate(labels), _class_names(builder.info.features[label_key]),
-        request.name)
+        np.concatenate(label_parts),
+        _class_names(builder.info.features[label_key]), request.name)
     return base.ImageSet(request.name, images, labels, names)
 
   def _name_and_split(self) -> tuple[str, str]:
-    """"mnist:3.0.1:train" -> ("mnist:3.0.1", "train")."""
+    """Splits "mnist:3.0.1:train" into ("mnist:3.0.1", "train")."""
     match = re.fullmatch(r"([^:]+(?::\d[\d.]*)?)(?::(.+))?", self.address)
     if not match:
       raise ValueError("write tfds:NAME[/CONFIG][:SPLIT]")
     return match[1], match[2] or "train"
 
   def _builder(self) -> Any:
-    """The TFDS builder; neither reads nor downloads the images."""
+    """Returns the TFDS builder without reading or downloading the images."""
     import tensorflow_datasets as tfds  # pylint: disable=g-import-not-at-top
     return tfds.builder(
         self._name_and_split()[0], data_dir=self.root or None)
 
   def _prepare(self, builder: Any):
-    """Downloads and prepares the dataset unless that has been done."""
+    """Downloads and prepares the dataset unless that is already done."""
     if builder.is_prepared():
       return
     try:
       builder.download_and_prepare()
-    except Exception as error:  # Downloads and builders raise what they like.
+    except Exception as error:  # Downloads and builders may raise anything.
       name = self._name_and_split()[0]
       where = f" --data_dir={self.root}" if self.root else ""
       reason = (str(error).strip() or type(error).__name__).split("\n")[0]
@@ -120,7 +121,7 @@ class Tfds(base.Source):
           "--config.data.root=FOLDER") from error
 
   def _batches(self, builder: Any, image_key: str, label_key: str):
-    """Yields {"images": [b, H, W, C], "labels": [b]} in the order of files."""
+    """Yields {"images": [b, H, W, C], "labels": [b]} in the order of the files."""
     import tensorflow_datasets as tfds  # pylint: disable=g-import-not-at-top
 
     keys = {"images": image_key, "labels": label_key}
@@ -130,16 +131,16 @@ class Tfds(base.Source):
 
     images = builder.as_dataset(
         split=self._name_and_split()[1], shuffle_files=False).map(pick)
-    # Images that differ in size cannot be stacked before they are resized.
+    # Images of different sizes cannot be stacked before they are resized.
     varied = None in builder.info.features[image_key].shape
     yield from tfds.as_numpy(images.batch(1 if varied else _BATCH))
 
 
 def _keys(info: Any) -> tuple[str, str]:
-  """Names of the image feature and of the label feature ("" for none).
+  """Names of the image feature and of the label feature ("" if there is none).
 
   Raises:
-    UserError: the dataset has no feature called "image".
+    UserError: the dataset has no image feature of three dimensions.
   """
   keys = info.supervised_keys
   if keys and len(keys) == 2 and all(isinstance(k, str) for k in keys):
@@ -148,7 +149,7 @@ def _keys(info: Any) -> tuple[str, str]:
     image, label = "image", "label"
   if image not in info.features or len(info.features[image].shape) != 3:
     raise errors.UserError(
-        f"the TFDS dataset '{info.name}' is not one of images with a label "
+        f"the TFDS dataset '{info.name}' does not consist of images with one label "
         f"each; its features are {', '.join(info.features)}")
   has_label = (label in info.features
                and hasattr(info.features[label], "num_classes"))
@@ -156,5 +157,5 @@ def _keys(info: Any) -> tuple[str, str]:
 
 
 def _class_names(feature: Any) -> list[str]:
-  """Names of a ClassLabel; its numbers where the dataset gives no names."""
+  """Class names of a ClassLabel, or the class numbers if it has no names."""
   return feature.names or [str(i) for i in range(feature.num_classes)]

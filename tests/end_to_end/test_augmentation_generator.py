@@ -1,6 +1,7 @@
 """Every config end to end in small: stages, hand-over, resume, traceability."""
 
 import collections
+import contextlib
 import dataclasses
 import json
 import pathlib
@@ -9,8 +10,10 @@ import signal
 import sys
 import threading
 
+import jax
 import numpy as np
 import pytest
+import tracing
 
 from augment_gen import config as config_lib
 from augment_gen import export, tables
@@ -19,10 +22,12 @@ from augment_gen.config.command_line import parse
 from augment_gen.config.errors import UserError
 from augment_gen.data import feed
 from augment_gen.data.task import load_task
-from augment_gen.evaluate import knn
+from augment_gen.evaluate import knn, protocol
 from augment_gen.main import main
 from augment_gen.methods.augmentation_generator import method as experiment
 from augment_gen.methods.augmentation_generator import stages
+from augment_gen.methods.crl_tac import method as crl_tac_method
+from augment_gen.methods.crl_tac import stages as crl_tac
 from augment_gen.run import parallel, session
 from augment_gen.steps import moco
 
@@ -41,11 +46,53 @@ def results(workdir):
   return (workdir / "results.json").read_bytes()
 
 
+class Read:
+  """Notes which fields of which sections are read.
+
+  Attributes:
+    sections: the classes of all sections.
+    names: of the fields that were read, by the name of the class.
+  """
+
+  def __init__(self):
+    self.names = collections.defaultdict(set)
+    self.sections = [value for value in vars(config_lib).values()
+                     if dataclasses.is_dataclass(value)]
+
+  @contextlib.contextmanager
+  def recording(self):
+    with pytest.MonkeyPatch.context() as patch:
+      # Checks read every field, and do not count.
+      patch.setattr(session, "problems", lambda *_: [])
+      for cls in self.sections:
+        patch.setattr(cls, "__getattribute__", self._noting(cls), raising=False)
+      yield
+
+  def _noting(self, cls):
+    original = cls.__getattribute__
+
+    def getattribute(node, name):
+      # `asdict` reads every field, to make the ConfigDict, and so does a cache's
+      # `__hash__`: these do not count.
+      caller = sys._getframe(1)
+      if (caller.f_globals["__name__"] not in ("dataclasses", "augment_gen.config.checks")
+          and caller.f_code.co_name not in ("__hash__", "__eq__", "__repr__")):
+        self.names[cls.__name__].add(name)
+      return original(node, name)
+    return getattribute
+
+
 @pytest.fixture(scope="module")
-def quickstart(tmp_path_factory, one_device):
+def read():
+  return Read()
+
+
+@pytest.fixture(scope="module")
+def quickstart(tmp_path_factory, one_device, read):
   """One whole run, with two arms of re-training; read by several tests."""
   workdir = tmp_path_factory.mktemp("runs") / "whole"
-  assert main(command("quickstart", workdir)) == 0
+  with read.recording():
+    assert main(command("quickstart", workdir)) == 0
   return workdir
 
 
@@ -429,47 +476,50 @@ def test_another_seed_is_refused_before_anything_is_written(quickstart, capsys):
 def test_configs_run_in_small(name, sets, tmp_path, one_device, monkeypatch):
   if name == "omniglot":
     monkeypatch.setattr(parallel, "make_mesh", one_device)  # all eight
-  assert main(command(name, tmp_path / name)) == 0
+  # Depth is what takes long to compile; tests/methods/test_full_size.py has it all.
+  shallow = ["--config.generator.networks.unet_depth=1",
+             "--config.generator.networks.unet_width=4"]
+  assert main(command(name, tmp_path / name, *shallow)) == 0
   found = json.loads(results(tmp_path / name))
   tests = {row["test"] for row in found["rows"]}
   assert tests == set(sets)
   assert tables.format_table([found])
 
 
-def test_every_config_field_is_read(tmp_path, monkeypatch):
-  """A field that nothing reads is a promise not kept."""
-  read = collections.defaultdict(set)
+def test_every_config_field_is_read(quickstart, read):
+  """A field that nothing reads is a promise not kept.
 
-  def recording(cls):
-    original = cls.__getattribute__
-
-    def getattribute(self, name):
-      # `asdict` reads every field, to make the ConfigDict, and so does a cache's
-      # `__hash__`: these do not count.
-      caller = sys._getframe(1)
-      if (caller.f_globals["__name__"] != "dataclasses"
-          and caller.f_code.co_name not in ("__hash__", "__eq__", "__repr__")):
-        read[cls.__name__].add(name)
-      return original(self, name)
-    monkeypatch.setattr(cls, "__getattribute__", getattribute, raising=False)
-
-  sections = [config_lib.Config] + [
-      value for value in vars(config_lib).values()
-      if dataclasses.is_dataclass(value) and value is not config_lib.Config]
-  for cls in sections:
-    recording(cls)
-  # Between them the two kinds of networks and all protocols read everything;
-  # validation alone reads most fields, and does not count.
-  monkeypatch.setattr(session, "problems", lambda *_: [])
-  for name in ("quickstart", "daiso", "regional_mnist"):
-    assert main(command(name, tmp_path / name,
-                        "--config.retrain.arms=generator,control,policy",
-                        "--config.retrain.candidates=8",
-                        "--config.retrain.policy.batch=8",
-                        "--config.evaluate.protocols=l2,moco,knn")) == 0
-  unread = {f"{cls.__name__}.{field.name}" for cls in sections
+  A whole run has read most of them; what only other networks, methods and protocols
+  read is built or traced here.
+  """
+  with read.recording():
+    for name, changes in (
+        ("daiso", ()), ("quickstart", ("--config.pretrain.method=simclr",)),
+        ("quickstart", ("--config.moco.shuffle=False",))):
+      config = parse(command(name, "unused", *changes)).config
+      task = tracing.task_of(config)
+      tracing.traced_step(lambda: stages.pretrain(config, task, 1))
+      pretrained = jax.eval_shape(lambda: stages.pretrain(config, task, 1).state)
+      tracing.generator_step(config, task, pretrained)
+    trained = tracing.zeros(jax.eval_shape(
+        lambda: stages.generator(config, task, None).state))
+    with pytest.MonkeyPatch.context() as patch:
+      patch.setattr(stages, "latent_bank", lambda *_: np.zeros((64, 49), np.float32))
+      tracing.traced_step(lambda: stages.retrain(
+          config, task, 1, "policy", tracing.zeros(pretrained), trained))
+    config = parse(command("regional_mnist", "unused")).config
+    task = tracing.task_of(config)
+    for stage in ("tac", "simclr", "simclr_own"):
+      tracing.traced_step(
+          lambda stage=stage: crl_tac.train(config, task, stage))
+    protocol._fit("moco", np.eye(4, dtype=np.float32), np.arange(4) % 2, 2,
+                  config.evaluate, 0)
+  # What a CRL-TAC run alone reads, beside its stages.
+  source = pathlib.Path(crl_tac_method.__file__).read_text(encoding="utf-8")
+  unread = {f"{cls.__name__}.{field.name}" for cls in read.sections
             for field in dataclasses.fields(cls)
-            if field.name not in read[cls.__name__]}
+            if field.name not in read.names[cls.__name__]
+            and f"tac.{field.name}" not in source}
   assert not unread
 
 

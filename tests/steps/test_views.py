@@ -1,5 +1,6 @@
 """Pairs of views: which augmentation acts where."""
 
+from flax import linen as nn
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -40,3 +41,24 @@ def test_hand_made_views_draw_apart():
   again, _ = views.hand_made(noisy)({}, {"x_p": jnp.asarray(X)},
                                     jax.random.key(1))
   np.testing.assert_array_equal(one, again)
+
+
+class ShowsLatents(nn.Module):
+  """G_A: an image of its latent."""
+
+  @nn.compact
+  def __call__(self, x, z):
+    return jnp.zeros_like(x) + z.mean(axis=1)[:, None, None, None]
+
+
+@pytest.mark.parametrize("from_bank", [True, False])
+def test_latents_are_of_the_bank_or_of_the_prior(from_bank):
+  # No latent of the prior lies there.
+  bank = jnp.asarray([[5.0, 5.0], [7.0, 7.0], [9.0, 9.0]])
+  second = views.learned_second(ShowsLatents(), 2, from_bank)
+  seen = np.asarray(second(
+      {"bank": bank, "augmenter": {}}, jnp.asarray(X), jax.random.key(0)))[:, 0, 0, 0]
+  if from_bank:
+    assert set(seen.tolist()) == {5.0, 7.0, 9.0}
+  else:
+    assert seen.min() >= 0 and seen.max() <= 1 and len(set(seen.tolist())) == len(X)

@@ -1,0 +1,71 @@
+"""The numbers of one step of every kind of stage."""
+
+import json
+import pathlib
+
+import jax
+import numpy as np
+import pytest
+
+from augment_gen.config.command_line import parse
+from augment_gen.data.task import load_task
+from augment_gen.methods.augmentation_generator import stages as generator
+from augment_gen.methods.crl_tac import stages as crl_tac
+from augment_gen.run import parallel
+
+ROOT = pathlib.Path(__file__).parents[2]
+PATH = pathlib.Path(__file__).parent / "steps.json"
+POLICY = ("--config.retrain.order=first", "--config.retrain.candidates=8",
+          "--config.retrain.policy.batch=8", "--config.retrain.policy.draws=4")
+# Name of the stage -> config, changes.
+STAGES = {
+    "pretrain, moco_v2": ("quickstart", ()),
+    "pretrain, simclr": ("quickstart", ("--config.pretrain.method=simclr",)),
+    "generator": ("quickstart", ()),
+    "generator, perceptrons": ("omniglot", ()),
+    "retrain-generator": ("quickstart", ()),
+    "retrain-policy": ("quickstart", POLICY),
+    "tac": ("regional_mnist", ()),
+    "simclr": ("regional_mnist", ()),
+}
+
+
+def first_step(name: str) -> dict[str, float]:
+  """All metrics of a stage's first step, on one device."""
+  config_name, changes = STAGES[name]
+  config = parse(["main.py", f"--config={ROOT}/configs/{config_name}.py:runlocal",
+                  "--workdir=unused", *changes]).config
+  task, kind = load_task(config.data), name.partition(",")[0]
+  if kind in ("tac", "simclr"):
+    stage = crl_tac.train(config, task, kind)
+  else:
+    stage = generator.pretrain(config, task, 1)
+    if kind != "pretrain":
+      pretrained = jax.device_get(stage.state)
+      stage = generator.generator(config, task, pretrained)
+    if kind.startswith("retrain"):
+      stage = generator.retrain(
+          config, task, 1, kind.removeprefix("retrain-"), pretrained,
+          jax.device_get(stage.state))
+  mesh = parallel.make_mesh(jax.devices()[:1])
+  _, metrics = parallel.map_step(stage.step, mesh, stage.feed.fetch)(
+      *parallel.replicate((stage.state, stage.frozen, stage.feed.resident), mesh),
+      parallel.shard(stage.feed.host_batch(0), mesh), stage.key)
+  return {metric: float(value) for metric, value in sorted(metrics.items())}
+
+
+@pytest.mark.parametrize("name", STAGES)
+def test_a_step_gives_the_numbers_that_it_gave(name, update_golden):
+  golden = json.loads(PATH.read_text()) if PATH.exists() else {}
+  found = first_step(name)
+  if update_golden:
+    golden[name] = {metric: float(f"{value:.7g}") for metric, value in found.items()}
+    PATH.write_text(json.dumps(golden, indent=1, sort_keys=True) + "\n")
+  assert found.keys() == golden[name].keys()
+  wrong = [f"{metric}: {golden[name][metric]:.6g} before, {value:.6g} now"
+           for metric, value in found.items()
+           if not np.isclose(value, golden[name][metric], rtol=1e-3, atol=1e-6)]
+  assert not wrong, (
+      f"one step of '{name}' gives other numbers: {'; '.join(wrong)}. A refactoring must "
+      "not do that. If the mathematics, a preset or a library has changed and you meant "
+      "it, run `pytest tests/golden --update-golden -n 0`, and say why in the commit")

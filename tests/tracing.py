@@ -1,0 +1,78 @@
+"""Steps of any size, traced without computing anything."""
+
+import dataclasses
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from augment_gen.data.task import Task
+from augment_gen.methods.augmentation_generator import stages as generator
+from augment_gen.steps import frozen_encoder
+
+
+@dataclasses.dataclass(frozen=True)
+class Shapes:
+  """A set of black images that takes no memory."""
+  size: int
+  shape: tuple[int, int, int]
+  name: str = "shapes"
+  fingerprint: str = ""
+
+  def __len__(self):
+    return self.size
+
+  @property
+  def resident(self):
+    return np.broadcast_to(np.uint8(0), (self.size, *self.shape))
+
+  def read(self, indices):
+    return np.zeros((len(indices), *self.shape), np.uint8)
+
+
+def task_of(config):
+  shape = (config.data.side, config.data.side, config.data.channels)
+  x_p, x_f = Shapes(10_000, shape), Shapes(5_000, shape)
+  return Task(x_p, x_f, None, {}, 10, {})
+
+
+def traced_step(make_stage, frozen=None):
+  """Shapes of the state before and after one step, and of the metrics."""
+
+  def one_step():
+    stage = make_stage()
+    # Of the images a few rows do: the step takes a batch of them.
+    resident = {name: jnp.zeros((4, *images.shape[1:]), jnp.uint8)
+                for name, images in stage.feed.resident.items()}
+    batch = stage.feed.fetch(resident, jax.tree.map(
+        jnp.asarray, stage.feed.host_batch(0)))
+    state, metrics = stage.step(
+        stage.state, frozen(stage) if frozen else stage.frozen, batch, stage.key)
+    return stage.state, state, metrics
+
+  return jax.eval_shape(one_step)
+
+
+def generator_step(config, task, pretrained):
+  """`traced_step` of stage 2, with F as the shapes in `pretrained` have it."""
+
+  def frozen(stage):
+    del stage
+    nets = generator.generator_networks(config)
+    x = jnp.zeros((2, *task.pretrain.shape))
+    variables = zeros(generator.encoder_variables(config, pretrained))
+    features = config.generator.discriminator.features
+    y, _ = frozen_encoder.make_see(nets.encoder, features)(variables, x)
+    seen = frozen_encoder.nothing_seen(nets.encoder, features, x)
+    return {"encoder": frozen_encoder.FrozenEncoder(
+        variables, {name: jnp.zeros((len(images), y.shape[1]))
+                    for name, images in (("x_p", task.pretrain),
+                                         ("x_f", task.finetune))},
+        jnp.zeros(seen.shape[1]), jnp.ones(seen.shape[1]))}
+
+  return traced_step(lambda: generator.generator(config, task, None), frozen)
+
+
+def zeros(tree):
+  """Arrays of the shapes in a tree."""
+  return jax.tree.map(lambda a: jnp.zeros(a.shape, a.dtype), tree)

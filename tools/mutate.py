@@ -1,0 +1,141 @@
+"""Breaks the code in small ways, one at a time, and lists what no test notices.
+
+    python tools/mutate.py [--only=NAME] [--list]
+
+Each mutant is one edit of one line, written down below, with the tests that ought to
+notice it. The tree is copied first; this checkout is left alone. Exit status 1 if a
+mutant survives.
+"""
+
+import argparse
+import dataclasses
+import pathlib
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+
+ROOT = pathlib.Path(__file__).resolve().parents[1]
+
+
+@dataclasses.dataclass(frozen=True)
+class Mutant:
+  """One edit: in `file`, `old` (found once) becomes `new`; `tests` should fail."""
+  file: str
+  old: str
+  new: str
+  tests: str
+
+  @property
+  def name(self) -> str:
+    return f"{self.file.removeprefix('augment_gen/')}: {self.old} → {self.new}"
+
+
+MUTANTS = (
+    Mutant("augment_gen/steps/views.py", "frozen[\"bank\"] if from_bank else None",
+           "None", "tests/steps/test_views.py"),
+    Mutant("augment_gen/steps/views.py", "jnp.where(swap, t_added, t_x)", "t_x",
+           "tests/steps/test_views.py"),
+    Mutant("augment_gen/steps/moco.py", "momentum * k + (1.0 - momentum) * q",
+           "momentum * q + (1.0 - momentum) * k", "tests/steps/test_moco.py"),
+    Mutant("augment_gen/steps/moco.py", "(pointer + keys.shape[0]) %",
+           "(pointer + 1) %", "tests/steps/test_moco.py"),
+    Mutant("augment_gen/steps/moco.py", "keys = keys[jnp.argsort(order)]",
+           "keys = keys[order]", "tests/steps/test_moco.py"),
+    Mutant("augment_gen/steps/simclr.py",
+           "other = jnp.concatenate([len(first) + place, place])",
+           "other = jnp.concatenate([place, len(first) + place])",
+           "tests/steps/test_simclr.py"),
+    Mutant("augment_gen/steps/simclr.py", "parallel.mean(grads), tx", "grads, tx",
+           "tests/steps/test_simclr.py"),
+    Mutant("augment_gen/steps/generator.py", "g_a(lax.stop_gradient(x_e), z)",
+           "g_a(x_e, z)", "tests/steps/test_generator.py"),
+    Mutant("augment_gen/steps/generator.py", "+ losses.bank_weight * bank)", ")",
+           "tests/steps/test_generator.py"),
+    Mutant("augment_gen/steps/generator.py", "z_f = parallel.gather(z_f)",
+           "z_f = z_f + 0", "tests/steps/test_generator.py"),
+    Mutant("augment_gen/steps/frozen_encoder.py", "_SILENT * typical", "0.0",
+           "tests/steps/test_generator.py"),
+    Mutant("augment_gen/steps/state.py", "jnp.minimum(decay, (1.0 + step) / (10.0 + step))",
+           "decay", "tests/steps/test_generator.py"),
+    Mutant("augment_gen/steps/policy.py", "lax.stop_gradient(h)", "-h",
+           "tests/steps/test_crl_tac.py tests/steps/test_latent_policy.py"),
+    Mutant("augment_gen/steps/policy.py", "jnp.minimum(spread, most)", "spread",
+           "tests/steps/test_crl_tac.py"),
+    Mutant("augment_gen/losses/infonce.py", "/ temperature", "* temperature",
+           "tests/losses tests/steps/test_moco.py"),
+    Mutant("augment_gen/losses/nt_xent.py", "jnp.where(itself, -jnp.inf, logits)",
+           "logits", "tests/losses/test_nt_xent.py"),
+    Mutant("augment_gen/losses/information.py",
+           "left_out = own[:, None, :, None] & same[None, :, None, :]",
+           "left_out = same[None, :, None, :] & same[None, :, None, :]",
+           "tests/losses/test_information.py"),
+    Mutant("augment_gen/losses/latent.py", "jnp.sort", "jnp.abs", "tests/losses"),
+    Mutant("augment_gen/losses/adversarial.py", "softplus(-real", "softplus(real",
+           "tests/losses"),
+    Mutant("augment_gen/evaluate/adabn.py", "var.mean(0) + mean.var(0)", "var.mean(0)",
+           "tests/evaluate/test_adabn.py"),
+    Mutant("augment_gen/evaluate/chunks.py", "np.concatenate(chunks)[:n]",
+           "np.concatenate(chunks)", "tests/evaluate"),
+    Mutant("augment_gen/evaluate/features.py", "np.asarray(features)[:present]",
+           "np.asarray(features)", "tests/evaluate/test_features.py"),
+    Mutant("augment_gen/evaluate/gauges.py", "n * (n - 1) / 2", "n * n / 2",
+           "tests/evaluate/test_gauges.py"),
+    Mutant("augment_gen/evaluate/protocol.py", "_checksum(variables) != before",
+           "False", "tests/evaluate/test_protocol.py"),
+    Mutant("augment_gen/run/checkpoint.py", "checksum(state) != check[\"crc32\"]",
+           "False", "tests/run/test_folder.py"),
+    Mutant("augment_gen/run/checkpoint.py", "if s >= at_least", "if True",
+           "tests/run/test_folder.py tests/end_to_end/test_augmentation_generator.py"),
+    Mutant("augment_gen/run/checkpoint.py", "self.steps()[:-self._keep]",
+           "self.steps()[:-1]", "tests/run/test_folder.py"),
+    Mutant("augment_gen/data/feed.py", "self._seed, stream, epoch]",
+           "self._seed, stream]", "tests/data/test_feed.py"),
+)
+
+
+def verdict(mutant: Mutant, tree: pathlib.Path) -> str:
+  """"killed", "SURVIVED", or "stale" where the line is not there (once)."""
+  path = tree / mutant.file
+  text = path.read_text(encoding="utf-8")
+  if text.count(mutant.old) != 1:
+    return "stale"
+  path.write_text(text.replace(mutant.old, mutant.new), encoding="utf-8")
+  try:
+    status = subprocess.run(
+        [sys.executable, "-m", "pytest", "-x", "-q", "-p", "no:xdist", "-o", "addopts=",
+         "--import-mode=importlib", *mutant.tests.split()],
+        cwd=tree, check=False, capture_output=True,
+        env=None).returncode
+  finally:
+    path.write_text(text, encoding="utf-8")
+  return "killed" if status == 1 else "SURVIVED" if status == 0 else f"error {status}"
+
+
+def main() -> int:
+  """Tries all mutants; returns the exit status."""
+  parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+  parser.add_argument("--only", default="", help="part of a mutant's name")
+  parser.add_argument("--list", action="store_true")
+  flags = parser.parse_args()
+  chosen = [m for m in MUTANTS if flags.only in m.name]
+  if flags.list:
+    print("\n".join(m.name for m in chosen))
+    return 0
+  counts: dict[str, int] = {}
+  with tempfile.TemporaryDirectory() as folder:
+    tree = pathlib.Path(folder) / "tree"
+    shutil.copytree(ROOT, tree, ignore=shutil.ignore_patterns(
+        ".git", "runs", "*.egg-info", "__pycache__"))
+    for mutant in chosen:
+      start = time.monotonic()
+      found = verdict(mutant, tree)
+      counts[found] = counts.get(found, 0) + 1
+      print(f"{found:9} {mutant.name} ({time.monotonic() - start:.0f} s)", flush=True)
+  print(", ".join(f"{count} {name}" for name, count in counts.items()))
+  return int(set(counts) != {"killed"})
+
+
+if __name__ == "__main__":
+  sys.exit(main())
