@@ -1,14 +1,14 @@
-"""What a run has learned, for use elsewhere.
+"""What a run has learned, as functions for use elsewhere.
 
     learned = export.load("runs/mnist-omniglot")
     features = learned.encode(images)          # F, re-trained with G_A
     views = learned.augment(images, latents)   # G_A(x, z)
     clean, read = learned.eliminate(images)    # G_E(x), G_L(x)
 
-`images` are [n, H, W, C] of the size that was trained on: whole numbers in 0..255,
-floats in [0, 1], or bools. `latents` are floats [n, Z] in [0, 1], uniform for z from
-the prior, `read` of images of X̃_f for z from the bank. Everything else is refused, in
-a `UserError` of one line.
+`images` are [n, H, W, C] in the size that the run was trained on: integers in 0..255,
+floats in [0, 1], or bools. `latents` are floats [n, Z] in [0, 1]. Uniform draws give z
+from the prior; `read`, computed from images of X̃_f, gives z from the bank. Any other
+input raises a `UserError` of one line.
 """
 
 from collections.abc import Callable
@@ -32,22 +32,22 @@ from augment_gen.run.checkpoint import Checkpoints
 from augment_gen.run.folder import read_config
 from augment_gen.steps import generator as generator_step
 
-_CHUNK = 256  # images that a network sees at once
+_CHUNK = 256  # images per forward pass
 
 
 @dataclasses.dataclass(frozen=True)
 class Learned:
-  """Functions from and to NumPy arrays, of any number n ≥ 1 of images.
+  """Functions on NumPy arrays of any number n ≥ 1 of images.
 
   Attributes:
-    config: of the run.
+    config: the run's config.
     encode: F, images -> float32 [n, D].
     augment: G_A, (images, latents [n, Z]) -> float32 [n, H, W, C] in [0, 1].
     eliminate: (G_E, G_L), images -> (float32 [n, H, W, C], float32 [n, Z]), both in
       [0, 1].
 
-  All raise `UserError` where images or latents are not as the module's docstring
-  says.
+  All three raise `UserError` for images or latents that the module's docstring does
+  not allow.
   """
   config: config_lib.Config
   encode: Callable
@@ -57,18 +57,18 @@ class Learned:
 
 def load(run: str | os.PathLike[str],
          encoder: str = "retrain-generator") -> Learned:
-  """F, G_A, G_E and G_L of a run, each as its newest checkpoint has it.
+  """Loads F, G_A, G_E and G_L of a run, each from its newest checkpoint.
 
-  Needs neither the run's images nor a device of the kind that it was trained on.
+  This needs neither the run's images nor the kind of device it was trained on.
 
   Args:
-    run: its folder; of the method "augmentation_generator".
-    encoder: the stage whose F it is to be: "pretrain", or "retrain-ARM" with any arm
+    run: the run's folder; its method must be "augmentation_generator".
+    encoder: the stage that F is taken from: "pretrain", or "retrain-ARM" with any arm
       but "policy".
 
   Raises:
-    UserError: it is no such run, has no checkpoint of these stages, or one that
-      this code cannot read.
+    UserError: the folder holds no such run, has no checkpoint of these stages, or has
+      one that this code cannot read.
   """
   run = pathlib.Path(run)
   config = load_config(run)
@@ -96,14 +96,14 @@ def load(run: str | os.PathLike[str],
 
 
 def as_floats(images: np.ndarray, shape: tuple[int, int, int]) -> np.ndarray:
-  """Images as the networks take them: float32 [n, H, W, C] in [0, 1].
+  """Converts images to the networks' input: float32 [n, H, W, C] in [0, 1].
 
   Args:
-    images: [n, H, W, C] whole numbers in 0..255, floats in [0, 1], or bools.
-    shape: (H, W, C) that was trained on.
+    images: [n, H, W, C] integers in 0..255, floats in [0, 1], or bools.
+    shape: the (H, W, C) that the run was trained on.
 
   Raises:
-    UserError: the shape, the type or the range is another.
+    UserError: the shape, the type or the range is wrong.
   """
   images = np.asarray(images)
   if images.shape[1:] != shape or not len(images):
@@ -127,10 +127,10 @@ def as_floats(images: np.ndarray, shape: tuple[int, int, int]) -> np.ndarray:
 
 
 def as_latents(latents: np.ndarray, count: int, dim: int) -> np.ndarray:
-  """Latents as G_A takes them: float32 [count, dim] in [0, 1].
+  """Converts latents to G_A's input: float32 [count, dim] in [0, 1].
 
   Raises:
-    UserError: the shape, the type or the range is another.
+    UserError: the shape, the type or the range is wrong.
   """
   latents = np.asarray(latents)
   if latents.shape != (count, dim):
@@ -143,9 +143,9 @@ def as_latents(latents: np.ndarray, count: int, dim: int) -> np.ndarray:
 
 
 def _check_range(what: str, values: np.ndarray, top: int) -> None:
-  # What float32 rounding may add is no mistake.
+  # Float32 rounding may exceed the range slightly.
   slack = 0 if top > 1 else 1e-6
-  # Not `<`: a NaN must not pass.
+  # `not (… >= …)` rather than `<`, so that NaN does not pass.
   if not (values.min() >= -slack and values.max() <= top + slack):
     raise UserError(
         f"{what} of the type {values.dtype} reach from {values.min():g} to "
@@ -156,14 +156,14 @@ def load_config(run: str | os.PathLike[str]) -> config_lib.Config:
   """The config of a run.
 
   Raises:
-    UserError: there is none in this folder, or it lacks fields of today's.
+    UserError: the folder has no config, or one without all of today's fields.
   """
   return config_lib.typed(ml_collections.ConfigDict(read_config(run)))
 
 
 def _newest(run: pathlib.Path, stage: str, make: Callable, *args):
   checkpoints = Checkpoints(run / "checkpoints" / stage, keep=1)
-  # Only shapes are wanted: nothing is computed.
+  # Only the shapes are needed, so nothing is computed.
   state = checkpoints.restore(jax.eval_shape(lambda: make(*args)))
   if state is None:
     raise UserError(f"{run} has no checkpoint of a stage '{stage}'")

@@ -1,9 +1,11 @@
 """The command: `python -m augment_gen.main --config=FILE.py --workdir=DIR`.
 
-Exit status: 0 done; 2 a mistake of the user's, said in words; 75 stopped by
-SIGTERM or Ctrl-C after saving (give the same command again); 130 stopped by
-Ctrl-C before there was anything to save, or by a second Ctrl-C, at once; other: a
-fault of ours.
+Exit status:
+  0: done.
+  2: user error, explained in the message.
+  75: stopped by SIGTERM or Ctrl-C after saving; the same command resumes the run.
+  130: stopped by Ctrl-C before there was anything to save, or by a second Ctrl-C.
+  Any other: a bug in this code.
 """
 
 import shlex
@@ -33,14 +35,14 @@ def main(argv: list[str]) -> int:
 
 def _main(argv: list[str]) -> int:
   # pylint: disable=g-import-not-at-top
-  # The import of compiled code, if interrupted, ends in tracebacks or worse.
+  # Interrupting the import of compiled code ends in tracebacks or worse.
   with preemption.watch(signal.SIGINT) as interrupted:
     from augment_gen.config import command_line
     if (text := command_line.help_wanted(argv)) is not None:
       print(text)
       return 0
     options = command_line.parse(argv)
-    # Heavy imports wait until the command has been understood.
+    # Heavy imports wait until the command has been parsed.
     from augment_gen.run import session
   if interrupted.is_set():
     raise KeyboardInterrupt

@@ -1,1 +1,1 @@
-"""Augmentations of single images, on the device, with explicit keys."""
+"""Augmentations of single images, computed on the device with explicit PRNG keys."""

@@ -1,4 +1,4 @@
-"""The crops that P(T|X) of CRL-TAC chooses from."""
+"""The crops that the policy P(T|X) of CRL-TAC chooses from."""
 
 import dataclasses
 import functools
@@ -16,11 +16,11 @@ class CropGrid:
   """T: square windows on a grid of places, of one or several sizes.
 
   Attributes:
-    image_size: side of the square images, pixels.
-    crop: side of what is cut out, pixels.
-    stride: from one place to the next, pixels.
-    scales: of the windows, as factors of `crop`; windows of another size than
-      `crop` are resized to it.
+    image_size: side of the square images, in pixels.
+    crop: side of the crops, in pixels.
+    stride: distance between neighbouring places, in pixels.
+    scales: window sizes as factors of `crop`; windows of other sizes than `crop` are
+      resized to it.
   """
   image_size: int
   crop: int
@@ -29,7 +29,7 @@ class CropGrid:
 
   @property
   def windows(self) -> tuple[tuple[int, int], ...]:
-    """For each scale: side of the window in pixels, places along a side."""
+    """For each scale, the side of the window in pixels, and the places along a side."""
     sides = [round(self.crop * scale) for scale in self.scales]
     return tuple((side, (self.image_size - side) // self.stride + 1)
                  for side in sides)
@@ -40,9 +40,9 @@ class CropGrid:
     return sum(places**2 for _, places in self.windows)
 
   def boxes(self) -> np.ndarray:
-    """int32 [K, 3]: top, left and side of every window, pixels.
+    """Top, left and side of each window in pixels, int32 [K, 3].
 
-    Scale by scale, each row by row.
+    Windows are sorted by scale, then row by row.
     """
     parts = []
     for side, places in self.windows:
@@ -53,7 +53,7 @@ class CropGrid:
     return np.concatenate(parts).astype(np.int32)
 
   def cut(self, images: jax.Array, chosen: jax.Array) -> jax.Array:
-    """T(X).
+    """Computes T(X).
 
     Args:
       images: float32 [B, H, W, C].
@@ -68,11 +68,11 @@ class CropGrid:
     return jax.vmap(jax.vmap(one, (None, 0)))(images, boxes)
 
   def cut_at(self, images: jax.Array, boxes: jax.Array) -> jax.Array:
-    """The same of any windows, on the grid or not, of any size.
+    """Cuts windows at any place and of any size, on the grid or not.
 
     Args:
       images: float32 [B, H, W, C].
-      boxes: int32 [B, m, 3]: top, left and side, pixels, within the image.
+      boxes: int32 [B, m, 3], top, left and side in pixels, within the image.
 
     Returns:
       float32 [B, m, crop, crop, C].
@@ -90,26 +90,26 @@ class CropGrid:
     return sampling.resample(image, weights(box[0]), weights(box[1]))
 
   def shares(self, images: jax.Array) -> jax.Array:
-    """Which part of an image's ink each window holds.
+    """The fraction of an image's ink that each window holds.
 
     Args:
-      images: float32 [B, H, W, C] in [0, 1], black but for what they show.
+      images: float32 [B, H, W, C] in [0, 1], black except for their content.
 
     Returns:
       float32 [B, K] in [0, 1]; 0 for black images.
     """
     ink = jnp.cumsum(jnp.cumsum(images.sum(axis=-1), axis=1), axis=2)
-    ink = jnp.pad(ink, ((0, 0), (1, 0), (1, 0)))  # of all above and to the left
+    ink = jnp.pad(ink, ((0, 0), (1, 0), (1, 0)))  # sum of all ink above and to the left
     top, left, side = self.boxes().T
     inside = (ink[:, top + side, left + side] - ink[:, top, left + side]
               - ink[:, top + side, left] + ink[:, top, left])
     return jnp.clip(inside / jnp.maximum(ink[:, -1:, -1], 1e-6), 0.0, 1.0)
 
   def mass_on_content(self, images: jax.Array, log_p: jax.Array) -> jax.Array:
-    """P's mass on windows that hold at least half of what an image shows.
+    """P's mass on windows that hold at least half of an image's ink.
 
     Args:
-      images: as `shares`.
+      images: see `shares`.
       log_p: float32 [B, K].
 
     Returns:

@@ -1,9 +1,8 @@
 """Random crops, flips, affine and elastic deformations of single images.
 
-All take `(key, image)` with a float32 image [H, W, C] in [0, 1], C of 1 or 3,
-return the same shape and range, and are meant to be vmapped over keys and
-images. What a key decides is drawn in the `random_*` functions; the functions
-without a key do the deterministic part and can be checked by themselves.
+Random augmentations take `(key, image)` with a float32 image [H, W, C] in [0, 1], where C
+is 1 or 3. They return the same shape and range and are meant for vmap over keys and
+images. Functions without a key are deterministic and can be tested on their own.
 """
 
 import math
@@ -18,14 +17,14 @@ _CROP_TRIES = 10
 
 
 def resized_crop(image: jax.Array, top, left, height, width) -> jax.Array:
-  """Cuts a box and resizes it to the whole image, bilinear and antialiased.
+  """Cuts a box and resizes it to the size of the image, bilinear and antialiased.
 
-  Equal to Pillow's `crop` and `resize(BILINEAR)`, without its rounding: what
-  lies outside the box has no influence.
+  The result equals Pillow's `crop` and `resize(BILINEAR)`, without its rounding. Pixels
+  outside the box have no influence.
 
   Args:
     image: [H, W, C].
-    top, left, height, width: scalars, pixels; the box lies within the image.
+    top, left, height, width: scalars, in pixels; the box must lie within the image.
 
   Returns:
     [H, W, C].
@@ -39,21 +38,21 @@ def draw_crop_box(
     key: jax.Array, shape: tuple[int, int], *, scale: tuple[float, float],
     ratio: tuple[float, float],
 ) -> tuple[jax.Array, jax.Array, jax.Array, jax.Array]:
-  """Draws a box as torchvision's `RandomResizedCrop.get_params`.
+  """Draws a box as in torchvision's `RandomResizedCrop.get_params`.
 
-  Area and log aspect ratio are uniform; of ten draws the first that fits the
-  image counts, and if none fits, the largest central box of an allowed ratio.
-  All ten are drawn at once, so the distribution is torchvision's while the work
-  does not depend on the key.
+  Area and log aspect ratio are uniform. The box is the first of ten draws that fits the
+  image. If none fits, it is the largest central box of an allowed ratio. All ten are
+  drawn at once, so the distribution is torchvision's but the work does not depend on
+  the key.
 
   Args:
     key: PRNG key.
-    shape: H and W of the image, pixels.
-    scale: smallest and largest area, as part of the image's area.
+    shape: H and W of the image, in pixels.
+    scale: smallest and largest area, as a fraction of the image's area.
     ratio: smallest and largest width / height.
 
   Returns:
-    top, left, height, width: float32 scalars with whole values, pixels.
+    top, left, height, width: float32 scalars with integer values, in pixels.
   """
   image_height, image_width = shape
   area = image_height * image_width * jax.random.uniform(
@@ -88,18 +87,19 @@ def random_resized_crop(
     key: jax.Array, image: jax.Array, *, scale: tuple[float, float],
     ratio: tuple[float, float] = (3 / 4, 4 / 3),
 ) -> jax.Array:
-  """A random box of the image, resized to the whole (Szegedy et al. 2015).
+  """Resizes a random box to the size of the image (Szegedy et al. 2015).
 
   Args:
     key: PRNG key.
     image: [H, W, C] in [0, 1].
-    scale: range of the box's area, as part of the image's.
-    ratio: range of the box's width / height; uniform in its logarithm.
+    scale: range of the box's area, as a fraction of the image's area.
+    ratio: range of the box's width / height, drawn uniformly in its logarithm.
 
   Returns:
     [H, W, C] in [0, 1].
   """
-  box = draw_crop_box(key, image.shape[:2], scale=scale, ratio=ratio)
+  height, width = image.shape[:2]
+  box = draw_crop_box(key, (height, width), scale=scale, ratio=ratio)
   return jnp.clip(resized_crop(image, *box), 0.0, 1.0)
 
 
@@ -111,21 +111,21 @@ def horizontal_flip(key: jax.Array, image: jax.Array, *,
 
 def affine(image: jax.Array, angle, shift_y, shift_x, scale,
            shear) -> jax.Array:
-  """Shears, scales, turns about the centre, then shifts; zeros come in.
+  """Shears, scales, rotates about the centre, then shifts, filling with zeros.
 
   Args:
     image: [H, W, C].
     angle: radians, from the x axis (right) towards the y axis (down).
     shift_y, shift_x: pixels.
-    scale: factor; above 1 enlarges.
-    shear: radians; y moves x by tan(shear) * y.
+    scale: factor; values above 1 enlarge.
+    shear: radians; a pixel at height y moves by tan(shear) * y in x.
 
   Returns:
-    [H, W, C], bilinear.
+    [H, W, C], with bilinear interpolation.
   """
   rows, cols = sampling.pixel_grid(image)
   centre_y, centre_x = (image.shape[0] - 1) / 2, (image.shape[1] - 1) / 2
-  # For each output pixel its source: the inverse of each step, last one first.
+  # Find the source of each output pixel: invert each step, the last one first.
   y, x = rows - centre_y - shift_y, cols - centre_x - shift_x
   cos, sin = jnp.cos(angle) / scale, jnp.sin(angle) / scale
   y, x = cos * y - sin * x, sin * y + cos * x
@@ -138,15 +138,15 @@ def random_affine(
     translate: float = 0.0, scale: tuple[float, float] = (1.0, 1.0),
     shear: float = 0.0,
 ) -> jax.Array:
-  """A random affine map, bilinear, filled with zeros (a dark background).
+  """Applies a random affine map, bilinear, filling with zeros (a dark background).
 
   Args:
     key: PRNG key.
     image: [H, W, C] in [0, 1].
-    degrees: largest turn to either side.
-    translate: largest shift in each direction, as part of the side.
+    degrees: largest rotation to either side, in degrees.
+    translate: largest shift in each direction, as a fraction of the side.
     scale: range of the scale factor.
-    shear: largest horizontal shear to either side, degrees.
+    shear: largest horizontal shear to either side, in degrees.
 
   Returns:
     [H, W, C] in [0, 1].
@@ -166,16 +166,16 @@ def random_affine(
 
 def elastic(key: jax.Array, image: jax.Array, *, alpha: float,
             sigma: float) -> jax.Array:
-  """Elastic deformation (Simard, Steinkraus and Platt 2003), zeros come in.
+  """Elastic deformation (Simard, Steinkraus and Platt 2003), filling with zeros.
 
-  Each pixel is fetched from a place displaced by smoothed uniform noise.
+  Each pixel is sampled from a place displaced by smoothed uniform noise.
 
   Args:
     key: PRNG key.
     image: [H, W, C] in [0, 1].
-    alpha: strength, pixels: the noise before smoothing is uniform on
+    alpha: strength, in pixels; the noise before smoothing is uniform on
       [-alpha, alpha] in each direction.
-    sigma: of the Gaussian that smooths the noise, pixels, > 0.
+    sigma: standard deviation of the Gaussian that smooths the noise, in pixels, > 0.
 
   Returns:
     [H, W, C] in [0, 1].

@@ -1,14 +1,14 @@
-"""Implicit augmentations: the unknown change that made X̃_f out of X_f.
+"""Implicit augmentations: the unknown change that turned X_f into X̃_f.
 
-Each is a per-image function like those of recipes.py. `apply_once` makes a
-fixed X̃_f with them; a training step may also draw them afresh, which is the
-oracle that a learned G_A is compared with. Where the paper is silent the
-strengths are ours: visible at a glance, the content still readable.
+Each is a per-image function like those of recipes.py. `apply_once` uses them to make a
+fixed X̃_f. A training step may also draw them anew, which is the oracle for a learned
+G_A. Where the paper gives no strengths, they are ours: visible at a glance, but with
+readable content.
 
-Lengths are given in pixels of a 28 x 28 image and scale with the shorter side.
-"Ink" is what is drawn: full white on grey images; on RGB images one random
-colour per image whose largest channel is 1, so that it stands out both on the
-dark ground of characters and on photographs.
+Lengths are in pixels of a 28 x 28 image and scale with the shorter side. "Ink" is the
+colour of what is drawn. On grey images it is full white. On RGB images it is one random
+colour per image whose largest channel is 1, so that it stands out both on the dark
+ground of characters and on photographs.
 """
 
 import functools
@@ -22,11 +22,11 @@ from augment_gen.augment import photometric, recipes, sampling
 from augment_gen.config import errors
 from augment_gen.run.random import stream
 
-_CHUNK = 256  # images per call of `apply_once`
+_CHUNK = 256  # images per call of `_apply_chunk`
 
 
 def _pixel(image: jax.Array) -> float:
-  """The length of a pixel of a 28 x 28 image, in pixels of `image`."""
+  """The side of a pixel of a 28 x 28 image, in pixels of `image`."""
   return min(image.shape[:2]) / 28
 
 
@@ -36,14 +36,14 @@ def _uniform(key: jax.Array, name: str, low, high, shape=()) -> jax.Array:
 
 def _places(key: jax.Array, image: jax.Array,
             count: int) -> tuple[jax.Array, jax.Array]:
-  """[count] rows and [count] columns, uniform over the image."""
+  """Draws [count] rows and [count] columns, uniformly over the image."""
   height, width = image.shape[:2]
   return (_uniform(key, "row", 0.0, height, (count,)),
           _uniform(key, "column", 0.0, width, (count,)))
 
 
 def _ink(key: jax.Array, image: jax.Array) -> jax.Array:
-  """[1, 1, C]: white, or on RGB one colour."""
+  """The ink [1, 1, C]: white, or a random colour for RGB images."""
   channels = image.shape[-1]
   if channels == 1:
     return jnp.ones((1, 1, 1))
@@ -52,7 +52,7 @@ def _ink(key: jax.Array, image: jax.Array) -> jax.Array:
 
 
 def _paint(image: jax.Array, cover: jax.Array, ink: jax.Array) -> jax.Array:
-  """Ink [1, 1, C] over the image, opaque where cover [H, W] is 1."""
+  """Paints ink [1, 1, C] over the image, with opacity cover [H, W] in [0, 1]."""
   cover = cover[..., None]
   return image * (1 - cover) + ink * cover
 
@@ -60,9 +60,9 @@ def _paint(image: jax.Array, cover: jax.Array, ink: jax.Array) -> jax.Array:
 def _dots(key: jax.Array, image: jax.Array, *, large: float = 0.0) -> jax.Array:
   """Random dots, the implicit augmentation of the paper's Omniglot (Fig. 4).
 
-  NOTE(paper): their number and sizes are not given. Here uniformly 10 to 60
-  for each 784 pixels of area, at uniform places, each a single pixel or, with
-  probability `large`, 2 x 2, all in full ink.
+  NOTE(paper): The paper does not give their number and sizes. Here, the number is
+  uniform on 10 to 60 per 784 pixels of area, and the places are uniform. Each dot is a
+  single pixel or, with probability `large`, 2 x 2 pixels. All are in full ink.
   """
   height, width = image.shape[:2]
   most = max(1, round(60 * height * width / 784))
@@ -72,7 +72,7 @@ def _dots(key: jax.Array, image: jax.Array, *, large: float = 0.0) -> jax.Array:
   cols = jax.random.randint(stream(key, "column"), (most,), 0, width)
   sizes = 1 + jax.random.bernoulli(stream(key, "size"), large, (most,))
   sizes = jnp.where(jnp.arange(most) < number, sizes, 0)
-  # Upper left corners first; a size of 2 then spreads to the right and down.
+  # Mark the upper left corners, then extend dots of size 2 to the right and down.
   corner = jnp.zeros((height, width), jnp.int32).at[rows, cols].max(sizes)
   below = jnp.pad(corner == 2, ((1, 0), (1, 0)))
   covered = ((corner > 0) | below[:-1, 1:] | below[1:, :-1] | below[:-1, :-1])
@@ -80,18 +80,18 @@ def _dots(key: jax.Array, image: jax.Array, *, large: float = 0.0) -> jax.Array:
 
 
 def _blur(key: jax.Array, image: jax.Array) -> jax.Array:
-  """A camera out of focus: sigma uniform on 0.5 to 1.8 pixels of 28."""
+  """Defocus: a blur with sigma uniform on 0.5 to 1.8 pixels of a 28 x 28 image."""
   pixel = _pixel(image)
   return photometric.gaussian_blur(
       key, image, sigma=(0.5 * pixel, 1.8 * pixel))
 
 
 def _gradient(key: jax.Array, image: jax.Array) -> jax.Array:
-  """Stray light that falls in from a random side.
+  """Stray light from a random side: x + (1 - x) g.
 
-  x + (1 - x) g with g rising linearly from 0 to 0.4-0.9 across the image. The
-  light is added ("screen"), not multiplied: a product would leave no trace on
-  the dark ground of characters, and would only dim their strokes.
+  g rises linearly across the image, from 0 to a random value between 0.4 and 0.9. It is
+  added ("screen"), not multiplied: a product would leave no trace on the dark ground
+  of characters and would only dim their strokes.
   """
   rows, cols = sampling.pixel_grid(image)
   angle = _uniform(key, "angle", 0.0, 2 * math.pi)
@@ -103,7 +103,7 @@ def _gradient(key: jax.Array, image: jax.Array) -> jax.Array:
 
 
 def _strokes(key: jax.Array, image: jax.Array) -> jax.Array:
-  """One to four scratches: straight lines of random place, turn and length."""
+  """One to four scratches: straight lines of random place, direction and size."""
   most, pixel = 4, _pixel(image)
   number = jax.random.randint(stream(key, "number"), (), 1, most + 1)
   start_y, start_x = _places(key, image, most)
@@ -114,7 +114,7 @@ def _strokes(key: jax.Array, image: jax.Array) -> jax.Array:
   rows, cols = sampling.pixel_grid(image)
 
   def cover(start_y, start_x, angle, length, reach):
-    """[H, W] of one line with round ends; its edge is one pixel soft."""
+    """The cover [H, W] of one line with round ends and an edge one pixel soft."""
     y, x = rows - start_y, cols - start_x
     along = jnp.clip(jnp.cos(angle) * x + jnp.sin(angle) * y, 0.0, length)
     distance = jnp.hypot(x - jnp.cos(angle) * along,
@@ -126,7 +126,7 @@ def _strokes(key: jax.Array, image: jax.Array) -> jax.Array:
 
 
 def _blobs(key: jax.Array, image: jax.Array) -> jax.Array:
-  """One to three soft spots, each bright (glare) or dark (stain)."""
+  """One to three soft spots, each either bright (glare) or dark (stain)."""
   most, pixel = 3, _pixel(image)
   number = jax.random.randint(stream(key, "number"), (), 1, most + 1)
   centre_y, centre_x = _places(key, image, most)
@@ -144,7 +144,7 @@ def _blobs(key: jax.Array, image: jax.Array) -> jax.Array:
 
 
 def _erase(key: jax.Array, image: jax.Array) -> jax.Array:
-  """One to three rectangles set to zero, as Cutout (DeVries, Taylor 2017)."""
+  """One to three rectangles set to zero, as in Cutout (DeVries and Taylor 2017)."""
   most, pixel = 3, _pixel(image)
   number = jax.random.randint(stream(key, "number"), (), 1, most + 1)
   centre_y, centre_x = _places(key, image, most)
@@ -158,13 +158,13 @@ def _erase(key: jax.Array, image: jax.Array) -> jax.Array:
 
 
 def _inversion(key: jax.Array, image: jax.Array) -> jax.Array:
-  """The negative, always: an implicit augmentation without any randomness."""
+  """The negative of the image: an implicit augmentation without randomness."""
   del key
   return 1.0 - image
 
 
 def _noise(key: jax.Array, image: jax.Array) -> jax.Array:
-  """Sensor noise: Gaussian, of standard deviation 0.1 to 0.3, each pixel."""
+  """Sensor noise: Gaussian per pixel, with a standard deviation of 0.1 to 0.3."""
   deviation = _uniform(key, "deviation", 0.1, 0.3)
   noise = jax.random.normal(stream(key, "noise"), image.shape)
   return jnp.clip(image + deviation * noise, 0.0, 1.0)
@@ -172,7 +172,7 @@ def _noise(key: jax.Array, image: jax.Array) -> jax.Array:
 
 _IMPLICIT: dict[str, recipes.Augment] = {
     "dots": _dots,
-    # Of two sizes: G_A, too, has to learn how many of each.
+    # Dots of two sizes: G_A must also learn how many of each to draw.
     "mixed_dots": functools.partial(_dots, large=0.25),
     "blur": _blur,
     "gradient": _gradient,
@@ -186,10 +186,10 @@ NAMES = tuple(_IMPLICIT)
 
 
 def implicit(name: str) -> recipes.Augment:
-  """The implicit augmentation called `name`.
+  """Returns the implicit augmentation called `name`.
 
   Raises:
-    UserError: there is none of this name.
+    UserError: the name is unknown.
   """
   if name not in _IMPLICIT:
     raise errors.UserError(
@@ -201,7 +201,7 @@ def implicit(name: str) -> recipes.Augment:
 @functools.partial(jax.jit, static_argnames="name")
 def _apply_chunk(name: str, key: jax.Array, indices: jax.Array,
                  images: jax.Array) -> jax.Array:
-  """uint8 [B, H, W, C] -> uint8; image i gets the key of `indices[i]`."""
+  """Augments uint8 [B, H, W, C]; image i uses the key of `indices[i]`."""
   keys = jax.vmap(jax.random.fold_in, (None, 0))(key, indices)
   out = recipes.augment_batch(
       implicit(name), keys, images.astype(jnp.float32) / 255)
@@ -209,15 +209,14 @@ def _apply_chunk(name: str, key: jax.Array, indices: jax.Array,
 
 
 def apply_once(name: str, images: np.ndarray, seed: int) -> np.ndarray:
-  """Augments each image once, the same way each time: X_f -> X̃_f.
+  """Augments each image once and reproducibly: X_f -> X̃_f.
 
-  What an image becomes depends on the name, the seed, its index and itself
-  alone.
+  The result for an image depends only on the image, its index, the name and the seed.
 
   Args:
     name: one of NAMES.
     images: uint8 [N, H, W, C]; N may be 0.
-    seed: of the draws.
+    seed: seed of the draws.
 
   Returns:
     uint8 [N, H, W, C], a new array.
@@ -225,12 +224,12 @@ def apply_once(name: str, images: np.ndarray, seed: int) -> np.ndarray:
   Raises:
     UserError: the name is unknown.
   """
-  implicit(name)  # say so before anything is compiled, also for no images
+  implicit(name)  # raises before anything is compiled, and also for N = 0
   key = stream(jax.random.key(seed), name)
   out = np.empty_like(images)
   for start in range(0, len(images), _CHUNK):
     chunk = images[start:start + _CHUNK]
-    # A last chunk of the same size: nothing is compiled twice.
+    # Pad the last chunk to the same size, so that nothing is compiled twice.
     missing = _CHUNK - len(chunk)
     padded = np.pad(chunk, ((0, missing), (0, 0), (0, 0), (0, 0)))
     indices = np.arange(start, start + _CHUNK, dtype=np.uint32)

@@ -8,54 +8,56 @@ import jax.numpy as jnp
 
 PyTree = Any
 
-_LARGEST_FACTOR = 2.0**20  # beyond it an edit has saturated
+_LARGEST_FACTOR = 2.0**20  # edits saturate beyond it
 _BISECTIONS = 20
 
 
 def draw_latents(keys: jax.Array, bank: jax.Array | None,
                  dim: int) -> jax.Array:
-  """One latent per example.
+  """Draws one latent per example.
 
   Args:
     keys: [B] typed keys.
-    bank: float32 [M, Z], Z̃ = {G_L(x̃) : x̃ ∈ X̃_f}, of which rows are drawn
-      uniformly with replacement, as the paper does; None: the prior, uniform on
-      [0, 1]^dim.
-    dim: Z.
+    bank: float32 [M, Z], Z̃ = {G_L(x̃) : x̃ ∈ X̃_f}. Its rows are drawn uniformly with
+      replacement, as in the paper. None for the prior, uniform on [0, 1]^dim.
+    dim: Z, the number of latents.
 
   Returns:
     float32 [B, Z].
+
+  Raises:
+    ValueError: the rows of the bank do not have length `dim`.
   """
-  # NOTE(paper): the prior p(z) is not given, "uniformly drawn" is said of Z̃ alone:
-  # uniform on the cube here, where the sigmoid on G_L puts its latents, too.
+  # NOTE(paper): The paper does not give the prior p(z); it says "uniformly drawn" only
+  # of Z̃. We use the uniform distribution on the cube, where the sigmoid on G_L puts its
+  # latents, too.
   if bank is None:
     return jax.vmap(lambda key: jax.random.uniform(key, (dim,)))(keys)
   if bank.shape[1:] != (dim,):
-    raise ValueError(f"the bank is {bank.shape}, but latents have {dim} "
+    raise ValueError(f"the bank has shape {bank.shape}, but latents have {dim} "
                      "dimensions")
   rows = jax.vmap(lambda key: jax.random.randint(key, (), 0, len(bank)))(keys)
   return jnp.take(bank, rows, axis=0)
 
 
-# Parameters of both kinds of G_A that make logits: at 0 nothing is drawn. With
-# larger gains more of the marks are drawn, and each is stronger.
+# Parameters that produce the logits, for both kinds of G_A. At 0 nothing is drawn.
+# Larger gains draw more marks and make each one stronger.
 _OF_LOGITS = ("image", "marks")
 
 
 def match_strength(augmenter: nn.Module, params: PyTree, x: jax.Array,
                    z: jax.Array, strength: float) -> PyTree:
-  """Scales an untrained G_A until its edits are as large as wanted.
+  """Scales an untrained G_A until its edits have a given strength.
 
-  The control for "any change of the images would do": same network, same
-  latents, same strength, nothing learned.
+  This is the control for "any change of the images would do": same network, same
+  latents and same strength, but nothing learned.
 
   Args:
-    augmenter: G_A whose output is an edit, so that larger logits mean a larger
-      edit.
-    params: of the untrained network.
+    augmenter: G_A with an edit as its output, so that larger logits mean a larger edit.
+    params: parameters of the untrained network.
     x: float32 [B, H, W, C] in [0, 1].
     z: float32 [B, Z].
-    strength: mean |G_A(x, z) − x| to be met.
+    strength: target for the mean |G_A(x, z) − x|.
 
   Returns:
     The parameters, with those of the logits scaled.
@@ -64,7 +66,7 @@ def match_strength(augmenter: nn.Module, params: PyTree, x: jax.Array,
     return {name: jax.tree.map(lambda a: factor * a, part)
             if name in _OF_LOGITS else part for name, part in params.items()}
 
-  # Arguments, not constants, which the compiler would compute with for seconds.
+  # The arrays are arguments, because the compiler would spend seconds on constants.
   @jax.jit
   def edit_of(params, x, z, factor):
     x_a = augmenter.apply({"params": scaled(params, factor)}, x, z)

@@ -1,10 +1,10 @@
 """Random changes of colour and sharpness of single images.
 
-All take `(key, image)` with a float32 image [H, W, C] in [0, 1], C of 1 or 3,
-return the same shape and range, and are meant to be vmapped over keys and
-images. What a key decides is drawn in the functions that take one; the others
-do the deterministic part and can be checked by themselves. Colours are computed
-on planes [C, H, W], which XLA:CPU vectorises: three times the speed.
+Random augmentations take `(key, image)` with a float32 image [H, W, C] in [0, 1], where C
+is 1 or 3. They return the same shape and range and are meant for vmap over keys and
+images. Functions without a key are deterministic and can be tested on their own. Colours
+are computed on planes [C, H, W], which is three times as fast because XLA:CPU vectorises
+it.
 """
 
 import jax
@@ -13,21 +13,21 @@ import jax.numpy as jnp
 from augment_gen.augment import sampling
 from augment_gen.run.random import stream
 
-# ITU-R BT.601, as Pillow's convert("L").
+# ITU-R BT.601, as in Pillow's convert("L").
 _LUMA = (0.299, 0.587, 0.114)
-# Places of the blends among the factors of `color_jitter`; saturation is last.
+# Indices of the blends in the factors of `color_jitter`; saturation is the last one.
 _BRIGHTNESS, _CONTRAST = 0, 1
 
 
 def luma(planes: jax.Array) -> jax.Array:
-  """[C, H, W] -> [H, W]: the grey value; the plane itself if C is 1."""
+  """The grey values of planes, [C, H, W] -> [H, W]; the plane itself if C is 1."""
   if planes.shape[0] == 1:
     return planes[0]
   return sum(weight * plane for weight, plane in zip(_LUMA, planes))
 
 
 def adjust_hue(planes: jax.Array, turns) -> jax.Array:
-  """Turns the hue of HSV by `turns` (1 is the whole circle); [3, H, W]."""
+  """Rotates the HSV hue of planes [3, H, W] by `turns` (1 is the whole circle)."""
   red, green, blue = planes
   value = jnp.maximum(jnp.maximum(red, green), blue)
   chroma = value - jnp.minimum(jnp.minimum(red, green), blue)
@@ -57,15 +57,15 @@ def color_jitter(
 ) -> jax.Array:
   """torchvision's ColorJitter: four changes in random order.
 
-  Grey images have no saturation and no hue; both are left out there.
+  Saturation and hue are skipped for grey images, which have neither.
 
   Args:
     key: PRNG key.
     image: [H, W, C] in [0, 1].
-    brightness, contrast, saturation: the factor is uniform on
-      [max(0, 1 - strength), 1 + strength]; 1 changes nothing.
-    hue: largest turn to either side, as part of the circle, at most 1/2.
-    p: probability that any of it is applied.
+    brightness, contrast, saturation: strengths. Each factor is uniform on
+      [max(0, 1 - strength), 1 + strength]; a factor of 1 changes nothing.
+    hue: largest rotation to either side, as a fraction of the circle, at most 1/2.
+    p: probability of applying the changes.
 
   Returns:
     [H, W, C] in [0, 1].
@@ -77,15 +77,15 @@ def color_jitter(
                        for name, strength in strengths.items()])
 
   def change(out, kind, factor):
-    """Blends with black, with the mean grey, or with the grey image."""
+    """Blends with black, with the mean grey value, or with the grey image."""
     grey = luma(out)
     other = jnp.where(kind == _BRIGHTNESS, 0.0,
                       jnp.where(kind == _CONTRAST, jnp.mean(grey), grey))
     return jnp.clip(factor * out + (1 - factor) * other[None], 0.0, 1.0)
 
-  # An order of four is an order of the three blends and a place for the hue.
-  # Every blend is written before and after it, once with factor 1, so that a
-  # vmapped batch needs the costly hue once and not at each of four places.
+  # An order of the four changes is an order of the three blends and a place for the hue.
+  # Each blend is applied before and after the hue, one of the two times with factor 1. A
+  # vmapped batch thus computes the costly hue once instead of at each of four places.
   order = jax.random.permutation(stream(key, "order"), len(strengths))
   out = jnp.moveaxis(image, -1, 0)
   if image.shape[-1] == 1:
@@ -105,14 +105,14 @@ def color_jitter(
 
 def random_grayscale(key: jax.Array, image: jax.Array, *,
                      p: float) -> jax.Array:
-  """All channels become the grey value with probability `p`."""
+  """Replaces all channels by the grey value with probability `p`."""
   grey = luma(jnp.moveaxis(image, -1, 0))
   grey = jnp.broadcast_to(grey[..., None], image.shape)
   return jnp.where(jax.random.bernoulli(key, p), grey, image)
 
 
 def blur(image: jax.Array, sigma) -> jax.Array:
-  """Gaussian blur of [H, W, C]; sigma > 0 in pixels, reflected borders."""
+  """Gaussian blur of [H, W, C] with reflected borders; sigma > 0, in pixels."""
   height, width = image.shape[:2]
   return sampling.resample(image, sampling.gaussian_weights(height, sigma),
                            sampling.gaussian_weights(width, sigma))
@@ -122,15 +122,15 @@ def gaussian_blur(key: jax.Array, image: jax.Array, *,
                   sigma: tuple[float, float], p: float = 1.0) -> jax.Array:
   """Blurs with probability `p`.
 
-  The filter is a true Gaussian with reflected borders, as torchvision's (there
-  cut off at the kernel size); Pillow's, of the official MoCo code, approximates
-  it by three box filters.
+  The filter is a true Gaussian with reflected borders, as in torchvision (which cuts it
+  off at the kernel size). Pillow, used by the official MoCo code, approximates it by
+  three box filters.
 
   Args:
     key: PRNG key.
     image: [H, W, C] in [0, 1].
-    sigma: range of the standard deviation, pixels, > 0; drawn uniformly.
-    p: probability.
+    sigma: range of the standard deviation, in pixels, > 0; drawn uniformly.
+    p: probability of the blur.
 
   Returns:
     [H, W, C] in [0, 1].

@@ -1,4 +1,4 @@
-"""Draws of the augmentation policy of CRL-TAC: of T given X, of Z given T(X)."""
+"""Draws for the augmentation policy of CRL-TAC: T given X, and Z given T(X)."""
 
 import functools
 
@@ -7,33 +7,32 @@ from jax import lax
 import jax.numpy as jnp
 import numpy as np
 
-_ANGLES = 4096  # of the table that the angle to the mean is drawn with
+_ANGLES = 4096  # size of the table for drawing the angle to the mean
 
 
 def draw_t(keys: jax.Array, log_p: jax.Array, m: int) -> jax.Array:
-  """m different transformations for each image, one after the other from P(T|X).
+  """Draws m different transformations per image, one after the other, from P(T|X).
 
-  NOTE(paper): without replacement (Gumbel top-m; Kool et al. 2019), which the
-  poster does not say: where P is sharp, draws with replacement are one crop
-  over and over, which any encoder finds alike.
+  NOTE(paper): We draw without replacement (Gumbel top-m; Kool et al. 2019), which the
+  poster does not specify. If P is sharp, draws with replacement repeat the same crop,
+  and any encoder gives equal crops equal embeddings.
 
   Args:
     keys: [B] typed keys.
-    log_p: float32 [B, K], log P(t|x); or zeros, for uniform draws.
-    m: at most K.
+    log_p: float32 [B, K], log P(t|x); zeros for uniform draws.
+    m: number of draws, at most K.
 
   Returns:
-    int32 [B, m], in the order in which they were drawn.
+    int32 [B, m], in the order of the draws.
   """
   gumbel = jax.vmap(lambda key: jax.random.gumbel(key, log_p.shape[1:]))(keys)
   return lax.top_k(log_p + gumbel, m)[1]
 
 
 def draw_z(keys: jax.Array, h: jax.Array, beta: float) -> jax.Array:
-  """Z ~ C_β exp(β S(Z, h)) with S the cosine: von Mises-Fisher about h.
+  """Draws Z ~ C_β exp(β S(Z, h)), S the cosine: von Mises-Fisher about h.
 
-  The angle to the mean does not depend on where the mean lies, so the gradient
-  passes through to h.
+  The angle to the mean does not depend on the mean, so the gradient passes to h.
 
   Args:
     keys: [B] typed keys.
@@ -47,9 +46,9 @@ def draw_z(keys: jax.Array, h: jax.Array, beta: float) -> jax.Array:
   keys = jax.vmap(jax.random.split)(keys)
   u = jax.vmap(lambda key: jax.random.uniform(key, h.shape[1:-1]))(keys[:, 0])
   angle = jnp.interp(u, jnp.asarray(cumulative), jnp.asarray(angles))[..., None]
-  # A direction at right angles to h, uniform among these.
+  # A direction orthogonal to h, drawn uniformly.
   side = jax.vmap(lambda key: jax.random.normal(key, h.shape[1:]))(keys[:, 1])
-  for _ in range(2):  # the second time takes off what rounding left along h
+  for _ in range(2):  # the second pass removes what rounding left along h
     side -= jnp.sum(side * h, axis=-1, keepdims=True) * h
     side /= jnp.linalg.norm(side, axis=-1, keepdims=True)
   return jnp.cos(angle) * h + jnp.sin(angle) * side
@@ -57,10 +56,10 @@ def draw_z(keys: jax.Array, h: jax.Array, beta: float) -> jax.Array:
 
 @functools.lru_cache
 def _angles(beta: float, dim: int) -> tuple[np.ndarray, np.ndarray]:
-  """The distribution function of the angle, float32 [n] each: values, angles.
+  """The distribution function of the angle, as values and angles, float32 [n] each.
 
-  Its density is proportional to e^{β cos φ} sin^{D−2} φ on [0, π]. Only the part
-  that holds all but 1e-12 of the largest density is tabulated.
+  Its density is proportional to e^{β cos φ} sin^{D−2} φ on [0, π]. The table only covers
+  angles whose density is above 1e-12 of the largest one.
   """
   with np.errstate(divide="ignore"):
     def log_density(angle):

@@ -1,4 +1,4 @@
-"""The hand-made augmentations of contrastive learning, by name."""
+"""Hand-made augmentations for contrastive learning, by name."""
 
 from collections.abc import Callable
 
@@ -26,10 +26,10 @@ def _crop(key: jax.Array, image: jax.Array) -> jax.Array:
 def _moco_v2(key: jax.Array, image: jax.Array) -> jax.Array:
   """The "aug-plus" of MoCo v2 (Chen et al. 2020; official main_moco.py).
 
-  NOTE(paper): the official code brings every crop to 224 x 224 and blurs there
-  with sigma 0.1 to 2 pixels. Crops stay at the image's own size here, so sigma
-  is scaled with it: the same blur of the same content. At 28 x 28, where 2
-  pixels would wipe out the strokes of a character, little of it is left.
+  NOTE(paper): The official code resizes every crop to 224 x 224 and blurs it with sigma
+  0.1 to 2 pixels. Here, crops have the size of the image, and sigma scales with it, so
+  that the same content gets the same blur. At 28 x 28 little blur is left; 2 pixels
+  would wipe out the strokes of a character.
   """
   pixel = min(image.shape[:2]) / 224
   image = _crop(key, image)
@@ -45,8 +45,8 @@ def _moco_v2(key: jax.Array, image: jax.Array) -> jax.Array:
 def _simclr(key: jax.Array, image: jax.Array) -> jax.Array:
   """SimCLR's augmentations (Chen et al. 2020, appendix A), at full strength.
 
-  As in `_moco_v2`, σ of the blur is scaled with the image. Crops are as small as 8 % of
-  it.
+  As in `_moco_v2`, σ of the blur scales with the image. Crops cover as little as 8 % of
+  the image's area.
   """
   pixel = min(image.shape[:2]) / 224
   image = geometric.random_resized_crop(
@@ -61,10 +61,10 @@ def _simclr(key: jax.Array, image: jax.Array) -> jax.Array:
 
 
 def _handwriting(key: jax.Array, image: jax.Array) -> jax.Array:
-  """For bright characters on a dark ground: what changes who wrote, not what.
+  """For bright characters on a dark ground: changes the hand, but not the character.
 
-  No flip (b is not d) and only small turns; crops keep most of the character.
-  Lengths are given for 28 x 28 and scale with the image.
+  There is no flip (b is not d), and rotations are small. Crops keep most of the
+  character. Lengths are given for 28 x 28 and scale with the image.
   """
   pixel = min(image.shape[:2]) / 28
   image = geometric.random_resized_crop(
@@ -89,10 +89,10 @@ NAMES = tuple(_RECIPES)
 
 
 def recipe(name: str) -> Augment:
-  """The recipe called `name`.
+  """Returns the recipe called `name`.
 
   Raises:
-    UserError: there is none of this name.
+    UserError: the name is unknown.
   """
   if name not in _RECIPES:
     raise errors.UserError(
@@ -106,7 +106,7 @@ def augment_batch(augment: Augment, keys: jax.Array,
   """Augments each image with its own key.
 
   Args:
-    augment: for one image.
+    augment: augmentation of one image.
     keys: [B] typed keys.
     images: float32 [B, H, W, C] in [0, 1].
 

@@ -1,7 +1,7 @@
-"""How the augmentations read an image at other places than its pixels.
+"""Resampling of images at places between their pixels.
 
-Separable maps are two matrix products, which batch well on every backend;
-general deformations gather, once per output pixel.
+Separable maps are two matrix products, which batch well on every backend. General
+deformations gather once per output pixel.
 """
 
 import jax
@@ -20,26 +20,26 @@ def resample(image: jax.Array, rows: jax.Array, cols: jax.Array) -> jax.Array:
   Returns:
     [H', W', C].
   """
-  # HIGHEST: the default of TPUs and GPUs would round pixels to 8 or 11 bits.
+  # At default precision, TPUs and GPUs would round pixels to 8 or 11 bits.
   return jnp.einsum("ph,hwc,qw->pqc", rows, image, cols,
                     precision=lax.Precision.HIGHEST)
 
 
 def crop_weights(start, length, size: int, out: int | None = None) -> jax.Array:
-  """Weights that resize a part of one side of an image.
+  """Weights that resize a segment of one side of an image.
 
   Args:
-    start: first pixel of the part; a scalar, as `length`.
-    length: of the part, pixels.
-    size: of the image's side, pixels.
-    out: pixels that the part becomes; None: as many as the side has.
+    start: scalar, the first pixel of the segment.
+    length: scalar, the length of the segment in pixels.
+    size: length of the image's side in pixels.
+    out: length of the result in pixels; None for `size`.
 
   Returns:
-    float32 [out, size], rows that sum to 1.
+    float32 [out, size]; each row sums to 1.
   """
   out = size if out is None else out
   step = length / out
-  support = jnp.maximum(step, 1.0)  # a wider tent when the crop is shrunk
+  support = jnp.maximum(step, 1.0)  # shrinking needs a wider tent
   pixels = jnp.arange(size) + 0.5
   centres = start + step * (jnp.arange(out) + 0.5)
   distance = jnp.abs(pixels[None, :] - centres[:, None])
@@ -49,15 +49,15 @@ def crop_weights(start, length, size: int, out: int | None = None) -> jax.Array:
 
 
 def gaussian_weights(size: int, sigma) -> jax.Array:
-  """[size, size] rows of a Gaussian filter, reflected at the borders.
+  """Rows of a Gaussian filter with reflected borders, [size, size].
 
-  As torchvision's `GaussianBlur` the border pixel itself is not repeated
-  (c b | a b c | b a). One reflection is taken: exact to float32 while
+  As in torchvision's `GaussianBlur`, the border pixel itself is not repeated
+  (c b | a b c | b a). Only one reflection is used, which is exact to float32 if
   sigma < size / 6. The kernel is not cut off.
 
   Args:
-    size: pixels.
-    sigma: scalar > 0, pixels.
+    size: length of the image's side in pixels.
+    sigma: scalar > 0, in pixels.
   """
   pixel = jnp.arange(size, dtype=jnp.float32)
   out, source = pixel[:, None], pixel[None, :]
@@ -73,10 +73,11 @@ def gaussian_weights(size: int, sigma) -> jax.Array:
 
 
 def pixel_grid(image: jax.Array) -> tuple[jax.Array, jax.Array]:
-  """float32 [H, W] row and column of each pixel of an image [H, W, C]."""
+  """Row and column of each pixel of an image [H, W, C], float32 [H, W] each."""
   height, width = image.shape[:2]
-  return jnp.meshgrid(jnp.arange(height, dtype=jnp.float32),
-                      jnp.arange(width, dtype=jnp.float32), indexing="ij")
+  rows, cols = jnp.meshgrid(jnp.arange(height, dtype=jnp.float32),
+                            jnp.arange(width, dtype=jnp.float32), indexing="ij")
+  return rows, cols
 
 
 def warp(image: jax.Array, rows: jax.Array, cols: jax.Array) -> jax.Array:
@@ -84,18 +85,19 @@ def warp(image: jax.Array, rows: jax.Array, cols: jax.Array) -> jax.Array:
 
   Args:
     image: [H, W, C].
-    rows, cols: [H', W'] where to sample, in pixels; 0 is the first centre.
+    rows, cols: [H', W'], sampling positions in pixels; 0 is the centre of the first
+      pixel.
 
   Returns:
     [H', W', C].
   """
   height, width, channels = image.shape
-  # All four neighbours side by side, so that one gather fetches them; place
+  # Put the four neighbours side by side, so that one gather fetches them all. Place
   # (i, j) of `corners` starts at pixel (i - 1, j - 1) of the image.
   padded = jnp.pad(image, ((1, 1), (1, 1), (0, 0)))
   corners = jnp.stack([padded[:-1, :-1], padded[:-1, 1:],
                        padded[1:, :-1], padded[1:, 1:]], axis=2)
-  # From -1 and H on all that is seen is zero.
+  # All samples are zero up to -1, and from H or W on.
   rows = jnp.clip(rows, -1.0, height) + 1.0
   cols = jnp.clip(cols, -1.0, width) + 1.0
   top = jnp.minimum(jnp.floor(rows), height).astype(jnp.int32)

@@ -1,1 +1,1 @@
-"""Judging an encoder: probes, nearest neighbours and label-free gauges."""
+"""Evaluation of an encoder: probes, nearest neighbours and label-free gauges."""

@@ -1,8 +1,8 @@
-"""Batch-norm statistics estimated anew on other images: AdaBN (Li et al. 2016).
+"""AdaBN (Li et al. 2016): batch-norm statistics re-estimated on other images.
 
-A control that costs nothing: where images come from other conditions than those
-of training, a part of what an encoder loses is that its batch norms still divide
-by the statistics of the old ones. It reads X̃_f without labels, as G_A does.
+This is a control that needs no training. On images from conditions other than those of
+training, an encoder loses accuracy in part because its batch norms still use the old
+statistics. Like G_A, AdaBN reads X̃_f without labels.
 """
 
 from collections.abc import Callable
@@ -20,10 +20,10 @@ PyTree = Any
 
 
 def make_batch_statistics(encoder: nn.Module) -> Callable:
-  """`(variables, images uint8 [b, H, W, C]) -> batch_stats` of this batch alone.
+  """Returns `(variables, images uint8 [b, H, W, C]) -> batch_stats` of that batch.
 
   Args:
-    encoder: F, whose `norm.BatchNorm`s have one group.
+    encoder: F; its `norm.BatchNorm`s must have one group.
   """
   @jax.jit
   def batch_statistics(variables, images):
@@ -31,7 +31,7 @@ def make_batch_statistics(encoder: nn.Module) -> Callable:
     nothing = jax.tree.map(jnp.zeros_like, variables["batch_stats"])
     _, new = encoder.apply({**variables, "batch_stats": nothing}, x, train=True,
                            mutable=["batch_stats"])
-    # The running averages, from zero, have moved by this part of the way.
+    # Running averages that start at 0 hold (1 - momentum) times the statistics.
     return jax.tree.map(
         lambda a: a / (1 - BatchNorm.momentum), new["batch_stats"])
   return batch_statistics
@@ -39,18 +39,17 @@ def make_batch_statistics(encoder: nn.Module) -> Callable:
 
 def reestimate(batch_statistics: Callable, variables: PyTree, images: Images | np.ndarray,
                batch_size: int, seed: int) -> PyTree:
-  """The encoder with means and variances of `images` in its batch norms.
+  """Replaces an encoder's batch-norm means and variances by those of `images`.
 
-  Batches are drawn at random and each is normalised by itself; means and
-  variances are then those of all batches together.
+  Batches are drawn at random, and each is normalised by its own statistics. The new
+  means and variances are those of all batches together.
 
   Args:
     batch_statistics: from `make_batch_statistics`.
-    variables: of the encoder; the parameters stay as they are.
-    images: a set, or uint8 [N, H, W, C]. What an incomplete last batch would hold is left
-      out.
-    batch_size: at most N counts.
-    seed: of the order.
+    variables: the encoder's variables; the parameters stay unchanged.
+    images: a set, or uint8 [N, H, W, C]. An incomplete last batch is left out.
+    batch_size: images per batch; values above N count as N.
+    seed: seed of the order.
 
   Returns:
     Variables of the same structure.
@@ -64,9 +63,9 @@ def reestimate(batch_statistics: Callable, variables: PyTree, images: Images | n
 
 
 def _together(batches: list[PyTree]) -> PyTree:
-  """Mean and variance of the union of equally large batches.
+  """Mean and variance of the union of batches of equal size.
 
-  The variance is that within batches and that of their means.
+  The variance is the mean variance within batches plus the variance of their means.
   """
   if "mean" not in batches[0]:
     return {name: _together([batch[name] for batch in batches])

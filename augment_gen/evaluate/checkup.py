@@ -15,21 +15,21 @@ from augment_gen.models.build import generator_functions
 from augment_gen.run.random import stream
 from augment_gen.steps.generator import GeneratorState
 
-_IMAGES = 1000  # of each set
+_IMAGES = 1000  # images of each set, at most
 
 
 def measure(config: Config, task: Task, encode: Encode, variables: Any,
             state: GeneratorState) -> dict[str, float]:
-  """`health.measure` on images spread evenly over the sets.
+  """Runs `health.measure` on images spread evenly over the sets.
 
   Args:
-    config: of the run.
-    task: its images. Where the clean X_f is known, edits are compared with the
-      true ones, and a nearest-neighbour probe on F(X_f) reads the test images
-      before and after G_E.
+    config: the run's config.
+    task: the run's images. If the clean X_f is known, edits are compared with the true
+      ones, and a nearest-neighbour probe on F(X_f) classifies the test images before
+      and after G_E.
     encode: F.
-    variables: of F.
-    state: of stage 2, at any step.
+    variables: F's variables.
+    state: the state of stage 2 at any step.
   """
   g_a, g_el = generator_functions(config.generator, config.data)
   clean = task.finetune_clean
@@ -46,7 +46,7 @@ def measure(config: Config, task: Task, encode: Encode, variables: Any,
 
 def _probe(config: Config, task: Task, encode: Encode,
            variables: Any) -> health.Probe | None:
-  """Nearest neighbours in F(X_f), and the test sets that they judge."""
+  """A nearest-neighbour classifier on F(X_f), and the test sets that it classifies."""
   known = task.finetune_clean
   names = config.data.clean_name, config.data.finetune_name
   if known is None or not all(name in task.tests for name in names):
@@ -54,6 +54,7 @@ def _probe(config: Config, task: Task, encode: Encode,
   features = extract(
       encode, variables, known, config.evaluate.batch_size)
   clean, augmented = (_some(task.tests[name]) for name in names)
+  assert clean.labels is not None  # test sets are labelled
   return health.Probe(
       predict=lambda queries: knn.knn_predict(
           features, known.labels, queries, task.num_classes,

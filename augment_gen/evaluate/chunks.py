@@ -1,4 +1,4 @@
-"""Networks over more images than should be on the device at once."""
+"""Networks applied to more images than should be on the device at once."""
 
 from collections.abc import Callable
 
@@ -9,7 +9,7 @@ from augment_gen.data.base import reader
 
 
 def floats(images: np.ndarray) -> np.ndarray:
-  """uint8 -> float32 in [0, 1]; floats as they are."""
+  """Converts uint8 to float32 in [0, 1]; returns floats unchanged."""
   if images.dtype == np.uint8:
     return images.astype(np.float32) / 255.0
   return images
@@ -21,19 +21,20 @@ def _call(function: jax.tree_util.Partial, *arrays):
 
 
 def chunked(function: Callable, size: int) -> Callable:
-  """`function` over any number of examples, from and to host memory.
+  """Applies `function` to any number of examples, from and to host memory.
 
-  Compiled once; a `jax.tree_util.Partial(f, variables)` once a process, for all
-  variables, if `f` is the same object every time.
+  The function is compiled once per call of `chunked`. A `jax.tree_util.Partial(f,
+  variables)` is compiled once per process, for all variables, if `f` is always the same
+  object.
 
   Args:
     function: (arrays [size, ...]) -> a tree of arrays [size, ...]; must treat
       examples independently of each other.
-    size: examples at a time.
+    size: number of examples at a time.
 
   Returns:
-    The same of NumPy arrays [n, ...], or of sets of n images, n >= 1; uint8 ones
-    reach `function` as `floats`.
+    The same function for NumPy arrays [n, ...] or sets of n images, n >= 1. It passes
+    uint8 through `floats`.
   """
   if isinstance(function, jax.tree_util.Partial):
     compiled = lambda *arrays: _call(function, *arrays)
@@ -43,13 +44,13 @@ def chunked(function: Callable, size: int) -> Callable:
   def apply(*arrays):
     n = len(arrays[0])
     if any(len(a) != n for a in arrays) or not n:
-      raise ValueError(f"{[len(a) for a in arrays]} examples: each array must hold "
-                       "as many, and at least one")
+      raise ValueError(f"{[len(a) for a in arrays]} examples: all arrays must hold "
+                       "the same number, at least one")
     outs, reads = [], [reader(a) for a in arrays]
     for start in range(0, n, size):
       chunk = np.arange(start, min(start + size, n))
       parts = [floats(read(chunk)) for read in reads]
-      # The last chunk is filled up: another shape would be compiled again.
+      # The last chunk is padded: another shape would need another compilation.
       full = [np.resize(a, (size, *a.shape[1:])) for a in parts]
       outs.append(jax.tree.map(np.asarray, compiled(*full)))
     return jax.tree.map(lambda *chunks: np.concatenate(chunks)[:n], *outs)

@@ -1,18 +1,18 @@
-"""Distances of small samples. NumPy, float64 sums."""
+"""Distances between small samples, in NumPy with float64 sums."""
 
 import numpy as np
 
 
 def mean_l1(a: np.ndarray, b: np.ndarray) -> float:
-  """Mean |a − b| over all entries of two arrays of one shape."""
+  """Mean |a − b| over all entries of two arrays of the same shape."""
   return float(np.mean(np.abs(a - b), dtype=np.float64))
 
 
 def squared_mean(e: np.ndarray) -> tuple[float, float]:
   """Unbiased estimates of ‖E e‖² and E‖e‖².
 
-  The square of the sample's mean alone would be too large by
-  (E‖e‖² − ‖E e‖²) / n; without this part the estimate may be negative.
+  The square of the sample mean alone would be too large by (E‖e‖² − ‖E e‖²) / n. This
+  bias is subtracted, so the estimate may be negative.
 
   Args:
     e: [n, ...], n >= 2 independent examples.
@@ -25,24 +25,26 @@ def squared_mean(e: np.ndarray) -> tuple[float, float]:
 
 
 def paired_frechet(a: np.ndarray, b: np.ndarray) -> float:
-  """Fréchet distance, squared, of Gaussians with diagonal covariances.
+  """Squared Fréchet distance between Gaussians with diagonal covariances.
 
-  ‖μ_a − μ_b‖² + ‖σ_a − σ_b‖² (Dowson & Landau 1982). The FID of Heusel et al.
-  2017 has full covariances, which take far more samples than dimensions.
+  ‖μ_a − μ_b‖² + ‖σ_a − σ_b‖² (Dowson & Landau 1982). The FID of Heusel et al. 2017 has
+  full covariances, which need far more samples than dimensions.
+
+  The samples are paired, so differences between images cancel in μ_a − μ_b and
+  σ_a − σ_b. The remaining sampling error is subtracted from the squares (see
+  `squared_mean`), but the result is never below 0.
 
   Args:
-    a, b: [n, d], n >= 2. Row i of both comes of the same image: what images
-      differ in cancels in μ_a − μ_b and σ_a − σ_b, and what is left of the
-      sampling error is taken off their squares (see `squared_mean`), not below
-      0.
+    a, b: [n, d], n >= 2. Row i of both comes from the same image.
   """
   return max(0.0, squared_mean(_moments(a) - _moments(b))[0])
 
 
 def _moments(y: np.ndarray) -> np.ndarray:
-  """[n, d] -> [n, 2 d], of mean (μ, σ).
+  """[n, d] -> [n, 2 d], whose mean is (μ, σ).
 
-  Example i's part in σ is its influence function, ((y_i − μ)² / σ + σ) / 2.
+  The second half of row i is ((y_i − μ)² / σ + σ) / 2: σ plus the influence function of
+  example i.
   """
   std = np.maximum(y.std(axis=0, keepdims=True), 1e-12)
   squares = np.square(y - y.mean(axis=0, keepdims=True))

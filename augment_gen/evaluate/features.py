@@ -23,16 +23,16 @@ def extract(
 ) -> np.ndarray:
   """Encodes all images, in order.
 
-  Compiled once per `encode` and batch shape: pass the same function object
-  again for the next set.
+  This is compiled once per `encode` and batch shape: pass the same function object for
+  every set.
 
   Args:
-    encode: of one batch; must treat images independently of each other.
-    variables: of the encoder.
+    encode: encodes one batch; must treat images independently of each other.
+    variables: the encoder's variables.
     images: a set, or uint8 [N, H, W, C].
     batch_size: images at a time, over all devices.
-    mesh: from `parallel.make_mesh`; the batch (rounded up to a multiple of the
-      devices) is cut over them. None: the default device.
+    mesh: from `parallel.make_mesh`; the batch, rounded up to a multiple of the devices,
+      is split over them. None: the default device.
 
   Returns:
     [N, d] float32, the same on all hosts.
@@ -55,7 +55,7 @@ def extract(
 
 @functools.partial(jax.jit, static_argnums=(0, 1))
 def _encode_batch(encode, mesh, variables, images):
-  """uint8 batch -> float32 features, whole on every device."""
+  """uint8 batch -> float32 features, all of them on every device."""
 
   def per_device(variables, images):
     features = encode(variables, images.astype(jnp.float32) / 255.0)

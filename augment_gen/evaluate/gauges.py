@@ -1,4 +1,4 @@
-"""Gauges of an embedding that need no labels. Pure functions, jit-able."""
+"""Label-free gauges of an embedding: pure functions that can be jitted."""
 
 import jax
 from jax import lax
@@ -12,20 +12,20 @@ def _normalise(features: jax.Array) -> jax.Array:
 
 
 def alignment(features: jax.Array, other: jax.Array) -> jax.Array:
-  """Mean squared distance of two views on the unit sphere.
+  """Mean squared distance between two views on the unit sphere.
 
   Wang & Isola 2020, eq. (1) of sec. 4.1 with α = 2; in [0, 4], small is good.
 
   Args:
-    features: [n, d], of one view.
-    other: [n, d], of another view of the same images.
+    features: [n, d], features of one view.
+    other: [n, d], features of another view of the same images.
   """
   difference = _normalise(features) - _normalise(other)
   return jnp.mean(jnp.sum(jnp.square(difference), axis=-1))
 
 
 def uniformity(features: jax.Array) -> jax.Array:
-  """log of the mean Gaussian potential of all pairs on the unit sphere.
+  """Log of the mean Gaussian potential over all pairs on the unit sphere.
 
   Wang & Isola 2020, sec. 4.1 with t = 2: `log mean_{i<j} exp(-2 |f_i - f_j|²)`;
   in [-8, 0], 0 when all features are equal.
@@ -42,10 +42,10 @@ def uniformity(features: jax.Array) -> jax.Array:
 
 
 def feature_std(features: jax.Array) -> jax.Array:
-  """Std of the normalised features, relative to that of a uniform sphere.
+  """Std of the normalised features, relative to that of the uniform distribution.
 
-  The mean over dimensions of the std over examples, times sqrt(d) (Chen & He
-  2021, sec. 4.1): near 1 for spread features, 0 when they have collapsed.
+  The mean over dimensions of the std over examples, times sqrt(d) (Chen & He 2021,
+  sec. 4.1): near 1 for features spread over the sphere, 0 for collapsed ones.
 
   Args:
     features: [n, d].
@@ -55,7 +55,7 @@ def feature_std(features: jax.Array) -> jax.Array:
 
 
 def effective_rank(features: jax.Array) -> jax.Array:
-  """exp of the entropy of the singular values: RankMe (Garrido et al. 2023).
+  """Exponential of the singular values' entropy: RankMe (Garrido et al. 2023).
 
   Args:
     features: [n, d], not centred; n should be well above d.

@@ -1,10 +1,10 @@
 """Is the augmentation generator of Algorithm 1 healthy?
 
-An adversarial game can end where its losses look well and nothing was learned:
-a G_A that copies or draws one pattern, latents that are ignored, a bank G_L(x̃)
-far from the prior, a cycle that hides x in invisible detail. A run that fails
-one of these numbers has not learned the augmentation, whatever its accuracy. One
-that passes all may still have learned another: look at its figures.
+Adversarial training can end with good losses although nothing was learned: G_A copies
+its input or draws one pattern, the latents are ignored, the bank G_L(x̃) is far from the
+prior, or the cycle hides x in invisible detail. A run with one unhealthy number has not
+learned the augmentation, whatever its accuracy. A run that passes all checks may still
+have learned another augmentation: look at its figures.
 """
 
 from collections.abc import Callable, Mapping
@@ -13,6 +13,7 @@ import math
 from typing import NamedTuple
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 from scipy import ndimage
 
@@ -22,15 +23,15 @@ from augment_gen.evaluate.chunks import chunked, floats
 from augment_gen.losses.latent import random_directions, sliced_wasserstein
 from augment_gen.run.random import example_keys, stream
 
-CHUNK = 256  # images that a network sees at once
-_NOTHING = 1e-6  # a ratio to less than this has no meaning
+CHUNK = 256  # images per forward pass
+_NOTHING = 1e-6  # ratios with a smaller denominator are meaningless
 
 
 class Bound(NamedTuple):
-  """Where a number is healthy: low < number < high."""
+  """The healthy range of a number: low < number < high."""
   low: float
   high: float
-  words: str  # what a number outside means and what helps; {} is the number
+  words: str  # what a number outside means, and what helps; {} is the number
 
 
 _BANK_HELP = ("; raise config.generator.losses.bank_weight, or re-train with latents "
@@ -39,8 +40,8 @@ _CYCLE_HELP = ("the cycle hides x in G_A(x, z) and so does not bind it; raise "
                "config.generator.losses.cycle_noise")
 
 BOUNDS = {
-    # (a) of `measure`.
-    # Logits of 0 already take black and white pixels 0.01 away from these.
+    # The letters are those in `measure`. (a)
+    # Even logits of 0 change black and white pixels by 0.01.
     "edit": Bound(
         0.012, math.inf,
         "G_A is nearly the identity ({}): its views are copies; lower "
@@ -86,7 +87,7 @@ BOUNDS = {
         -math.inf, 0.25,
         "F embeds views with latents of the bank G_L(x̃) elsewhere than those "
         "with latents of the prior, which D_f judged ({})" + _BANK_HELP),
-    # Where all x̃ were changed alike there is nothing to follow: 0 is no fault.
+    # If all x̃ were changed equally, there is nothing to follow: 0 is not a fault.
     "bank_follows": Bound(
         -0.1, math.inf,
         "G_A(x, G_L(x̃)) changes its image the less the more x̃ was changed ({}): "
@@ -121,13 +122,13 @@ BOUNDS = {
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Probe:
-  """A classifier of clean images, and held-out images to try it on.
+  """A classifier of clean images, and held-out images to test it on.
 
   Attributes:
     predict: features F(x) [n, d] float32 -> classes [n]; fitted by the caller.
     labels: [n] integers.
     clean: [n, H, W, C] uint8.
-    augmented: the same images, implicitly augmented.
+    augmented: the same images with the implicit augmentation.
   """
   predict: Callable[[np.ndarray], np.ndarray]
   labels: np.ndarray
@@ -142,60 +143,63 @@ def measure(
 ) -> dict[str, float]:
   """Measures the failures (a) to (f) of Algorithm 1; `BOUNDS` judges them.
 
-  The networks see float32 images and latents in [0, 1], CHUNK at a time, and
-  must treat examples independently of each other. Each is compiled once a call,
-  as a `jax.tree_util.Partial` once a process (see `chunks.chunked`).
-  |·| is the mean over pixels and images. e = G_A(x, z) − x is an edit, with x
-  from `x_p`, and z from the prior unless said otherwise.
+  The networks see float32 images and latents in [0, 1], CHUNK at a time, and must treat
+  examples independently of each other. Each is compiled once per call, or once per
+  process if it is a `jax.tree_util.Partial` (see `chunks.chunked`).
+  |·| is the mean over pixels and images. e = G_A(x, z) − x is an edit, with x from
+  `x_p`, and z from the prior unless stated otherwise.
 
   Args:
     g_a: G_A, (x [b, H, W, C], z [b, Z]) -> image.
     g_el: (G_E, G_L), x -> (image, z).
     encode: F, x -> embeddings [b, d].
-    x_p: uint8 [n, H, W, C], n >= 2, of X_p; a few hundred do.
-    x_f: uint8 [m, H, W, C], m >= 2, of X̃_f.
-    key: of all that is drawn here.
+    x_p: uint8 [n, H, W, C], n >= 2, images of X_p; a few hundred are enough.
+    x_f: uint8 [m, H, W, C], m >= 2, images of X̃_f.
+    key: key of everything that is drawn here.
     latent_dim: Z.
-    x_f_clean: uint8, `x_f` without the implicit augmentation, where known.
-    probe: for (e), where known.
+    x_f_clean: uint8, `x_f` without the implicit augmentation, if known.
+    probe: for (e), if known.
 
   Returns:
-    In brackets what is healthy. What needs clean images is left out where there
-    are none, and so are ratios to nothing, as of an edit that is exactly 0.
-    (a) Identity. "edit" |e|, in [0, 1]; "true_edit" |x̃_f − x_f|; "edit_ratio",
-      the one over the other, >= 0 [0.5 to 2]. They are of different images: on
-      MNIST and Omniglot the true edits themselves have a ratio of 0.93 for dots,
-      1.0 for gradient and blobs, 1.3 for blur and 1.5 for erase. "embedding_gap"
-      `distances.paired_frechet` of F(G_A(x_f, z)) from F(x̃_f), over that of F(x_f),
-      >= 0, 1 if G_A does nothing [below 0.5].
-    (b) z ignored. "latent_effect" |G_A(x, z) − G_A(x, z')| / |e|, >= 0 [above
-      0.1]; "latent_r2" R² of G_L(G_A(x, z)) for z, <= 1, 0 for the error of
-      guessing 1/2 [above 0.5].
-    (c) One pattern. "pattern_share" ‖E e‖² / E‖e‖², 1 if all edits are equal, 0
-      if they share nothing; unbiased over the n pairs (x, z), so at times a
-      little negative [below 0.8]; "true_pattern_share" the same of x̃_f − x_f.
-    (d) Bank Z̃ = G_L(x̃_f) unlike the prior. "bank_distance" sliced
-      Wasserstein distance of Z̃ from m draws of the prior, over that of 1/2: 0
-      the same, 1 a point, more at a corner [below 0.5; draws of the prior have
-      about 2 / sqrt(m)]; "bank_edit_ratio" |e| with z of Z̃ over |e|, >= 0
-      [0.5 to 2]; "bank_embedding_distance" `distances.paired_frechet` of
-      F(G_A(x, Z̃)) from F(G_A(x, z)), over that of F(x), >= 0 [below 0.25];
-      "bank_follows" (Fig. 5) correlation over x̃_f of |x̃_f − x_f| with
-      |G_A(x, G_L(x̃_f)) − x|, x always the first image [above -0.1].
-    (e) G_E does not remove. "cycle_error" |G_E(G_A(x, z)) − x| / |e|, >= 0, 1
-      if G_E does nothing [below 0.5]; "elimination_error" the same of X̃_f,
-      |G_E(x̃_f) − x_f| / |x̃_f − x_f| [below 1]; "probe_clean", "probe_augmented",
-      "probe_eliminated" accuracy in percent on clean images, augmented ones and
-      G_E of these; "probe_gain" the last minus the one before [above 0].
-    (f) Steganography (Chu et al. 2017). "cycle_requantised": |error of the
-      cycle| with G_A(x, z) rounded to 16 grey levels, over |error without| +
-      |what rounding changed|; >= 0, up to 1 if G_E amplifies nothing [below
-      1.5]. Without the last summand, the better a G_E is the more it would be
-      blamed for handing on what was rounded. "cycle_blurred": the same with a
-      Gaussian blur of 0.5 pixels, 3x3 [below 2].
+    The numbers below, with the healthy range in brackets. Numbers that need clean
+    images are left out if there are none. So are ratios whose denominator is nearly 0,
+    as for an edit that is exactly 0.
+    (a) Identity. "edit": |e|, in [0, 1]. "true_edit": |x̃_f − x_f|. "edit_ratio": "edit"
+      over "true_edit", >= 0 [0.5 to 2]. The two use different images: on MNIST and
+      Omniglot the true edits themselves have a ratio of 0.93 for dots, 1.0 for gradient
+      and blobs, 1.3 for blur and 1.5 for erase. "embedding_gap":
+      `distances.paired_frechet` between F(G_A(x_f, z)) and F(x̃_f), over that between
+      F(x_f) and F(x̃_f); >= 0, 1 if G_A does nothing [below 0.5].
+    (b) z ignored. "latent_effect": |G_A(x, z) − G_A(x, z')| / |e|, >= 0 [above 0.1].
+      "latent_r2": R² of G_L(G_A(x, z)) for z, <= 1; 0 is the error of guessing 1/2
+      [above 0.5].
+    (c) One pattern. "pattern_share": ‖E e‖² / E‖e‖², 1 if all edits are equal, 0 if
+      they share nothing. The estimate over the n pairs (x, z) is unbiased and hence at
+      times slightly negative [below 0.8]. "true_pattern_share": the same for x̃_f − x_f.
+    (d) Bank Z̃ = G_L(x̃_f) unlike the prior. "bank_distance": sliced Wasserstein distance
+      between Z̃ and m draws of the prior, over that between the point 1/2 and these
+      draws; 0 if Z̃ equals the draws, 1 if it is the point 1/2, more if it is a corner
+      [below 0.5; draws of the prior have about 2 / sqrt(m)]. "bank_edit_ratio": |e| with
+      z from Z̃, over |e|, >= 0 [0.5 to 2]. "bank_embedding_distance":
+      `distances.paired_frechet` between F(G_A(x, Z̃)) and F(G_A(x, z)), over that between
+      F(x) and F(G_A(x, z)), >= 0 [below 0.25]. "bank_follows" (Fig. 5): correlation over
+      x̃_f of |x̃_f − x_f| with |G_A(x, G_L(x̃_f)) − x|, where x is always the first image
+      [above -0.1].
+    (e) G_E does not remove the augmentation. "cycle_error": |G_E(G_A(x, z)) − x| / |e|,
+      >= 0, 1 if G_E does nothing [below 0.5]. "elimination_error": the same for X̃_f,
+      |G_E(x̃_f) − x_f| / |x̃_f − x_f| [below 1]. "probe_clean", "probe_augmented",
+      "probe_eliminated": accuracy in percent on clean images, on augmented ones, and on
+      G_E of the augmented ones. "probe_gain": "probe_eliminated" minus
+      "probe_augmented" [above 0].
+    (f) Steganography (Chu et al. 2017). "cycle_requantised": |error of the cycle| with
+      G_A(x, z) rounded to 16 grey levels, over |error without rounding| + |change by
+      rounding|; >= 0, at most 1 if G_E amplifies nothing [below 1.5]. Without the last
+      summand, a better G_E would be penalised more for passing on what rounding
+      changed. "cycle_blurred": the same with a Gaussian blur of 0.5 pixels, 3x3
+      [below 2].
 
   Raises:
-    ValueError: fewer than two images, or shapes that do not fit.
+    ValueError: fewer than two images, or shapes that do not match.
   """
   if min(len(x_p), len(x_f)) < 2:
     raise ValueError(f"{len(x_p)} and {len(x_f)} images: each needs two")
@@ -248,18 +252,18 @@ def measure(
       health["bank_follows"] = np.corrcoef(*amounts)[0, 1]
   if probe is not None:
     health |= _try(probe, encode, g_el)
-  # Not `>=`: a NaN must come out as one.
+  # Not `>=`: a NaN in the denominator must give NaN.
   health |= {name: part / whole for name, (part, whole) in ratios.items()
              if not whole < _NOTHING}
   return {name: float(value) for name, value in health.items()}
 
 
 def warnings(health: Mapping[str, float]) -> list[str]:
-  """One sentence per number outside its `BOUNDS`: what failed, what helps.
+  """One sentence per number outside its `BOUNDS`: what failed, and what helps.
 
-  Missing numbers are passed over; so are "edit" beside "edit_ratio", and
-  "pattern_share" where the implicit augmentation itself is one pattern
-  ("true_pattern_share" out of bounds too). NaN is out of all bounds.
+  Missing numbers are skipped. So is "edit" if there is an "edit_ratio", and
+  "pattern_share" if the implicit augmentation itself is one pattern
+  ("true_pattern_share" is out of bounds too). NaN is outside all bounds.
 
   Args:
     health: from `measure`.
@@ -277,20 +281,20 @@ def warnings(health: Mapping[str, float]) -> list[str]:
 
 
 def unmeasured(health: Mapping[str, float]) -> list[str]:
-  """Names in `BOUNDS` that `measure` left out, and so nothing is known of."""
+  """Names in `BOUNDS` that `measure` left out, so that nothing is known about them."""
   return [name for name in BOUNDS if name not in health]
 
 
 def _bank_distances(bank: np.ndarray, key: jax.Array) -> tuple[float, float]:
-  """Of the bank [m, Z], and of the point 1/2, from m draws of the prior."""
+  """Distances of the bank [m, Z], and of the point 1/2, from m draws of the prior."""
   prior = jax.random.uniform(stream(key, "prior"), bank.shape)
   lines = random_directions(stream(key, "directions"), bank.shape[1])
-  return tuple(float(sliced_wasserstein(z, prior, lines))
-               for z in (bank, np.full_like(bank, 0.5)))
+  distance = lambda z: float(sliced_wasserstein(jnp.asarray(z), prior, lines))
+  return distance(bank), distance(np.full_like(bank, 0.5))
 
 
 def _amounts(a: np.ndarray, b: np.ndarray) -> np.ndarray:
-  """[n], mean |a − b| of each image."""
+  """Mean |a − b| of each image, [n]."""
   return np.mean(np.abs(a - b), axis=(1, 2, 3))
 
 

@@ -14,19 +14,19 @@ def knn_predict(
     train_features, train_labels, test_features, num_classes: int, k: int,
     temperature: float,
 ) -> np.ndarray:
-  """Classes by a vote of the k most similar training examples.
+  """Predicts classes by a vote of the k most similar training examples.
 
-  A neighbour with cosine similarity s votes with weight exp(s / temperature).
-  Of equally similar neighbours the first ones count, and of equally good
-  classes the smallest wins.
+  A neighbour with cosine similarity s votes with weight exp(s / temperature). Among
+  equally similar neighbours the first ones count; among classes with equal votes the
+  smallest label wins.
 
   Args:
     train_features: [n, d] float32.
     train_labels: [n] integers in [0, num_classes).
     test_features: [m, d] float32.
     num_classes: c.
-    k: neighbours; more than n counts as n.
-    temperature: positive; small ones weight the nearest most.
+    k: number of neighbours; values above n count as n.
+    temperature: positive; the smaller it is, the more the nearest neighbours weigh.
 
   Returns:
     [m] int32.
@@ -64,7 +64,7 @@ def _vote(train, labels, chunks, temperature, *, num_classes, k):
   def vote(queries):
     similarity = jnp.matmul(queries, train.T, precision=lax.Precision.HIGHEST)
     nearest, index = lax.top_k(similarity, k)
-    # Relative to the nearest: the vote is the same, and exp cannot overflow.
+    # Similarities relative to the nearest give the same vote, and exp cannot overflow.
     # Not `nearest[:, :1]`: XLA would merge the slice into the top-k and, on
     # CPU, sort all n similarities instead, which takes 15 times as long.
     best = jnp.max(nearest, axis=-1, keepdims=True)

@@ -1,8 +1,8 @@
 """Linear evaluation: a softmax classifier on frozen features.
 
-Two protocols. `fit_l2` finds the optimum of an L2-regularised problem, which
-depends on neither a learning rate nor an order of the data; `fit_moco` is the
-SGD recipe of MoCo's authors, whose numbers the literature reports.
+There are two protocols. `fit_l2` finds the optimum of an L2-regularised problem, which
+does not depend on a learning rate or on the order of the data. `fit_moco` is the SGD
+recipe of MoCo's authors, whose numbers the literature reports.
 """
 
 from collections.abc import Sequence
@@ -21,7 +21,7 @@ from augment_gen.evaluate import logistic
 from augment_gen.evaluate.logistic import matmul
 from augment_gen.run import random
 
-# The search for a strength need only rank the candidates.
+# The search for the L2 strength only has to rank the candidates.
 SEARCH_TOLERANCE = 200 * logistic.TOLERANCE
 
 
@@ -65,13 +65,12 @@ def fit_l2(
     features, labels, num_classes: int, *, strengths: Sequence[float],
     holdout: float, iterations: int, seed: int,
 ) -> tuple[LinearProbe, dict[str, Any]]:
-  """Multinomial logistic regression, its L2 strength chosen on held-out data.
+  """Multinomial logistic regression with an L2 strength chosen on held-out data.
 
-  Minimises `mean cross entropy + strength / 2 * ||W||²` over weights W of
-  standardised features and a free bias, as scikit-learn's LogisticRegression
-  with `C = 1 / (n * strength)`. The strength with the best accuracy on a
-  held-out part of each class wins (of equals the strongest); the probe is then
-  fitted to all features.
+  Minimises `mean cross entropy + strength / 2 * ||W||²` over weights W of standardised
+  features and an unpenalised bias, like scikit-learn's LogisticRegression with
+  `C = 1 / (n * strength)`. The strength with the best accuracy on a held-out part of
+  each class wins; among ties, the largest. The probe is then fitted to all features.
 
   Args:
     features: [n, d] float32, finite.
@@ -79,14 +78,14 @@ def fit_l2(
     num_classes: c.
     strengths: candidates, positive.
     holdout: part of each class to hold out, in (0, 1).
-    iterations: most L-BFGS iterations of each fit.
-    seed: of the split.
+    iterations: maximum number of L-BFGS iterations of each fit.
+    seed: seed of the split.
 
   Returns:
-    The probe, and what was done: "l2_strength", "heldout_accuracy" (strength ->
+    The probe, and a record of the fit: "l2_strength", "heldout_accuracy" (strength ->
     percent), "iterations" (of the last fit), "iterations_search" (strength ->
-    iterations), "converged" (whether the last fit ended by its tolerance, not
-    by the limit).
+    iterations), "converged" (whether the last fit ended by its tolerance, not by the
+    limit).
   """
   labels = np.asarray(labels, np.int32)
   problem = _standardise(np.asarray(features, np.float32), labels)
@@ -94,8 +93,10 @@ def fit_l2(
   chunks = logistic.to_chunks(problem.x[train], labels[train])
   x_held, y_held = jnp.asarray(problem.x[held]), labels[held]
 
-  # From strong to weak: each solution is a good start for the next.
-  path, heldout_accuracy, search_iterations = {}, {}, {}
+  # From strong to weak, because each solution is a good start for the next.
+  path: dict[float, jax.Array] = {}
+  heldout_accuracy: dict[float, float] = {}
+  search_iterations: dict[float, int] = {}
   solution = jnp.zeros((problem.x.shape[1], num_classes))
   for strength in sorted(strengths, reverse=True):
     solution, steps, _ = logistic.minimise(
@@ -105,8 +106,8 @@ def fit_l2(
     heldout_accuracy[strength] = 100.0 * float(np.mean(guesses == y_held))
     search_iterations[strength] = int(steps)
 
-  # `max` keeps the first of equals: the strongest.
-  best = max(heldout_accuracy, key=heldout_accuracy.get)
+  # Among ties, `max` keeps the first, which is the strongest.
+  best = max(heldout_accuracy, key=heldout_accuracy.__getitem__)
   solution, steps, converged = logistic.minimise(
       path[best], logistic.to_chunks(problem.x, labels), best, iterations,
       logistic.TOLERANCE)
@@ -124,11 +125,11 @@ class _Standardised:
   """Features in the coordinates in which the problem is solved.
 
   Attributes:
-    x: [n, d + 1]; the standardised features along `basis`, and a column of ones
-      whose weights are the bias.
-    basis: [d, d] orthonormal axes, as columns.
-    mean: [d] of the features.
-    std: [d] of the features; 1 for constant ones.
+    x: [n, d + 1], the standardised features along `basis`, and a column of ones whose
+      weights are the bias.
+    basis: [d, d], orthonormal axes as columns.
+    mean: [d], mean of the features.
+    std: [d], std of the features; 1 for constant ones.
   """
   x: np.ndarray
   basis: np.ndarray
@@ -144,15 +145,15 @@ class _Standardised:
 
 
 def _standardise(features: np.ndarray, labels: np.ndarray) -> _Standardised:
-  """Standardises, then rotates, which leaves the problem as it is.
+  """Standardises, then rotates; the rotation does not change the problem.
 
-  Along the principal axes within classes, the features of examples that look
-  like one class are nearly uncorrelated, which saves iterations.
+  Along the principal axes within classes, the features of examples that look like one
+  class are nearly uncorrelated, which saves iterations.
   """
-  mean = np.mean(features, axis=0, dtype=np.float64)
-  std = np.std(features, axis=0, dtype=np.float64)
-  std = np.where(std > 1e-6 * np.max(std, initial=1e-30), std, 1.0)
-  mean, std = mean.astype(np.float32), std.astype(np.float32)
+  mean64 = np.mean(features, axis=0, dtype=np.float64)
+  std64 = np.std(features, axis=0, dtype=np.float64)
+  std64 = np.where(std64 > 1e-6 * np.max(std64, initial=1e-30), std64, 1.0)
+  mean, std = np.asarray(mean64, np.float32), np.asarray(std64, np.float32)
   x = (features - mean[None]) / std[None]
   sums = np.zeros((np.max(labels) + 1, x.shape[1]), np.float32)
   np.add.at(sums, labels, x)
@@ -172,25 +173,24 @@ def fit_moco(
 ) -> LinearProbe:
   """The linear protocol of MoCo (He et al. 2020, sec. 4.1; main_lincls.py).
 
-  SGD with momentum 0.9 and no weight decay on features as they are; the rate
-  is divided by 10 after 60 and after 80 % of the epochs. The last, smaller
-  batch of an epoch is used, as PyTorch's loader does.
+  SGD with momentum 0.9 and no weight decay on unscaled features. The rate is divided by
+  10 after 60 % and after 80 % of the epochs. The last, smaller batch of an epoch is
+  used, as in PyTorch's loader.
 
-  NOTE(paper): the official code computes features of randomly cropped and
-  flipped training images; here they are computed once, of the images as
-  they are.
+  NOTE(paper): the official code computes features of randomly cropped and flipped
+  training images. Here they are computed once, from the unchanged images.
 
   Args:
     features: [n, d] float32, finite.
     labels: [n] integers in [0, num_classes).
     num_classes: c.
-    lr: learning rate, not scaled by the batch.
+    lr: learning rate, not scaled by the batch size.
     epochs: passes over the features.
-    batch_size: examples a step.
-    seed: of the initial weights and the order.
+    batch_size: examples per step.
+    seed: seed of the initial weights and the order.
 
   Returns:
-    The probe; mean 0 and std 1.
+    The probe, with mean 0 and std 1.
   """
   features = jnp.asarray(features, jnp.float32)
   labels = jnp.asarray(labels, jnp.int32)

@@ -8,13 +8,13 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 
-# Nats; a fit ends once WINDOW iterations gained no more. On 24,345 features of
-# 1,623 classes, going on moved test accuracies by less than 0.1 points.
+# In nats: a fit ends once WINDOW iterations gain no more than this. On 24,345 features
+# of 1,623 classes, further iterations changed test accuracies by less than 0.1 points.
 TOLERANCE = 2e-4
 WINDOW = 10
 CHUNK = 512  # examples whose logits exist at once
 
-# On GPU and TPU, float32 products are rounded to TF32 or bfloat16 by default:
+# On GPU and TPU, float32 products are rounded to TF32 or bfloat16 by default, which is
 # too coarse for a line search.
 matmul = functools.partial(jnp.matmul, precision=lax.Precision.HIGHEST)
 
@@ -26,23 +26,24 @@ def minimise(
 ) -> tuple[jax.Array, jax.Array, jax.Array]:
   """L-BFGS, preconditioned with the curvature of each class at the start.
 
-  Minimises `mean cross entropy + strength / 2 * ||W||²`, where W is all rows of
-  the weights but the last, the bias.
+  Minimises `mean cross entropy + strength / 2 * ||W||²`, where W is all rows of the
+  weights except the last, which is the bias.
 
-  The progress of several iterations decides when to stop, as the length of the
-  gradient tells little of the distance to the minimum where the objective is
-  flat: with weak penalties.
+  The progress over several iterations decides when to stop: with weak penalties the
+  objective is flat, and the norm of the gradient says little about the distance to the
+  minimum.
 
   Args:
-    start: [d + 1, c] weights to start from.
-    chunks: from `to_chunks`; the last column of x is all ones. The less
-      correlated the others are, the fewer iterations are needed.
-    strength: of the penalty, positive.
-    iterations: at most so many.
-    tolerance: the least that WINDOW iterations must gain, in nats.
+    start: [d + 1, c], the initial weights.
+    chunks: from `to_chunks`; the last column of x is all ones. The less correlated the
+      other columns are, the fewer iterations are needed.
+    strength: strength of the penalty, positive.
+    iterations: maximum number of iterations.
+    tolerance: minimum gain of WINDOW iterations, in nats.
 
   Returns:
-    [d + 1, c] weights, iterations made, whether the tolerance was reached.
+    The weights [d + 1, c], the number of iterations, and whether the tolerance was
+    reached.
   """
   penalty = strength * jnp.ones((len(start), 1)).at[-1].set(0.0)
   to_weights = _preconditioner(start, chunks, penalty)
@@ -52,7 +53,7 @@ def minimise(
     squares = penalty * jnp.square(weights)
     return _cross_entropy(weights, chunks) + jnp.sum(squares) / 2.0
 
-  # A longer memory saves fewer iterations than its own time is worth.
+  # A longer memory takes more time than the saved iterations are worth.
   solver = optax.lbfgs(memory_size=5)
   value_and_grad = optax.value_and_grad_from_state(objective)
 
@@ -72,7 +73,7 @@ def minimise(
     return optax.apply_updates(v, update), state, values, step + 1
 
   v = jnp.zeros_like(start)
-  # Until the window is full, these make the progress infinite (or nearly so).
+  # Until the window is full, these values keep the progress infinite (or nearly so).
   values = jnp.full(WINDOW + 1, jnp.inf).at[-1].set(jnp.finfo(v.dtype).max)
   v, _, values, steps = lax.while_loop(
       keep_going, iterate,
@@ -83,10 +84,10 @@ def minimise(
 def _preconditioner(weights, chunks, penalty):
   """A linear map L with L Lᵀ close to the inverse Hessian.
 
-  The block of the Hessian that belongs to class c is the second moment of x,
-  each example weighted with p_c (1 - p_c). It is taken as that of features
-  which are uncorrelated there: `diagonal + mass * mean meanᵀ`. What couples the
-  classes is left out.
+  The block of the Hessian for class c is the second moment of x, with each example
+  weighted by p_c (1 - p_c). It is approximated as if the features were uncorrelated
+  under these weights: `diagonal + mass * mean meanᵀ`. The coupling between classes is
+  left out.
   """
 
   def add_chunk(total, chunk):
@@ -116,7 +117,7 @@ def _preconditioner(weights, chunks, penalty):
 
 
 def to_chunks(x: np.ndarray, labels: np.ndarray) -> tuple[jax.Array, ...]:
-  """Cuts examples into [chunks, CHUNK, ...]; the third part weights them.
+  """Splits examples into [chunks, CHUNK, ...]: x, labels and weights.
 
   The weights are 1 / n, and 0 for the padding of the last chunk.
   """
@@ -132,8 +133,8 @@ def to_chunks(x: np.ndarray, labels: np.ndarray) -> tuple[jax.Array, ...]:
 def _cross_entropy(weights: jax.Array, chunks) -> jax.Array:
   """Mean cross entropy of a linear classifier: [d, c] weights -> scalar.
 
-  Its gradient is summed up in the same pass over the chunks, so that logits of
-  all examples never exist at once; on CPU this halves the time as well.
+  Its gradient is summed up in the same pass over the chunks, so that the logits of all
+  examples never exist at once. On CPU this also halves the time.
   """
   return _cross_entropy_forward(weights, chunks)[0]
 
@@ -147,8 +148,8 @@ def _cross_entropy_forward(weights, chunks):
     likelihoods = jnp.exp(logits)
     norm = jnp.sum(likelihoods, axis=-1)
     loss = jnp.sum(weight * (jnp.log(norm) - logits[rows, labels]))
-    # Subtracted at the labels alone: a one-hot matrix would cost as much time
-    # as all the rest of the softmax.
+    # Subtract at the labels only: a one-hot matrix would take as much time as the rest
+    # of the softmax.
     error = ((weight / norm)[:, None] * likelihoods).at[rows, labels].add(
         -weight)
     return (total[0] + loss, total[1] + matmul(x.T, error)), None

@@ -1,7 +1,7 @@
 """Stage 4: how every row of the table is measured.
 
-The features of each set are computed once. Each protocol trains its probe once,
-on X̃_f, and reports it on every test set.
+The features of each set are computed once. Each protocol trains one probe on X̃_f and
+scores it on every test set.
 """
 
 from collections.abc import Callable
@@ -28,10 +28,10 @@ Score = Callable[[np.ndarray, np.ndarray], float]
 
 
 def protocol_fingerprint(config: EvaluateConfig) -> str:
-  """Equal for runs whose accuracies may be compared with each other."""
+  """A fingerprint that is equal for runs whose accuracies may be compared."""
   values = dataclasses.asdict(config)
-  # How features are batched does not change them; which protocols and rows were
-  # asked for does not change the others.
+  # The batch size does not change the features, and the choice of protocols and controls
+  # does not change the rows of the others.
   del values["batch_size"], values["protocols"], values["controls"]
   values["l2_tolerance"] = logistic.TOLERANCE
   return config_lib.fingerprint(values)
@@ -48,27 +48,26 @@ def evaluate_encoder(
   Args:
     encode: (variables, images [b, H, W, C] in [0, 1]) -> features [b, d], in
       inference mode.
-    variables: of the encoder; must come out as they went in.
+    variables: the encoder's variables; must stay unchanged.
     task: X̃_f as `finetune` and the named test sets as `tests`.
     config: the protocols and their settings.
-    method: of the row, such as "MoCo v2 + G_A".
+    method: the row's method, such as "MoCo v2 + G_A".
     pretrain_data: what F was trained on, such as "X_p".
-    experiment_seed: of the run; also seeds the probes.
-    train_name: what the table calls X̃_f.
-    mesh: cuts the feature extraction over devices.
-    log: takes lines for the reader.
+    experiment_seed: the run's seed; it also seeds the probes.
+    train_name: the table's name of X̃_f.
+    mesh: devices that share the feature extraction.
+    log: prints a line for the user.
 
   Returns:
-    One row per protocol and test set, as in results.json: "method",
-    "pretrain_data", "train", "test", "feature", "protocol", "seed", "accuracy"
-    (percent), "classes", "train_images", "test_images"; of "l2" also
-    "l2_strength", "iterations" and "converged" (whether the fit ended by its
-    tolerance, not by the limit); and the gauges of the encoder on X̃_f,
-    "uniformity", "feature_std", "effective_rank", and, where X_f is known,
-    "alignment" of F(X_f) and F(X̃_f).
+    One row per protocol and test set, as in results.json: "method", "pretrain_data",
+    "train", "test", "feature", "protocol", "seed", "accuracy" (percent), "classes",
+    "train_images", "test_images". Rows of "l2" also have "l2_strength", "iterations"
+    and "converged" (whether the fit ended by its tolerance, not by the limit). All rows
+    have the gauges of the encoder on X̃_f: "uniformity", "feature_std",
+    "effective_rank" and, if X_f is known, "alignment" of F(X_f) and F(X̃_f).
 
   Raises:
-    NonFiniteError: the encoder or a probe puts out NaN or infinite values.
+    NonFiniteError: the encoder or a probe gives NaN or infinite values.
     RuntimeError: the encoder's variables changed.
   """
   before = _checksum(variables)
@@ -100,24 +99,24 @@ def evaluate_features(
     clean: np.ndarray | None = None, further: dict[str, Any] | None = None,
     log: Callable[[str], None] = print,
 ) -> list[dict[str, Any]]:
-  """Scores features that have been computed already; see `evaluate_encoder`.
+  """Scores features that are already computed; see `evaluate_encoder`.
 
   Args:
-    train: [n, d] float32, of X̃_f, whose labels `task.finetune` holds.
+    train: [n, d] float32, features of X̃_f, whose labels are in `task.finetune`.
     tests: [m, d] float32 by test set.
-    task: for the labels.
+    task: gives the labels.
     config: the protocols and their settings.
-    method: of the row.
+    method: the row's method.
     pretrain_data: what F was trained on.
-    experiment_seed: of the run; also seeds the probes.
-    train_name: what the table calls X̃_f.
-    feature: which output of the encoder these are: "f", or "head".
-    clean: [n, d] float32, of X_f, where it is known.
-    further: fields that every row gets.
-    log: takes lines for the reader.
+    experiment_seed: the run's seed; it also seeds the probes.
+    train_name: the table's name of X̃_f.
+    feature: the encoder output that these features are: "f" or "head".
+    clean: [n, d] float32, features of X_f, if it is known.
+    further: additional fields of every row.
+    log: prints a line for the user.
 
   Raises:
-    NonFiniteError: features or a probe hold NaN or infinite values.
+    NonFiniteError: features or a probe contain NaN or infinite values.
   """
   for name, features in {train_name: train, **tests}.items():
     if not np.all(np.isfinite(features)):
@@ -127,16 +126,19 @@ def evaluate_features(
           "lower the learning rate")
   further = _gauges(train, clean) | (further or {})
   rows = []
+  assert task.finetune.labels is not None  # `load_task` refuses unlabelled sets
   for protocol in config_lib.names(config.protocols):
     start = time.monotonic()
     score, info = _fit(protocol, train, task.finetune.labels, task.num_classes,
                        config, experiment_seed)
     for name, test in tests.items():
+      labels = task.tests[name].labels
+      assert labels is not None
       rows.append({
           "method": method, "pretrain_data": pretrain_data,
           "train": train_name, "test": name, "feature": feature,
           "protocol": protocol, "seed": experiment_seed,
-          "accuracy": score(test, task.tests[name].labels),
+          "accuracy": score(test, labels),
           "classes": task.num_classes, "train_images": len(train),
           "test_images": len(test), **info, **further})
     log(f"{method}, {protocol}: " + ", ".join(
@@ -152,7 +154,7 @@ def evaluate_features(
 def _fit(protocol: str, features: np.ndarray, labels: np.ndarray,
          num_classes: int, config: EvaluateConfig, seed: int,
          ) -> tuple[Score, dict[str, Any]]:
-  """Trains one probe; returns its score and what its rows tell of it."""
+  """Trains one probe; returns its score function and the fields it adds to rows."""
   if protocol == "knn":
     def score(test_features, test_labels):
       return knn.knn_accuracy(
@@ -160,7 +162,7 @@ def _fit(protocol: str, features: np.ndarray, labels: np.ndarray,
           config.knn_k, config.knn_temperature)
     return score, {}
 
-  info = {}
+  info: dict[str, Any] = {}
   if protocol == "l2":
     probe, fit = linear.fit_l2(
         features, labels, num_classes, strengths=config.l2_strengths,
@@ -181,8 +183,8 @@ def _fit(protocol: str, features: np.ndarray, labels: np.ndarray,
 
 def _gauges(augmented: np.ndarray, clean: np.ndarray | None
             ) -> dict[str, float]:
-  """What the features tell without labels; see gauges.py."""
-  # All pairs are compared.
+  """The label-free gauges of the features; see gauges.py."""
+  # Only some images, because all pairs are compared.
   some = evenly(len(augmented), min(len(augmented), GAUGE_IMAGES))
   measured = {
       "uniformity": gauges.uniformity(augmented[some]),
@@ -194,7 +196,7 @@ def _gauges(augmented: np.ndarray, clean: np.ndarray | None
 
 
 def _checksum(variables: Any) -> str:
-  """Hash of the names and bytes of all arrays of a pytree."""
+  """Hash of the names and bytes of all arrays in a pytree."""
   digest = hashlib.sha256()
   for path, leaf in jax.tree_util.tree_leaves_with_path(variables):
     digest.update(jax.tree_util.keystr(path).encode())

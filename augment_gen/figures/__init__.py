@@ -1,1 +1,1 @@
-"""Figures of the paper and curves of a run, as PNG files and arrays."""
+"""Figures of the papers and curves of a run, as PNG files and arrays."""

@@ -1,8 +1,8 @@
-"""A page on which images keep their pixels.
+"""A page on which images keep their exact pixels.
 
-Images are enlarged by whole factors and put down pixel by pixel, never
-resampled; all places are in pixels from the top left corner. matplotlib's
-object API alone is used: no pyplot, no state shared between figures.
+Images are enlarged by whole factors and placed pixel by pixel, never resampled. All
+positions are in pixels from the top left corner. Only matplotlib's object API is used:
+no pyplot, and no state shared between figures.
 """
 
 import os
@@ -13,10 +13,10 @@ import numpy as np
 
 DPI = 200
 FONT_SIZE = 7.5  # points
-LINE = 36  # pixels of a line of text
+LINE = 36  # height of a line of text, in pixels
 MARGIN = 10
 GAP = 6  # between neighbouring images
-CELL = 112  # images are enlarged to about this many pixels
+CELL = 112  # images are enlarged to about this height, in pixels
 
 INK = "#202020"
 
@@ -29,12 +29,12 @@ def to_rgb(image: np.ndarray) -> np.ndarray:
 
 
 def zoom_of(height: int) -> int:
-  """The whole factor that brings images of this height nearest to CELL."""
+  """The whole factor that brings images of this height closest to CELL."""
   return max(1, round(CELL / height))
 
 
 def enlarge(image: np.ndarray, zoom: int) -> np.ndarray:
-  """Each pixel becomes a zoom x zoom square: nearest neighbour, exactly."""
+  """Turns each pixel into a zoom x zoom square: exact nearest neighbour."""
   return image.repeat(zoom, axis=0).repeat(zoom, axis=1)
 
 
@@ -53,14 +53,14 @@ class Page:
     self._pixels = np.full((height, width, 3), 255, np.uint8)
 
   def image(self, left: int, top: int, image: np.ndarray) -> None:
-    """Puts [h, w, 3] uint8 down with a hairline frame."""
+    """Places an image, [h, w, 3] uint8, with a hairline frame."""
     h, w = image.shape[:2]
     self._pixels[top - 1:top + h + 1, left - 1:left + w + 1] = 190
     self._pixels[top:top + h, left:left + w] = image
 
   def text(self, x: float, y: float, text: str, *, align: str = "center",
            bold: bool = False) -> None:
-    """Writes one line; (x, y) is the middle, or the middle of an end."""
+    """Writes one line; (x, y) is its centre, or the middle of the end `align` names."""
     self.figure.text(
         x / self.width, 1.0 - y / self.height, text, fontsize=FONT_SIZE,
         ha=align, va="center_baseline", color=INK,
@@ -73,7 +73,7 @@ class Page:
 
 
 def text_width(text: str, bold: bool = False) -> int:
-  """Pixels that `Page.text` will take."""
+  """The width of a line of `Page.text`, in pixels."""
   figure = Figure(dpi=DPI)
   canvas = FigureCanvasAgg(figure)
   label = figure.text(0, 0, text, fontsize=FONT_SIZE,
@@ -84,6 +84,7 @@ def text_width(text: str, bold: bool = False) -> int:
 def save(figure: Figure, path: str | os.PathLike) -> np.ndarray:
   """Draws a figure once; writes it as PNG and returns it as [H, W, 3] uint8."""
   canvas = figure.canvas
+  assert isinstance(canvas, FigureCanvasAgg)
   canvas.draw()
   canvas.print_png(path)
   return np.asarray(canvas.buffer_rgba())[..., :3].copy()

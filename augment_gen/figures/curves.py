@@ -13,9 +13,8 @@ import numpy as np
 
 from augment_gen.figures import canvas
 
-# Name of a panel -> which metrics it takes (searched in the name). The first
-# that matches has it; metrics that match none (parameter norms, speed) are not
-# drawn.
+# Name of a panel -> pattern that is searched for in the names of metrics. The first
+# match wins; metrics without a match (parameter norms, speed) are not drawn.
 FAMILIES = {
     "nearest neighbours, %": r"knn|probe",
     "health": r"^health/",
@@ -29,9 +28,9 @@ FAMILIES = {
 ORDER = ("loss", "I(X; Z) and H(T|X), nats", "part of P's mass", "accuracy",
          "gradient norm", "gauges", "health", "nearest neighbours, %")
 PANEL = (3.6, 2.1)  # inches
-SMOOTH_ABOVE = 100  # points; longer curves get a running mean over 1/25 of them
+SMOOTH_ABOVE = 100  # points; longer curves get a running mean over 1/25 of their points
 
-# Okabe & Ito: told apart by everyone, also in grey.
+# Okabe & Ito: distinguishable for everyone, also in grey.
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9",
            "#000000", "#999999")
 
@@ -45,7 +44,7 @@ def loss_curves(metrics: Iterable[Mapping[str, Any]],
 
   Args:
     metrics: lines of metrics.jsonl: {"step", "stage", name: value, …}.
-    path: of the PNG.
+    path: path of the PNG.
 
   Returns:
     The figure as [height, width, 3] uint8; blank if there is nothing to draw.
@@ -67,7 +66,7 @@ def loss_curves(metrics: Iterable[Mapping[str, Any]],
 
 
 def _sort(metrics: Iterable[Mapping[str, Any]]) -> Panels:
-  """Lines -> curves, in the order in which stages and metrics appear."""
+  """Sorts lines into curves, in the order in which stages and metrics appear."""
   panels: Panels = {}
   for line in metrics:
     for name, value in line.items():
@@ -82,7 +81,7 @@ def _sort(metrics: Iterable[Mapping[str, Any]]) -> Panels:
 
 def _draw(ax: Axes, curves: Mapping[str, list[tuple[int, float]]],
           log: bool) -> None:
-  """Draws curves into one panel; `log` is of the values' axis."""
+  """Draws curves into one panel; `log` makes the value axis logarithmic."""
   for index, (name, points) in enumerate(curves.items()):
     steps, values = np.array(sorted(points), np.float64).T
     colour = COLOURS[index % len(COLOURS)]

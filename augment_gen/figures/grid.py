@@ -9,7 +9,7 @@ import numpy as np
 from augment_gen.figures import canvas
 from augment_gen.figures.canvas import GAP, LINE, MARGIN, Page
 
-WIDE_GAP = 4 * GAP  # sets the images apart that the others derive from
+WIDE_GAP = 4 * GAP  # between groups of columns
 
 
 def example_sheet(
@@ -21,9 +21,9 @@ def example_sheet(
   Args:
     sets: name -> [N, H, W, C] uint8, or float in [0, 1]; the first
       rows * columns images are shown.
-    path: of the PNG.
-    columns: images beside each other.
-    rows: lines of images per set, at most.
+    path: path of the PNG.
+    columns: images per line.
+    rows: maximum number of lines per set.
 
   Returns:
     The figure as [height, width, 3] uint8.
@@ -50,13 +50,13 @@ def latent_sheet(
     images: np.ndarray, views: np.ndarray, path: str | os.PathLike,
     title: str = "",
 ) -> np.ndarray:
-  """What a generator makes of images under several latents (Fig. 5).
+  """A generator's views of images under several latents (Fig. 5).
 
   Args:
     images: x, [R, H, W, C] float in [0, 1], or uint8.
     views: G_A(x, z_k), [R, K, H, W, C]; column k has the same z_k in all rows.
-    path: of the PNG.
-    title: over the sheet; "" for none.
+    path: path of the PNG.
+    title: title of the sheet; "" for none.
 
   Returns:
     The figure as [height, width, 3] uint8.
@@ -70,19 +70,19 @@ def round_trip_sheet(
     columns: Mapping[str, np.ndarray], path: str | os.PathLike,
     differences: Sequence[tuple[str, str]] = (), title: str = "",
 ) -> np.ndarray:
-  """Images and what becomes of them, side by side.
+  """Images and their transformed versions, side by side.
 
-  For instance x, G_A(x, z), G_E(G_A(x, z)), and how far the last one is from
-  the first. Several sheets' worth of columns may be given at once.
+  For instance x, G_A(x, z), G_E(G_A(x, z)), and the difference between the last and the
+  first. One sheet may show several such groups of columns.
 
   Args:
-    columns: name (may hold $mathematics$) -> [R, H, W, C] float in [0, 1], or
+    columns: name (may contain $mathematics$) -> [R, H, W, C] float in [0, 1], or
       uint8. All have the same shape.
-    path: of the PNG.
-    differences: pairs (a, b) of columns; a column "|difference|" with the
-      absolute difference of the pair, averaged over channels, follows column
-      b: white is 0, through red, black is 1.
-    title: over the sheet; "" for none.
+    path: path of the PNG.
+    differences: pairs (a, b) of column names. Column b is followed by a column
+      "|difference|" with the absolute difference of the pair, averaged over channels:
+      white is 0, black is 1, and red lies between.
+    title: title of the sheet; "" for none.
 
   Returns:
     The figure as [height, width, 3] uint8.
@@ -99,7 +99,7 @@ def round_trip_sheet(
 
 
 def _difference_image(a: np.ndarray, b: np.ndarray) -> np.ndarray:
-  """[R, H, W, C] twice -> [R, H, W, 3] uint8 white to black."""
+  """Two arrays [R, H, W, C] -> [R, H, W, 3] uint8, white to black."""
   a, b = (x / np.float32(255) if x.dtype == np.uint8 else x for x in (a, b))
   difference = np.mean(np.abs(a - b), axis=-1)
   colours = matplotlib.colormaps["gist_heat_r"](np.clip(difference, 0.0, 1.0))
@@ -108,12 +108,12 @@ def _difference_image(a: np.ndarray, b: np.ndarray) -> np.ndarray:
 
 def _column_sheet(columns: Sequence[tuple[str, np.ndarray]], path, *,
                   title: str, ends: Collection[int]) -> np.ndarray:
-  """One column of images per name, with the name over it.
+  """One column of images per name, with the name above it.
 
-  A wider gap follows the columns whose places are in `ends`.
+  A wider gap follows each column whose index is in `ends`.
   """
   h, w, zoom = _cell_size([images for _, images in columns])
-  # A name wider than its images pushes its neighbours away.
+  # A name wider than its images widens the column.
   widths = [max(w, canvas.text_width(name) + 2 * GAP) for name, _ in columns]
   gaps = [WIDE_GAP if place in ends else GAP for place in range(len(columns))]
   gaps[-1] = 0
@@ -134,7 +134,7 @@ def _column_sheet(columns: Sequence[tuple[str, np.ndarray]], path, *,
 
 
 def _cell_size(sets) -> tuple[int, int, int]:
-  """Height and width of the enlarged images of all sets, and the factor."""
+  """Largest height and width of the enlarged images, and the zoom factor."""
   shapes = [images.shape[1:3] for images in sets]
   zoom = canvas.zoom_of(max(height for height, _ in shapes))
   return (zoom * max(height for height, _ in shapes),

@@ -23,11 +23,11 @@ def heat_maps(grid: CropGrid, p: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     p: float [N, K], P(t|x).
 
   Returns:
-    Both float32 [N, H, W]: how likely each pixel is to be seen through T, and P
+    Two arrays, float32 [N, H, W]: the probability that a pixel is seen through T, and P
     at the middles of the windows, relative to its largest value.
   """
   size = grid.image_size
-  seen = np.zeros((len(p), size + 1, size + 1))  # as differences, summed below
+  seen = np.zeros((len(p), size + 1, size + 1))  # differences, summed up below
   middle = np.zeros((len(p), size, size))
   for k, (top, left, side) in enumerate(grid.boxes()):
     for row, column, sign in ((top, left, 1), (top, left + side, -1),
@@ -44,13 +44,13 @@ def heat_maps(grid: CropGrid, p: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 
 def heat_sheet(grid: CropGrid, images: np.ndarray, p: np.ndarray,
                path: str | os.PathLike) -> np.ndarray:
-  """Images and P(T|X) over them, one row an image.
+  """Images with P(T|X) drawn over them, one row per image.
 
   Args:
     grid: the windows.
     images: float [R, H, W, C] in [0, 1], or uint8.
-    p: float [R, K].
-    path: of the PNG.
+    p: float [R, K], P(t|x).
+    path: path of the PNG.
 
   Returns:
     The figure as [height, width, 3] uint8.
@@ -64,7 +64,7 @@ def heat_sheet(grid: CropGrid, images: np.ndarray, p: np.ndarray,
 
 
 def _coloured(heat: np.ndarray, images: np.ndarray) -> np.ndarray:
-  """[R, H, W] in [0, 1] over the images -> [R, H, W, 3] uint8."""
+  """Heat [R, H, W] in [0, 1], drawn over the images -> [R, H, W, 3] uint8."""
   colours = matplotlib.colormaps["inferno"](np.clip(heat, 0.0, 1.0))[..., :3]
   under = np.stack([canvas.to_rgb(image) for image in images]) / 255.0
   return np.round(255 * np.maximum(0.75 * colours, 0.6 * under)).astype(np.uint8)
@@ -72,14 +72,14 @@ def _coloured(heat: np.ndarray, images: np.ndarray) -> np.ndarray:
 
 def instance_sheet(representations: Mapping[str, np.ndarray],
                    labels: np.ndarray, path: str | os.PathLike) -> np.ndarray:
-  """Instances as rows, dimensions as columns, sorted by class.
+  """Instances as rows, sorted by class, and dimensions as columns.
 
-  Where all representations have collapsed, all rows look alike.
+  If the representations have collapsed, all rows look the same.
 
   Args:
     representations: name -> float [N, D].
     labels: int [N].
-    path: of the PNG.
+    path: path of the PNG.
 
   Returns:
     The figure as [height, width, 3] uint8.
@@ -104,7 +104,7 @@ def circle_sheet(representations: Mapping[str, np.ndarray], labels: np.ndarray,
   Args:
     representations: name -> float [N, 2].
     labels: int [N].
-    path: of the PNG.
+    path: path of the PNG.
 
   Returns:
     The figure as [height, width, 3] uint8.
@@ -112,7 +112,7 @@ def circle_sheet(representations: Mapping[str, np.ndarray], labels: np.ndarray,
   figure, axes = _panels(len(representations), height=_PANEL[0] + 0.3)
   rng = np.random.default_rng(0)
   for ax, (name, h) in zip(axes, representations.items()):
-    # Points of a crowd lie over each other: the radius is jittered.
+    # The radius is jittered, because many points would cover each other.
     h = h * (1 + 0.12 * rng.standard_normal((len(h), 1)))
     ax.scatter(h[:, 0], h[:, 1], s=3, c=labels, cmap="tab10", linewidths=0)
     ax.set_aspect("equal")

@@ -1,4 +1,4 @@
-"""The figures of a run: what is drawn, from which state, under which name."""
+"""The figures of a run: what is drawn, from which state, and under which name."""
 
 from collections.abc import Callable
 
@@ -23,10 +23,10 @@ from augment_gen.steps.generator import GeneratorState
 
 _LATENTS = 8  # columns of Fig. 5
 _ROWS = 6
-_DRAWS = 32  # batches of latents that the line is fitted to
-_INSTANCES = 200  # of the poster's figure
+_DRAWS = 32  # batches of latents to which the line is fitted
+_INSTANCES = 200  # images in the poster's figure of instances
 _POINTS = 2000
-_REACH = 2.5  # of the line, in standard deviations of the prior
+_REACH = 2.5  # half length of the line, in standard deviations of the prior
 
 
 def examples(task: Task, folder: RunFolder, writer: MetricWriter,
@@ -97,16 +97,16 @@ def generator(config: Config, task: Task, state: GeneratorState,
 
 def _changes(g_a: Callable, x: jax.Array, key: jax.Array,
              dim: int) -> tuple[np.ndarray, np.ndarray]:
-  """Latents of the prior [n, dim] and how much G_A changes an image with them.
+  """Draws latents from the prior and measures how much G_A changes an image with them.
 
   Args:
     g_a: (x, z) -> image.
-    x: [b, H, W, C], the image, repeated: as many are computed at a time.
-    key: of the latents.
+    x: [b, H, W, C], b copies of the image; b latents are computed at a time.
+    key: key of the latents.
     dim: Z.
 
   Returns:
-    z, and mean |G_A(x, z) − x| [n].
+    z [n, dim], and mean |G_A(x, z) − x| [n].
   """
   z = jax.random.uniform(key, (_DRAWS, len(x), dim))
   amount = [jnp.mean(jnp.abs(g_a(x, part) - x), axis=(1, 2, 3)) for part in z]
@@ -117,17 +117,19 @@ def _latent_line(start: jax.Array, z: np.ndarray,
                  amount: np.ndarray) -> jax.Array:
   """Latents that differ only in how much G_A changes images with them.
 
-  A line through `start` [Z] along the covariance of z [n, Z] with the amount of
-  change [n], which for the uniform prior is the direction of least squares.
+  They lie on a line through `start` [Z], in the direction of the covariance of z [n, Z]
+  with the amount of change [n]. For the uniform prior this is the least-squares
+  direction.
 
   Returns:
-    [_LATENTS, Z], weak to strong, to `_REACH` standard deviations of the prior
-    either side, or as far as a latent of the axis goes.
+    [_LATENTS, Z], weak to strong. The line extends `_REACH` standard deviations of the
+    prior to either side or, if that is shorter, as far as from the centre of the cube
+    [0, 1]^Z to its surface.
   """
   axis = np.mean((z - 0.5) * (amount - amount.mean())[:, None], axis=0)
   axis /= max(np.linalg.norm(axis), 1e-12)
   middle = np.asarray(start) - np.dot(np.asarray(start) - 0.5, axis) * axis
-  # Inside the cube, where several latents on the line would be the same corner.
+  # Beyond the cube, several latents on the line would be clipped to the same corner.
   reach = min(_REACH * latent_maps.PRIOR_STD,
               0.5 / max(np.abs(axis).max(), 1e-12))
   return jnp.asarray(np.clip(
@@ -144,12 +146,14 @@ def policy(grid: CropGrid, images: ImageSet, p: np.ndarray,
     grid: the windows.
     images: a labelled set.
     p: float [N, K], P(t|x) of its images.
-    representations: name -> float [N, D], h of each image: a mean over its
-      crops; for D = 2 of one crop, of unit length.
-    folder: of the run.
-    writer: takes the figures too.
+    representations: name -> float [N, D], h of each image: the mean over its crops;
+      for D = 2, h of one crop, of unit length.
+    folder: the run's folder.
+    writer: also gets the figures.
     config: section `log`.
   """
+  assert images.labels is not None
+
   def draw(name, function, *args):
     image = function(*args, folder.figures / f"{name}.png")
     writer.image(f"figures/{name}", 0, image)
@@ -167,7 +171,7 @@ def policy(grid: CropGrid, images: ImageSet, p: np.ndarray,
 
 
 def curves(folder: RunFolder, writer: MetricWriter) -> None:
-  """curves.png: everything that metrics.jsonl holds."""
+  """curves.png: the curves of the metrics in metrics.jsonl."""
   lines = folder.read_metrics()
   if lines:
     image = curves_lib.loss_curves(lines, folder.figures / "curves.png")

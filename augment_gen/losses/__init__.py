@@ -1,1 +1,1 @@
-"""The objectives, as pure functions of arrays."""
+"""Loss functions, as pure functions of arrays."""

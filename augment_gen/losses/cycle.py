@@ -1,4 +1,4 @@
-"""Cycle consistency with latents, equation (13)."""
+"""The cycle-consistency loss with latents, equation (13)."""
 
 import jax
 import jax.numpy as jnp
@@ -7,15 +7,15 @@ from augment_gen.run import parallel
 
 
 def l1(a: jax.Array, b: jax.Array, reduction: str) -> jax.Array:
-  """‖a − b‖₁ of each example, averaged over the batch.
+  """‖a − b‖₁ per example, averaged over the batch.
 
-  NOTE(paper): whether ‖·‖₁ sums over the entries or averages them is not said.
-  The sum (the norm's usual meaning) weighs a 28×28 image 784 times more.
+  NOTE(paper): The paper does not say whether ‖·‖₁ sums or averages the entries. The sum
+  (the usual meaning of the norm) gives a 28×28 image 784 times the weight.
 
   Args:
     a: [B, ...] float32.
     b: [B, ...] float32.
-    reduction: "sum" or "mean" over the entries of an example.
+    reduction: "sum" or "mean", applied to the entries of an example.
 
   Returns:
     Scalar float32.
@@ -31,7 +31,7 @@ def cycle_loss(
     weights: tuple[float, float, float] = (1.0, 1.0, 1.0),
     latent_slack: float = 0.0,
 ) -> tuple[jax.Array, dict[str, jax.Array]]:
-  """ℓ_r of (13).
+  """The cycle-consistency loss ℓ_r of (13).
 
   Args:
     x_f: x̃_f, [B, H, W, C] in [0, 1].
@@ -41,14 +41,13 @@ def cycle_loss(
     z: [B, Z] in [0, 1].
     z_cycle: G_L(G_A(x_p, z)).
     reduction: see `l1`.
-    weights: of the three terms; all 1 in the paper.
-    latent_slack: mean error |z − z_cycle| of an entry, averaged over the batch,
-      up to which the third term is 0; 0 in the paper.
+    weights: weights of the three terms (f, p, z); all 1 in the paper.
+    latent_slack: threshold for the mean error |z − z_cycle| of an entry, averaged over
+      the batch. The third term is 0 up to it. The paper has 0.
 
   Returns:
-    loss: scalar float32; on several devices, its mean over them is that of the
-      whole batch.
-    terms: the three norms, unweighted and without the slack.
+    loss: scalar float32. Its mean over devices is the loss of the whole batch.
+    terms: the three norms, without weights and without the slack.
   """
   terms = {
       "cycle_f": l1(x_f_cycle, x_f, reduction),
@@ -56,7 +55,8 @@ def cycle_loss(
       "cycle_z": l1(z_cycle, z, reduction),
   }
   allowed = latent_slack * (z[0].size if reduction == "sum" else 1)
-  # Of all devices' examples, as a mean over devices is to be that of one.
+  # The threshold applies to the mean over all devices. Otherwise the mean loss over
+  # devices would not be the loss of the whole batch.
   beyond = jax.lax.stop_gradient(parallel.mean(terms["cycle_z"]) > allowed)
   counted = terms | {"cycle_z": beyond * (terms["cycle_z"] - allowed)}
   loss = sum(

@@ -1,4 +1,4 @@
-"""The methods of the papers: the values of config.method."""
+"""The methods of the papers, by their name in config.method."""
 
 from typing import cast
 

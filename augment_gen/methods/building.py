@@ -1,4 +1,4 @@
-"""What the stages of all methods are built with."""
+"""Functions that the stages of all methods are built with."""
 
 from collections.abc import Iterator, Sequence
 from typing import Any
@@ -10,23 +10,23 @@ from augment_gen.steps.state import make_optimizer, make_schedule, NetState
 
 
 def total_steps(epochs: float, steps: int, per_epoch: int) -> int:
-  """Steps of a stage; exactly one of epochs and steps is positive."""
+  """Number of steps of a stage; exactly one of epochs and steps is positive."""
   return steps or max(1, round(epochs * per_epoch))
 
 
 def image_shape(config: Config) -> tuple[int, int, int]:
-  """(H, W, C) of what the networks see."""
+  """(H, W, C) of the networks' input."""
   return (config.data.side, config.data.side, config.data.channels)
 
 
 def optimizer(config: OptimizerConfig, steps: int,
               per_epoch: int) -> optax.GradientTransformation:
-  """The optimiser of a stage, with its schedule over the steps of the stage."""
+  """The optimiser of a stage, with its schedule over the stage's steps."""
   return make_optimizer(config, make_schedule(config, steps, per_epoch))
 
 
 def encoder_of(net: NetState) -> dict:
-  """F's variables, of the state of an H∘F."""
+  """F's variables in the state of an H∘F."""
   variables = {"params": net.params["encoder"]}
   if net.batch_stats:
     variables["batch_stats"] = net.batch_stats["encoder"]
@@ -42,7 +42,7 @@ def setting(config: Config, field: str) -> Any:
 
 
 def unknown_names(field: str, text: str, choices: Sequence[str]) -> Iterator[str]:
-  """One problem for each name of a comma-separated list that is not a choice."""
+  """One problem for each name in a comma-separated list that is not a choice."""
   for name in names(text):
     if name not in choices:
       yield (f"config.{field} names {name!r}, which is unknown; choose from: "
@@ -50,7 +50,7 @@ def unknown_names(field: str, text: str, choices: Sequence[str]) -> Iterator[str
 
 
 def division_problems(config: Config, field: str, devices: int) -> Iterator[str]:
-  """One problem if the devices do not divide a batch."""
+  """One problem if a batch size is not divisible by the number of devices."""
   if (batch := setting(config, field)) % devices:
     yield (f"config.{field}={batch} is not divisible by the {devices} devices: use a "
            "multiple")
@@ -58,7 +58,7 @@ def division_problems(config: Config, field: str, devices: int) -> Iterator[str]
 
 def batch_problems(config: Config, field: str, images: int, name: str
                    ) -> Iterator[str]:
-  """One problem if a batch is larger than the set that it is drawn from."""
+  """One problem if a batch is larger than the set it is drawn from."""
   if (batch := setting(config, field)) > images:
     yield (f"config.{field}={batch} is more than the {images} images of "
            f"data.{name}: use a smaller batch or more images")

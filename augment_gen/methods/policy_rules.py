@@ -1,4 +1,4 @@
-"""What is wrong between several settings of a trainable policy."""
+"""Conflicts between settings of a trainable policy."""
 
 from collections.abc import Iterator
 
@@ -7,7 +7,7 @@ from augment_gen.config import PolicyConfig
 
 def policy_problems(policy: PolicyConfig, section: str, batch_size: int, size: int,
                     devices: int) -> Iterator[str]:
-  """Problems of the policy of a section, with `size` augmentations to choose from."""
+  """Problems with a section's policy, which chooses from `size` augmentations."""
   field = f"config.{section}.policy"
   if not 2 <= policy.draws <= size:
     yield (f"{field}.draws={policy.draws} must lie between 2 and the {size} "

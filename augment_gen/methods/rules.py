@@ -1,4 +1,4 @@
-"""What is wrong between several settings, whatever the method."""
+"""Conflicts between settings, whatever the method."""
 
 from collections.abc import Iterator
 
@@ -10,7 +10,7 @@ from augment_gen.methods import building, METHODS
 
 
 def problems(config: Config, devices: int) -> Iterator[str]:
-  """Problems of stages, durations and batches, one line each."""
+  """Problems with stages, durations and batch sizes, one line each."""
   method = METHODS[config.method]
   yield from building.unknown_names("stages", config.stages, ("all", *method.STAGES))
   for section in method.trained_sections(config):
@@ -23,9 +23,10 @@ def problems(config: Config, devices: int) -> Iterator[str]:
 
 
 def evaluation_problems(config: Config, task: Task) -> Iterator[str]:
-  """What evaluation would stumble over once all training is done."""
+  """Problems that evaluation would otherwise only hit after all training."""
   protocols = names(config.evaluate.protocols)
   if "l2" in protocols:
+    assert task.finetune.labels is not None  # `load_task` refuses unlabelled sets
     try:
       splits.holdout(task.finetune.labels, config.evaluate.l2_holdout, config.seed)
     except UserError as error:

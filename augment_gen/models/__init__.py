@@ -1,1 +1,1 @@
-"""Networks, as pure descriptions; images are float32 in [0, 1]."""
+"""The networks, as Flax modules; images are float32 in [0, 1]."""

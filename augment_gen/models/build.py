@@ -1,4 +1,4 @@
-"""From the config's sections to networks."""
+"""Builds networks from sections of the config."""
 
 from collections.abc import Callable
 import functools
@@ -22,12 +22,12 @@ def build_encoder(
     config: config_lib.EncoderConfig, data: config_lib.DataConfig,
     bn_groups: int = 1,
 ) -> nn.Module:
-  """F.
+  """Builds the encoder F.
 
   Args:
     config: section `encoder`.
     data: section `data`, for the normalisation of the images.
-    bn_groups: batch-norm groups on *each device*, or `norm.ALL_DEVICES`.
+    bn_groups: number of batch-norm groups on *each device*, or `norm.ALL_DEVICES`.
   """
   settings: dict[str, Any] = {"stage_sizes": config.blocks} if config.blocks else {}
   if config.name != "convnet":
@@ -40,7 +40,7 @@ def build_encoder(
 def build_generator(
     config: config_lib.GeneratorConfig, data: config_lib.DataConfig,
 ) -> tuple[nn.Module, nn.Module]:
-  """G_A, and G_E with G_L.
+  """Builds G_A, and G_E with G_L.
 
   Args:
     config: section `generator`.
@@ -51,7 +51,8 @@ def build_generator(
     `(x) -> (image, latents)`.
 
   Raises:
-    UserError: latents that have to be laid out as a square and are none.
+    UserError: a U-Net has the "square" layout, but the number of latents is not a
+      square number.
   """
   networks, latent = config.networks, config.latent
   if ("unet" in (networks.augmenter, networks.eliminator)
@@ -63,12 +64,14 @@ def build_generator(
       "perceptron": {"image_shape": (data.side, data.side, data.channels),
                      "hidden": networks.hidden, "layers": networks.layers,
                      "output": networks.output}}
-  augmenter = {
+  augmenters: dict[str, Callable[..., nn.Module]] = {
       "unet": functools.partial(unet.UNetAugmenter, marks=config.marks),
-      "perceptron": perceptron.PerceptronAugmenter}[networks.augmenter]
-  eliminator = {"unet": unet.UNetEliminator,
-                "perceptron": perceptron.PerceptronEliminator,
-                }[networks.eliminator]
+      "perceptron": perceptron.PerceptronAugmenter}
+  eliminators: dict[str, Callable[..., nn.Module]] = {
+      "unet": unet.UNetEliminator,
+      "perceptron": perceptron.PerceptronEliminator}
+  augmenter = augmenters[networks.augmenter]
+  eliminator = eliminators[networks.eliminator]
   return (augmenter(latent_scale=latent.scale, **sizes[networks.augmenter]),
           eliminator(latent_dim=latent.dim, **sizes[networks.eliminator]))
 
@@ -77,9 +80,10 @@ def build_generator(
 def generator_functions(
     config: config_lib.GeneratorConfig, data: config_lib.DataConfig,
 ) -> tuple[Callable, Callable]:
-  """What `build_generator` builds, as functions of parameters.
+  """Returns the networks of `build_generator` as functions of their parameters.
 
-  The same functions each time, so that what compiles them does so once a process.
+  Equal arguments give the same function objects, so that callers compile them only once
+  per process.
 
   Args:
     config: section `generator`.
@@ -99,5 +103,5 @@ def generator_functions(
 
 def build_discriminator(
     config: config_lib.DiscriminatorConfig) -> heads.Discriminator:
-  """One of D_f and D_p: the two differ in their parameters alone."""
+  """Builds D_f or D_p, which differ only in their parameters."""
   return heads.Discriminator(hidden=config.hidden, layers=config.layers)

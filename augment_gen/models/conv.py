@@ -1,13 +1,13 @@
-"""Convolutions that XLA's CPU backend does not stumble over.
+"""Convolutions that avoid a slow case of XLA's CPU backend.
 
-XLA:CPU (jaxlib 0.10) is many times slower than it need be, forward or
-backward, where a convolution puts out a map of 2x2 or fewer places; the last
-two stages of a ResNet on 28x28 images are such. There a convolution is exactly
-a matrix product per place: of the part of the image that the window covers, and
-of the part of the kernel that lies inside the image. At 1x1 a 3x3 kernel so
-comes down to its centre. benchmarks/conv_lowering.py prints what this gains;
-im2col and space-to-depth, measured for the other strided convolutions, were
-faster for some and slower for others on this jaxlib, and are not used.
+XLA:CPU (jaxlib 0.10) is many times slower than necessary, forward or backward, if the
+output of a convolution has at most 2x2 places. The last two stages of a ResNet on 28x28
+images are such cases. There, a convolution is exactly one matrix product per place,
+between the part of the image under the window and the part of the kernel inside the
+image. At 1x1, a 3x3 kernel thus reduces to its centre. benchmarks/conv_lowering.py
+prints the speed-up. We also measured im2col and space-to-depth for the other strided
+convolutions. On this jaxlib they were faster for some and slower for others, so they
+are not used.
 """
 
 from collections.abc import Iterator, Sequence
@@ -22,8 +22,8 @@ import jax.numpy as jnp
 
 LOWERINGS = ("auto", "lax", "products")
 
-# The largest output, in places, that XLA:CPU is slow for: from 3x3 on, the
-# convolution is as fast as the products, or faster.
+# The largest output, in places, for which XLA:CPU is slow. From 3x3 on, the convolution
+# is at least as fast as the products.
 _TINY_OUTPUT = 4
 _NHWC = ("NHWC", "HWIO", "NHWC")
 
@@ -32,16 +32,16 @@ _lowering = contextvars.ContextVar("lowering", default="auto")
 
 @contextlib.contextmanager
 def lowering(name: str) -> Iterator[None]:
-  """Forces one form of all convolutions traced inside, to test and to measure.
+  """Forces one form of all convolutions traced inside, for tests and benchmarks.
 
-  It acts while tracing: what `jax.jit` has compiled before stays as it is.
+  It acts at trace time. Functions that `jax.jit` has already compiled do not change.
 
   Args:
-    name: "auto" (products for tiny outputs on the CPU backend), "lax" (never),
-      or "products" (wherever they can stand for the convolution).
+    name: "auto" (products for tiny outputs on the CPU backend), "lax" (no products) or
+      "products" (products wherever they can replace the convolution).
 
   Raises:
-    ValueError: another name.
+    ValueError: the name is unknown.
   """
   if name not in LOWERINGS:
     raise ValueError(f"lowering '{name}' is not one of {LOWERINGS}")
@@ -63,13 +63,12 @@ def conv_general_dilated(
     feature_group_count: int = 1,
     precision=None,
 ) -> jax.Array:
-  """`lax.conv_general_dilated`, for `nn.Conv(conv_general_dilated=...)`.
+  """Replaces `lax.conv_general_dilated` in `nn.Conv(conv_general_dilated=...)`.
 
-  Takes what `nn.Conv` passes, with the meaning it has in
-  `lax.conv_general_dilated`: images [N, H, W, C], a kernel [h, w, C, O], and
-  returns [N, H', W', O]. Products stand for undilated and ungrouped
-  convolutions of this layout; the platform, shapes and `lowering` decide while
-  tracing whether they do.
+  It takes the arguments that `nn.Conv` passes, with the same meaning as in
+  `lax.conv_general_dilated`: images [N, H, W, C] and a kernel [h, w, C, O]. It returns
+  [N, H', W', O]. Products can replace undilated and ungrouped convolutions of this
+  layout. The platform, the shapes and `lowering` decide this at trace time.
   """
   name = _lowering.get()
   if name != "lax" and _plain(
@@ -105,7 +104,7 @@ def _plain(lhs, rhs, lhs_dilation, rhs_dilation, dimension_numbers,
 
 def _windows(size: int, taps: int, stride: int, pad: tuple[int, int]
              ) -> list[tuple[slice, slice]]:
-  """Along one axis: for each place of the output, (pixels, taps) that meet."""
+  """For each output place along one axis, the (pixels, taps) that overlap."""
   low, high = pad
   windows = []
   for start in range(-low, size + high - taps + 1, stride):
@@ -127,5 +126,5 @@ def _products(lhs, rhs, rows, columns, precision):
       batch, len(rows), len(columns), features)
 
 
-# `nn.Conv` in the form that all networks here use.
+# The `nn.Conv` that all networks here use.
 Conv = functools.partial(nn.Conv, conv_general_dilated=conv_general_dilated)

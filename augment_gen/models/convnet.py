@@ -11,21 +11,19 @@ from augment_gen.models import conv, norm
 
 
 class ConvNet(nn.Module):
-  """F: X -> Y as a stack of 3x3 convolutions, for 28 x 28 pixels or so.
+  """F: X -> Y as a stack of 3x3 convolutions, for images of about 28 x 28 pixels.
 
-  NOTE(paper): the poster does not give h. Each stage halves the map; its last
-  one is read whole, place by place, as a character's strokes are told apart by
-  where they are.
+  NOTE(paper): The poster does not give h. Each stage halves the map. The last map is
+  flattened instead of pooled, because the strokes of a character differ in where they
+  are.
 
   Attributes:
-    stage_sizes: convolutions of each stage; the first one of a stage has
-      stride 2.
-    width: channels of the first stage; they double with each.
-    dtype: of the convolutions; parameters, statistics and the output are
-      float32.
-    bn_groups: groups of *this device's* batch, see `norm.BatchNorm`.
+    stage_sizes: number of convolutions per stage; the first in each stage has stride 2.
+    width: channels of the first stage; each further stage doubles them.
+    dtype: dtype of the convolutions; parameters, statistics and the output are float32.
+    bn_groups: number of groups in *this device's* batch, see `norm.BatchNorm`.
     mean: subtracted from the images; one number per channel, or one for all.
-    std: what they are divided by then.
+    std: divisor of the centred images; one number per channel, or one for all.
   """
   stage_sizes: Sequence[int] = (1, 2, 2)
   width: int = 32
@@ -41,15 +39,15 @@ class ConvNet(nn.Module):
 
     Args:
       x: float32 [B, H, W, C] in [0, 1].
-      train: batch statistics (and their running averages are updated) or
-        running averages.
+      train: If True, use batch statistics and update their running averages. If False,
+        use the running averages.
 
     Returns:
-      float32 [B, H/2^stages · W/2^stages · channels] (rounded up), and by name
-      the maps "stem_conv" (of the first convolution), "stage1", ... and
-      "pooled", the embedding again.
+      The embedding, float32 [B, H/2^stages · W/2^stages · channels] (rounded up), and
+      the maps by name: "stem_conv" (first convolution, norm and ReLU), "stage1", ...,
+      and "pooled", which is the embedding.
     """
-    out = {}
+    out: dict[str, jax.Array] = {}
     h = norm.of_images(x, self.mean, self.std).astype(self.dtype)
     for stage, convolutions in enumerate(self.stage_sizes, start=1):
       for index in range(convolutions):

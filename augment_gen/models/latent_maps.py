@@ -1,4 +1,4 @@
-"""How U-Nets lay latents out in space, and what these draw there."""
+"""Spatial layouts of latents for U-Nets, and the marks drawn from them."""
 
 import math
 
@@ -10,15 +10,15 @@ import numpy as np
 from augment_gen.config import errors, MarksConfig
 from augment_gen.models import conv
 
-PRIOR_STD = 1 / math.sqrt(12)  # of a latent, uniform on [0, 1]
+PRIOR_STD = 1 / math.sqrt(12)  # standard deviation of a latent, uniform on [0, 1]
 
 
 class Pyramid(nn.Module):
   """Maps of all scales, linear in z: [B, Z] -> [B, H, W, levels].
 
-  From the size of the image, halved each time, to the last that is more than a
-  single number, all of them brought back to the size of the image. At first each
-  has the variance of z.
+  The first map has the size of the image. Each further map has half the size of the
+  previous one, down to the last size above 1 x 1. All maps are resized to the image. At
+  initialisation each has the variance of z.
 
   Attributes:
     height: H.
@@ -42,25 +42,24 @@ class Pyramid(nn.Module):
 
 
 class Marks(nn.Module):
-  """What maps of latents draw: light and dark marks of all sizes, anywhere.
+  """Light and dark marks of all sizes, at any place, drawn from maps of latents.
 
-  NOTE(paper): ours. A U-Net that only reads maps of latents is, before it is
-  trained, nearly the identity, and stays so: a latent that changes nothing
-  cannot be recovered, and what cannot be recovered changes nothing. Marks are
-  there from the first step on, at other places for each z. Most of the image lies
-  below the threshold and is left as it is. The threshold depends on what is shown
-  there, so that marks soon keep to the ground, or to the strokes, or vanish, as
-  X̃_f has it (docs/experiments/005).
+  NOTE(paper): This layer is ours. Before training, a U-Net that only reads maps of
+  latents is nearly the identity, and it stays so: a latent that changes nothing cannot
+  be recovered, and a latent that cannot be recovered changes nothing. Marks are present
+  from the first step, at different places for each z. Most of the image lies below the
+  threshold and is left unchanged. The threshold depends on the local image content, so
+  that marks soon keep to the ground, keep to the strokes, or vanish, depending on X̃_f
+  (docs/experiments/005).
 
-  NOTE(paper): how much is drawn depends on one latent, which does nothing else:
-  it can be read off the image in no other way than by the amount, and the bank's
-  G_L(x̃) in turn follows the amount in x̃, as Fig. 5 has it. A combination of
-  all latents, or one that the U-Net sees too, is told by a few pixels instead
-  (docs/experiments/012).
+  NOTE(paper): One latent controls the amount that is drawn and does nothing else. It
+  can only be recovered from this amount, so the bank's G_L(x̃) in turn follows the
+  amount in x̃, as in Fig. 5. A combination of all latents, or a latent that the U-Net
+  also sees, would be encoded in a few pixels instead (docs/experiments/012).
 
   Attributes:
-    channels: C of the image.
-    start: what is drawn before training.
+    channels: C, the number of image channels.
+    start: the marks drawn before training.
   """
   channels: int
   start: MarksConfig = MarksConfig()
@@ -68,15 +67,15 @@ class Marks(nn.Module):
   @nn.compact
   def __call__(self, maps: jax.Array, amount: jax.Array,
                h: jax.Array) -> jax.Array:
-    """Draws.
+    """Draws the marks.
 
     Args:
-      maps: float32 [B, H, W, levels] of variance about 1, fine to coarse.
-      amount: float32 [B, 1] of variance 1: the larger, the more is light.
-      h: [B, H, W, features], what the U-Net makes of the image.
+      maps: float32 [B, H, W, levels], of variance about 1, from fine to coarse.
+      amount: float32 [B, 1], of variance 1; larger values draw more light marks.
+      h: [B, H, W, features], the U-Net's output for the image.
 
     Returns:
-      float32 [B, H, W, C], added to the logits of the image; mostly 0.
+      float32 [B, H, W, C], mostly 0, to be added to the logits of the image.
     """
     levels, start = maps.shape[-1], self.start
 
@@ -101,39 +100,39 @@ class Marks(nn.Module):
 
 
 def square(z: jax.Array, height: int, width: int) -> jax.Array:
-  """Z latents as a map of side √Z: [B, Z] -> [B, H, W, 1].
+  """Lays Z latents out as a map of side √Z, resized: [B, Z] -> [B, H, W, 1].
 
   Raises:
-    UserError: Z is no square.
+    UserError: Z is not a square number.
   """
   side = latent_side(z.shape[-1])
   return area_resize(z.reshape(-1, side, side, 1), height, width)
 
 
 def latent_side(latent_dim: int) -> int:
-  """The side of the square map that `latent_dim` latents make.
+  """The side of the square map of `latent_dim` latents.
 
   Raises:
-    UserError: `latent_dim` is no square.
+    UserError: `latent_dim` is not a square number.
   """
   side = math.isqrt(latent_dim)
   if side**2 != latent_dim:
     raise errors.UserError(
-        f"generator.latent.dim={latent_dim} is no square, but U-Nets lay the "
+        f"generator.latent.dim={latent_dim} is no square number, but U-Nets lay "
         f"latents out as a square map: take {side**2} or {(side + 1) ** 2}")
   return side
 
 
 def area_resize(x: jax.Array, height: int, width: int) -> jax.Array:
-  """Resizes by the mean over the area that each new pixel covers.
+  """Resizes by the mean over the area of each new pixel.
 
-  Where one size divides the other this is nearest-neighbour upsampling and
-  average pooling, so that going up and down again is the identity.
+  If one size divides the other, this is nearest-neighbour upsampling or average
+  pooling, so that upsampling and then downsampling is the identity.
 
   Args:
     x: [B, H, W, C].
-    height: H' of the result.
-    width: W' of the result.
+    height: H', the new height.
+    width: W', the new width.
 
   Returns:
     [B, H', W', C].
@@ -145,7 +144,7 @@ def area_resize(x: jax.Array, height: int, width: int) -> jax.Array:
 
 
 def _area_weights(old: int, new: int) -> np.ndarray:
-  """[new, old]: the part of each new pixel that lies in each old one."""
+  """[new, old]: the fraction of each new pixel that lies in each old pixel."""
   old_edges = np.arange(old + 1) / old
   new_edges = np.arange(new + 1) / new
   first = np.maximum(new_edges[:-1, None], old_edges[None, :-1])

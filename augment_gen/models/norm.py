@@ -1,4 +1,4 @@
-"""Normalisation: of images, and of batches whose statistics stay in groups."""
+"""Normalisation of images, and batch norm with statistics per group."""
 
 from typing import Any
 
@@ -12,7 +12,7 @@ from augment_gen.run import parallel
 
 def of_images(x: jax.Array, mean: tuple[float, ...],
               std: tuple[float, ...]) -> jax.Array:
-  """(x − mean) / std, channel by channel, as every encoder begins.
+  """(x − mean) / std per channel, the first operation of every encoder.
 
   Args:
     x: float32 [B, H, W, C].
@@ -23,7 +23,7 @@ def of_images(x: jax.Array, mean: tuple[float, ...],
     float32 [B, H, W, C].
 
   Raises:
-    UserError: mean or std fit the channels of `x` in neither way.
+    UserError: the length of mean or std is neither 1 nor C.
   """
   channels = x.shape[-1]
   errors.raise_if_any(
@@ -31,41 +31,39 @@ def of_images(x: jax.Array, mean: tuple[float, ...],
       "channel(s): give one for each channel, or one for all"
       for name, values in (("mean", mean), ("std", std))
       if len(values) not in (1, channels))
-  mean, std = (jnp.asarray(values, jnp.float32).reshape(1, 1, 1, -1)
-               for values in (mean, std))
-  return (x - mean) / std
+  shift, scale = (jnp.asarray(values, jnp.float32).reshape(1, 1, 1, -1)
+                  for values in (mean, std))
+  return (x - shift) / scale
 
 
-# `BatchNorm.groups` for one group that spans the devices.
+# The value of `BatchNorm.groups` for one group that spans all devices.
 ALL_DEVICES = 0
 
 
 class BatchNorm(nn.Module):
   """Batch norm over `groups` equal, consecutive parts of this device's batch.
 
-  Official MoCo trains on 8 GPUs, each with statistics of its own; shuffling the
-  keys over them is what keeps the network from recognising a positive by its
-  batch statistics (He et al. 2020, section 3.3). Groups give a device the same
-  meaning of "another GPU". `groups=1` is `nn.BatchNorm`, with the same
-  variables.
+  The official MoCo trains on 8 GPUs, each with its own statistics. Shuffling the keys
+  across GPUs keeps the network from recognising a positive by its batch statistics (He
+  et al. 2020, section 3.3). On one device, groups play the role of these GPUs.
+  `groups=1` is `nn.BatchNorm`, with the same variables.
 
-  With `groups=ALL_DEVICES` the statistics are those of the whole batch, however
-  many devices share it (synchronised batch norm). A step whose positives lie on
-  one device needs this: statistics that positives share and negatives do not
-  would tell them apart.
+  With `groups=ALL_DEVICES` the statistics are those of the whole batch, for any number
+  of devices (synchronised batch norm). A step needs this if its positives lie on one
+  device: statistics shared by positives but not by negatives would separate the two.
 
-  The running averages take the mean over groups and devices, where PyTorch's
-  DistributedDataParallel keeps those of the first GPU; their variance is the
-  biased one, as in Flax (PyTorch: n / (n - 1) times that).
+  The running averages are means over groups and devices, whereas PyTorch's
+  DistributedDataParallel keeps those of the first GPU. Their variance is the biased
+  one, as in Flax (PyTorch: n / (n - 1) times that).
 
   Attributes:
-    groups: number of groups on this device; it must divide the batch. Or
+    groups: number of groups on this device, which must divide the batch; or
       ALL_DEVICES.
-    momentum: what is kept of the running averages at each step.
+    momentum: fraction of the running averages that is kept at each step.
     epsilon: added to the variance.
-    dtype: of the output; statistics and scaling are float32. None: as the
-      input.
-    scale_init: of the learned scale.
+    dtype: dtype of the output; None for that of the input. Statistics and scaling are
+      float32.
+    scale_init: initialiser of the learned scale.
   """
   groups: int = 1
   momentum: float = 0.9
@@ -75,19 +73,19 @@ class BatchNorm(nn.Module):
 
   @nn.compact
   def __call__(self, x: jax.Array, *, train: bool) -> jax.Array:
-    """Normalises.
+    """Normalises `x`.
 
     Args:
       x: [N, ..., C].
-      train: use the statistics of the groups, and update the running averages
-        (collection `batch_stats`, which must then be mutable); else use the
+      train: If True, use the statistics of the groups and update the running averages
+        (collection `batch_stats`, which must then be mutable). If False, use the
         running averages.
 
     Returns:
-      Of the shape of `x`.
+      An array of the shape of `x`.
 
     Raises:
-      ValueError: the groups don't divide N (`train` only).
+      ValueError: `train` is True and the groups do not divide N.
     """
     features = x.shape[-1]
     running_mean = self.variable(
@@ -103,7 +101,7 @@ class BatchNorm(nn.Module):
           f"{groups} batch-norm groups don't divide a batch of {x.shape[0]}")
     grouped = x.astype(jnp.float32).reshape(groups, -1, features)
     if train:
-      # Two passes: E[x^2] - E[x]^2 would cancel where the mean is large.
+      # Two passes, because E[x^2] - E[x]^2 would cancel for a large mean.
       together = parallel.mean if self.groups == ALL_DEVICES else lambda a: a
       mean = together(grouped.mean(axis=1, keepdims=True))  # [G, 1, C]
       var = together(jnp.square(grouped - mean).mean(axis=1, keepdims=True))

@@ -1,8 +1,8 @@
 """G_A, G_E and G_L as perceptrons (EMNIST-Omniglot, section 4.1).
 
-NOTE(paper): "perceptrons with four layers, each with 912 hidden units" is read
-as four dense layers, the last of which puts out pixels. 912 = 28 * 28 + 128
-fits an image and 128 latents side by side, which is how G_A reads them here.
+NOTE(paper): We read "perceptrons with four layers, each with 912 hidden units" as four
+dense layers, the last of which outputs pixels. 912 = 28 * 28 + 128 is the size of an
+image and 128 latents side by side, which is how G_A reads them here.
 """
 
 import math
@@ -15,7 +15,7 @@ from augment_gen.models import outputs
 
 
 class _HiddenLayers(nn.Module):
-  """[B, D] -> [B, hidden], `layers` times dense and ReLU."""
+  """`layers` dense layers, each with a ReLU: [B, D] -> [B, hidden]."""
   hidden: int
   layers: int
 
@@ -33,9 +33,9 @@ class PerceptronAugmenter(nn.Module):
 
   Attributes:
     image_shape: (H, W, C).
-    hidden: units of each layer but the last.
-    layers: dense layers, the last one included.
-    latent_scale: the network reads `latent_scale * (z - 1/2)`.
+    hidden: units of each layer except the last.
+    layers: number of dense layers, including the last.
+    latent_scale: scale of the latents; the network reads `latent_scale * (z - 1/2)`.
     output: "image" or "edit", see `outputs.to_image`.
   """
   image_shape: tuple[int, int, int]
@@ -49,7 +49,7 @@ class PerceptronAugmenter(nn.Module):
     """Adds the implicit augmentation.
 
     Args:
-      x: float32 [B, H, W, C] in [0, 1]; in training with noise, beyond it too.
+      x: float32 [B, H, W, C] in [0, 1]; noise in training may exceed this range.
       z: float32 [B, Z] in [0, 1].
 
     Returns:
@@ -69,10 +69,10 @@ class PerceptronEliminator(nn.Module):
 
   Attributes:
     image_shape: (H, W, C).
-    latent_dim: Z.
-    hidden: units of each layer but the last.
-    layers: dense layers, the last one included.
-    output: "image" or "edit", see `outputs.to_image`; of G_E alone.
+    latent_dim: Z, the number of latents.
+    hidden: units of each layer except the last.
+    layers: number of dense layers, including the last.
+    output: output of G_E, "image" or "edit", see `outputs.to_image`.
   """
   image_shape: tuple[int, int, int]
   latent_dim: int
@@ -82,10 +82,10 @@ class PerceptronEliminator(nn.Module):
 
   @nn.compact
   def __call__(self, x: jax.Array) -> tuple[jax.Array, jax.Array]:
-    """Removes the implicit augmentation and reads its latent off.
+    """Removes the implicit augmentation and infers its latents.
 
     Args:
-      x: float32 [B, H, W, C] in [0, 1]; in training with noise, beyond it too.
+      x: float32 [B, H, W, C] in [0, 1]; noise in training may exceed this range.
 
     Returns:
       float32 [B, H, W, C] and [B, Z], both in [0, 1].
@@ -95,5 +95,5 @@ class PerceptronEliminator(nn.Module):
     logits = nn.Dense(math.prod(self.image_shape), name="image")(h)
     image = outputs.to_image(
         logits.reshape(-1, *self.image_shape), x, self.output)
-    # NOTE(paper): a sigmoid for G_L, as in `unet.py`.
+    # NOTE(paper): G_L ends in a sigmoid, as in `unet.py`.
     return image, nn.sigmoid(nn.Dense(self.latent_dim, name="latent")(h))

@@ -1,4 +1,4 @@
-"""P(T|X, η) of CRL-TAC: over crops of an image, or over latents of G_A."""
+"""The policy P(T|X, η) of CRL-TAC, over crops of an image or over latents of G_A."""
 
 from flax import linen as nn
 import jax
@@ -11,17 +11,18 @@ from augment_gen.models import conv, norm
 class CropDistribution(nn.Module):
   """P(T|X, η): X -> log-probabilities of the windows of a grid.
 
-  NOTE(paper): the poster's network is not given. Here each window is scored by
-  what it shows (a convolution whose field is the window, cut to whole steps of
-  the grid), then by what its neighbours show. At first all windows are equally
-  likely; with equal mass, all of one scale.
+  NOTE(paper): The poster does not give the network. Here, each window is scored by its
+  content, with a convolution whose receptive field is the window, rounded down to whole
+  steps of the grid. The scores then also use the content of neighbouring windows. At
+  initialisation all windows are equally likely; with `scale_mass="equal"`, this holds
+  for the windows of one scale.
 
   Attributes:
     grid: the windows.
-    width: channels.
-    scale_mass: of P on the windows of each scale: "learned", or "equal".
-    mean: of the images, subtracted; one number per channel, or one for all.
-    std: what they are divided by then.
+    width: number of channels.
+    scale_mass: the mass of P on the windows of each scale, "learned" or "equal".
+    mean: subtracted from the images; one number per channel, or one for all.
+    std: divisor of the centred images; one number per channel, or one for all.
   """
   grid: CropGrid
   width: int = 32
@@ -40,7 +41,7 @@ class CropDistribution(nn.Module):
       float32 [B, K], log P(t|x), in the order of `grid.boxes()`.
     """
     stride = self.grid.stride
-    # One place of this map for each step of the grid.
+    # The stem's map has one place for each step of the grid.
     x = norm.of_images(x, self.mean, self.std)
     h = nn.relu(conv.Conv(
         self.width // 2, (stride, stride), strides=(stride, stride),
@@ -63,13 +64,13 @@ class CropDistribution(nn.Module):
 class LatentDistribution(nn.Module):
   """P(z|X, η): X -> log-probabilities of the candidates among G_A's latents.
 
-  At first all candidates are as likely.
+  At initialisation all candidates are equally likely.
 
   Attributes:
     size: K, the number of candidates.
-    width: channels at half the resolution; twice as many at a quarter.
-    mean: of the images, subtracted; one number per channel, or one for all.
-    std: what they are divided by then.
+    width: channels at half the resolution; doubled at a quarter of the resolution.
+    mean: subtracted from the images; one number per channel, or one for all.
+    std: divisor of the centred images; one number per channel, or one for all.
   """
   size: int
   width: int = 32
@@ -78,7 +79,7 @@ class LatentDistribution(nn.Module):
 
   @nn.compact
   def __call__(self, x: jax.Array) -> jax.Array:
-    """float32 [B, H, W, C] in [0, 1] -> float32 [B, K], log P(z|x)."""
+    """Maps float32 [B, H, W, C] in [0, 1] to float32 [B, K], log P(z|x)."""
     h = norm.of_images(x, self.mean, self.std)
     for number, width in enumerate((self.width, 2 * self.width), start=1):
       h = nn.relu(conv.Conv(width, (3, 3), strides=(2, 2),

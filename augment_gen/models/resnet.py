@@ -1,6 +1,6 @@
-"""ResNets (He et al. 2016) as in torchvision, for images of any channel count.
+"""ResNets (He et al. 2016) as in torchvision, for any number of image channels.
 
-Bottlenecks have their stride in the 3x3 convolution (torchvision's "v1.5").
+Bottleneck blocks have their stride in the 3x3 convolution (torchvision's "v1.5").
 """
 
 from collections.abc import Sequence
@@ -22,7 +22,7 @@ _KAIMING = nn.initializers.variance_scaling(2.0, "fan_out", "normal")
 
 def _convolution(features: int, size: int, stride: int, dtype, name: str
                  ) -> nn.Conv:
-  """`size` x `size`, zero-padded as PyTorch pads, no bias."""
+  """A `size` x `size` convolution without bias, zero-padded as in PyTorch."""
   return conv.Conv(
       features, (size, size), strides=(stride, stride),
       padding=((size // 2, size // 2),) * 2, use_bias=False,
@@ -30,10 +30,10 @@ def _convolution(features: int, size: int, stride: int, dtype, name: str
 
 
 class BasicBlock(nn.Module):
-  """Two 3x3 convolutions; [B, H, W, C] -> [B, H/stride, W/stride, width].
+  """Two 3x3 convolutions: [B, H, W, C] -> [B, H/stride, W/stride, width].
 
-  The last scale of a block starts at one, as in torchvision by default and so
-  in official MoCo.
+  The scale of the last batch norm starts at one, as by default in torchvision and thus
+  in the official MoCo.
   """
   width: int
   stride: int
@@ -59,7 +59,7 @@ class BasicBlock(nn.Module):
 
 
 class BottleneckBlock(nn.Module):
-  """1x1, 3x3, 1x1; [B, H, W, C] -> [B, H/stride, W/stride, 4 width]."""
+  """1x1, 3x3 and 1x1 convolutions: [B, H, W, C] -> [B, H/stride, W/stride, 4 width]."""
   width: int
   stride: int
   bn_groups: int
@@ -90,16 +90,16 @@ class ResNet(nn.Module):
   """F: X -> Y, without a classifier.
 
   Attributes:
-    stage_sizes: blocks of each stage.
+    stage_sizes: number of blocks per stage.
     block: `BasicBlock` or `BottleneckBlock`.
-    width: channels of the first stage; they double with each.
-    stem: "imagenet" (7x7 of stride 2, then 3x3 max pooling of stride 2) or
-      "small" (3x3, no pooling; as SimCLR's for CIFAR).
-    dtype: of the convolutions and maps; parameters, statistics and the output
-      are float32.
-    bn_groups: groups of *this device's* batch, see `norm.BatchNorm`.
+    width: channels of the first stage; each further stage doubles them.
+    stem: "imagenet" (7x7 of stride 2, then 3x3 max pooling of stride 2) or "small"
+      (3x3 without pooling, as in SimCLR for CIFAR).
+    dtype: dtype of the convolutions and maps; parameters, statistics and the output are
+      float32.
+    bn_groups: number of groups in *this device's* batch, see `norm.BatchNorm`.
     mean: subtracted from the images; one number per channel, or one for all.
-    std: what they are divided by then.
+    std: divisor of the centred images; one number per channel, or one for all.
   """
   stage_sizes: Sequence[int]
   block: type[BasicBlock] | type[BottleneckBlock]
@@ -123,16 +123,16 @@ class ResNet(nn.Module):
 
     Args:
       x: float32 [B, H, W, C] in [0, 1].
-      train: batch statistics (and their running averages are updated) or
-        running averages.
+      train: If True, use batch statistics and update their running averages. If False,
+        use the running averages.
 
     Returns:
-      float32 [B, feature_dim], and by name the maps "stem_conv" (before
-      the pooling of an ImageNet stem), "stem", "stage1", ... and "pooled", the
-      embedding again.
+      The embedding, float32 [B, feature_dim], and the maps by name: "stem_conv" (before
+      the pooling of an ImageNet stem), "stem", "stage1", ..., and "pooled", which is
+      the embedding.
 
     Raises:
-      UserError: mean or std fit the channels of `x` in neither way.
+      UserError: the stem is unknown, or the length of mean or std is neither 1 nor C.
     """
     out = {}
     x = norm.of_images(x, self.mean, self.std).astype(self.dtype)

@@ -1,10 +1,10 @@
 """G_A, G_E and G_L as U-Nets (ImageNet-DAISO, section 4.1).
 
-NOTE(paper): of the U-Net of Ronneberger et al. (2015) these keep the shape (two
-3x3 convolutions at each resolution, channels that double as it halves, skips by
-concatenation) and change what has since become usual: zero-padded convolutions,
-normalisation, and nearest-neighbour upsampling followed by a 3x3 convolution,
-which leaves no checkerboard.
+NOTE(paper): These networks keep the shape of the U-Net of Ronneberger et al. (2015): two
+3x3 convolutions at each resolution, channels that double as the resolution halves, and
+skip connections by concatenation. They also follow later practice: zero-padded
+convolutions, normalisation, and nearest-neighbour upsampling followed by a 3x3
+convolution, which leaves no checkerboard pattern.
 """
 
 from typing import Any
@@ -20,22 +20,23 @@ _CHANNELS_PER_GROUP = 16
 
 
 class UNetAugmenter(nn.Module):
-  """G_A: X x Z -> X; with "square" latents for images of any size.
+  """G_A: X x Z -> X. With "square" latents it takes images of any size.
 
-  NOTE(paper): "an input channel that corresponded to z": the side² latents are
-  a map, brought to the size of the image. With few latents all that is drawn so
-  keeps to a coarse grid; "learned" maps are ours.
+  NOTE(paper): The paper has "an input channel that corresponded to z". Here, side²
+  latents form a map that is resized to the image. With few latents, everything drawn
+  this way keeps to a coarse grid. The "learned" maps are ours.
 
   Attributes:
     width: channels at full resolution.
-    depth: how often the resolution is halved.
-    latent_scale: the network reads `latent_scale * (z - 1/2)`.
-    layout: of the latents in space. "square": as above. "learned": the first for
-      `latent_maps.Marks` alone, whose logits the last layer's are added to; a
-      `latent_maps.Pyramid` of the others for these and the U-Net.
-    marks: what "learned" maps draw before training.
+    depth: number of times the resolution is halved.
+    latent_scale: scale of the latents; the network reads `latent_scale * (z - 1/2)`.
+    layout: spatial layout of the latents. "square": as above. "learned": the first
+      latent is only for `latent_maps.Marks`, whose logits are added to those of the
+      last layer. A `latent_maps.Pyramid` of the other latents feeds the marks and the
+      U-Net.
+    marks: the marks that the "learned" layout draws before training.
     output: "image" or "edit", see `outputs.to_image`.
-    dtype: of the convolutions; parameters and the output are float32.
+    dtype: dtype of the convolutions; parameters and the output are float32.
   """
   width: int = 64
   depth: int = 4
@@ -50,15 +51,15 @@ class UNetAugmenter(nn.Module):
     """Adds the implicit augmentation.
 
     Args:
-      x: float32 [B, H, W, C] in [0, 1]; in training with noise, beyond it too.
-      z: float32 [B, Z] in [0, 1]; Z = side² where the layout is "square", at
-        least 2 where it is "learned".
+      x: float32 [B, H, W, C] in [0, 1]; noise in training may exceed this range.
+      z: float32 [B, Z] in [0, 1]; Z is side² for the "square" layout, and at least 2
+        for "learned".
 
     Returns:
       float32 [B, H, W, C] in [0, 1].
 
     Raises:
-      UserError: the layout is "square" and the number of latents is not.
+      UserError: the layout is "square" and Z is not a square number.
     """
     height, width, channels = x.shape[1:]
     z = outputs.centred(z, self.latent_scale)
@@ -78,17 +79,17 @@ class UNetAugmenter(nn.Module):
 class UNetEliminator(nn.Module):
   """G_E: X -> X and G_L: X -> Z, which share all layers but the last.
 
-  NOTE(paper): the last layer of G_L is not given: a 1x1 convolution to one map,
-  averaged over the squares that G_A spread the latents over; where G_A has
-  learned maps of them, a dense layer.
+  NOTE(paper): The paper does not give the last layer of G_L. For the "square" layout we
+  use a 1x1 convolution to one map, averaged over the squares that G_A spreads the
+  latents over. For the "learned" layout we use a dense layer.
 
   Attributes:
-    latent_dim: Z; the square of a side where the layout is "square".
+    latent_dim: Z, the number of latents; a square number for the "square" layout.
     width: channels at full resolution.
-    depth: how often the resolution is halved.
-    layout: of the latents, as G_A's.
-    output: "image" or "edit", see `outputs.to_image`; of G_E alone.
-    dtype: of the convolutions; parameters and the outputs are float32.
+    depth: number of times the resolution is halved.
+    layout: spatial layout of the latents, the same as in G_A.
+    output: output of G_E, "image" or "edit", see `outputs.to_image`.
+    dtype: dtype of the convolutions; parameters and the outputs are float32.
   """
   latent_dim: int
   width: int = 64
@@ -99,16 +100,16 @@ class UNetEliminator(nn.Module):
 
   @nn.compact
   def __call__(self, x: jax.Array) -> tuple[jax.Array, jax.Array]:
-    """Removes the implicit augmentation and reads its latent off.
+    """Removes the implicit augmentation and infers its latents.
 
     Args:
-      x: float32 [B, H, W, C] in [0, 1]; in training with noise, beyond it too.
+      x: float32 [B, H, W, C] in [0, 1]; noise in training may exceed this range.
 
     Returns:
       float32 [B, H, W, C] and [B, Z], both in [0, 1].
 
     Raises:
-      UserError: the layout is "square" and `latent_dim` is not.
+      UserError: the layout is "square" and `latent_dim` is not a square number.
     """
     h = _UNet(self.width, self.depth, self.dtype, name="unet")(x)
     image = outputs.to_image(_last(x.shape[-1], "image")(h), x, self.output)
@@ -118,8 +119,8 @@ class UNetEliminator(nn.Module):
     else:
       z = nn.Dense(self.latent_dim, name="latent")(
           h.astype(jnp.float32).reshape(x.shape[0], -1))
-    # NOTE(paper): what follows G_L's last layer is not given: a sigmoid, as latents
-    # of the prior lie in [0, 1].
+    # NOTE(paper): The paper does not give an activation after G_L's last layer. We use a
+    # sigmoid, because latents of the prior lie in [0, 1].
     return image, nn.sigmoid(z.reshape(x.shape[0], self.latent_dim))
 
 
@@ -128,11 +129,11 @@ def _last(channels: int, name: str) -> nn.Conv:
 
 
 class _Convolutions(nn.Module):
-  """Twice 3x3, group norm, ReLU; [B, H, W, C] -> [B, H, W, features].
+  """Twice a 3x3 convolution, group norm and ReLU: [B, H, W, C] -> [B, H, W, features].
 
-  Group norm, as batch statistics would make an image's augmentation depend on
-  the others in the batch, and instance norm would erase a latent that is the
-  same all over the image.
+  Batch statistics would make an image's augmentation depend on the other images of the
+  batch. Instance norm would erase a latent that is constant over the image. Group norm
+  does neither.
   """
   features: int
   dtype: Any
@@ -153,7 +154,7 @@ class _Convolutions(nn.Module):
 
 
 class _UNet(nn.Module):
-  """[B, H, W, C] -> [B, H, W, width]; what its users' last layers share."""
+  """The layers below the last ones: [B, H, W, C] -> [B, H, W, width]."""
   width: int
   depth: int
   dtype: Any
@@ -182,19 +183,19 @@ class _UNet(nn.Module):
 
 
 def _halve(h: jax.Array) -> jax.Array:
-  """The maximum over squares of 2 x 2.
+  """Takes the maximum over squares of 2 x 2.
 
-  Faster than `nn.max_pool`, whose gradient XLA:CPU makes slowly (1.0 ms in place
-  of 8.2, 64 maps of 28 x 28 x 8, one core). Not a reshape and `max`: its gradient
-  divides by the number of entries equal to the maximum, and a compiler that
-  computes them twice, rounded differently, finds none: 0 / 0.
+  This is faster than `nn.max_pool`, whose gradient is slow on XLA:CPU (1.0 ms instead of
+  8.2 ms, for 64 maps of 28 x 28 x 8 on one core). A reshape followed by `max` is unsafe:
+  its gradient divides by the number of entries equal to the maximum. If the compiler
+  computes the entries twice with different rounding, this number is 0 and gives 0 / 0.
   """
   rows = jnp.maximum(h[:, ::2], h[:, 1::2])
   return jnp.maximum(rows[:, :, ::2], rows[:, :, 1::2])
 
 
 def _pad_to_multiple(x: jax.Array, multiple: int) -> jax.Array:
-  """Repeats the edges, evenly on both sides, up to a multiple of `multiple`."""
+  """Repeats edges evenly on both sides, so that `multiple` divides height and width."""
   pads = [(missing // 2, missing - missing // 2)
           for missing in (-x.shape[1] % multiple, -x.shape[2] % multiple)]
   return jnp.pad(x, [(0, 0), *pads, (0, 0)], mode="edge")

@@ -1,1 +1,1 @@
-"""What carries a run: devices, the loop, checkpoints, the run folder, signals."""
+"""The machinery of a run: devices, loop, checkpoints, run folder, signals."""

@@ -1,4 +1,4 @@
-"""Checkpoints of one stage: whole or not at all, and checked when read."""
+"""Checkpoints of one stage: written whole or not at all, and checked when read."""
 
 import pathlib
 import shutil
@@ -23,7 +23,7 @@ def checksum(tree: Any) -> str:
 
 
 def _leaves(tree: Any) -> dict[str, list]:
-  """Path -> [dtype, shape], as JSON has it."""
+  """Path -> [dtype, *shape], in JSON types."""
   return {jax.tree_util.keystr(path): [np.dtype(leaf.dtype).name, *leaf.shape]
           for path, leaf in jax.tree.leaves_with_path(tree)}
 
@@ -32,9 +32,9 @@ class Checkpoints:
   """The checkpoints of one stage, newest last.
 
   Args:
-    folder: of this stage.
-    keep: how many to keep.
-    log: is given a line where a damaged checkpoint is passed over.
+    folder: the stage's folder.
+    keep: number of checkpoints to keep.
+    log: called with a line when a damaged checkpoint is skipped.
   """
 
   def __init__(self, folder: pathlib.Path, keep: int, log=print):
@@ -51,7 +51,7 @@ class Checkpoints:
                   if p.is_dir() and p.name.isdigit())
 
   def save(self, step: int, state: Any) -> None:
-    """Saves under a temporary name, then renames; drops the oldest."""
+    """Saves under a temporary name, then renames; deletes the oldest checkpoints."""
     state = jax.device_get(state)
     self._checkpointer.save(
         self._folder / str(step),
@@ -65,7 +65,7 @@ class Checkpoints:
       shutil.rmtree(self._folder / str(old))
 
   def restore(self, like: State, at_least: int = 0) -> State | None:
-    """The newest whole checkpoint, or None if there is none.
+    """The newest undamaged checkpoint, or None if there are no checkpoints.
 
     Args:
       like: a state of the same structure, shapes and dtypes.
@@ -75,8 +75,8 @@ class Checkpoints:
       The state as NumPy arrays.
 
     Raises:
-      UserError: there are checkpoints, and all of them are damaged, or one
-        cannot be read or is of another structure than `like`.
+      UserError: all checkpoints are damaged, or one cannot be read or has another
+        structure than `like`.
     """
     steps = [s for s in self.steps() if s >= at_least]
     for step in reversed(steps):
@@ -88,7 +88,7 @@ class Checkpoints:
         raise errors.UserError(
             f"checkpoint {self._folder / str(step)} cannot be read: "
             f"{error.strerror}") from None
-      # A damaged file can surface as nearly any error inside the reader.
+      # A damaged file can raise nearly any error inside the reader.
       except Exception as error:  # pylint: disable=broad-except
         reason = (str(error).strip() or type(error).__name__).splitlines()[0]
         self._log(f"checkpoint {self._folder / str(step)} is damaged "
@@ -106,7 +106,7 @@ class Checkpoints:
     path = self._folder / str(step)
     check = self._checkpointer.restore(path, args=ocp.args.Composite(
         check=ocp.args.JsonRestore())).check
-    # Orbax looks at the names alone, and says little.
+    # Orbax only compares the names, and its message says little.
     theirs, ours = check["leaves"], _leaves(abstract)
     different = [name for name in {**ours, **theirs}
                  if ours.get(name) != theirs.get(name)]

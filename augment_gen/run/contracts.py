@@ -1,8 +1,8 @@
-"""What the parts of a run may expect of each other.
+"""The interfaces between the parts of a run.
 
-A *method* runs *stages* in order. A stage that trains has a *step* and a *feed*; the
-loop brings the two together. A *pre-trainer* is what trains the encoder F on pairs of
-views, in stage 1 and again in re-training.
+A *method* runs *stages* in order. A stage that trains has a *step* and a *feed*, which
+the loop brings together. A *pre-trainer* trains the encoder F on pairs of views, in
+stage 1 and again in re-training.
 
     Method.run ──▶ Stage ──▶ loop.train ──▶ parallel.map_step
                     │  └ Feed: host_batch(t) on the host, fetch(…) in the step
@@ -30,37 +30,37 @@ if TYPE_CHECKING:
 PyTree = Any
 State = Any  # a flax.struct dataclass with a field `step`, int32
 Metrics = dict[str, jax.Array]  # scalars
-# Sets by name, float32 [b, H, W, C] in [0, 1]; under "index" the places [b] of these
-# images in their sets, by the same names.
+# Set name -> images, float32 [b, H, W, C] in [0, 1]. "index" holds, under the same
+# names, the positions [b] of these images in their sets.
 Batch = Mapping[str, Any]
 # (frozen, batch, key) -> two views of the images "x_p", [b, H, W, C] in [0, 1].
 Views = Callable[[PyTree, Batch, jax.Array], tuple[jax.Array, jax.Array]]
 
 
 class Step(Protocol):
-  """One training step, written as what one device does (see `parallel.map_step`)."""
+  """One training step, written for one device (see `parallel.map_step`)."""
 
   def __call__(self, state: State, frozen: PyTree, batch: Batch, key: jax.Array,
                ) -> tuple[State, Metrics]:
-    """Trains once.
+    """Runs one step.
 
     Args:
-      state: all that the step reads and writes.
-      frozen: what it reads and never writes, such as a frozen network.
+      state: everything that the step reads and writes.
+      frozen: what the step only reads, such as a frozen network.
       batch: this device's part of the batch.
-      key: of this step, the same on all devices.
+      key: the step's key, the same on all devices.
 
     Returns:
-      The new state, and metrics that are means over the devices.
+      The new state, and the metrics as means over the devices.
     """
 
 
 class Feed(Protocol):
-  """Where a stage's batches come from, on the devices or off them.
+  """The source of a stage's batches, on the devices or on the host.
 
   Attributes:
-    batch_size: images of each set in a step, over all devices.
-    steps_per_epoch: whole batches in one pass, by set name.
+    batch_size: images of each set per step, over all devices.
+    steps_per_epoch: full batches in one pass, by set name.
     resident: arrays that are copied to every device before the first step.
   """
   batch_size: int
@@ -68,13 +68,13 @@ class Feed(Protocol):
   resident: PyTree
 
   def host_batch(self, step: int) -> PyTree:
-    """What travels to the devices for a step: arrays, cut along their first axis.
+    """The arrays sent to the devices for a step, split along their first axis.
 
-    A pure function of `step`, so that a resumed run sees what it would have seen.
+    This is a pure function of `step`, so that a resumed run sees the same batches.
     """
 
   def fetch(self, resident: PyTree, host_batch: PyTree) -> Batch:
-    """The batch, of one device's part of `host_batch`; called inside the step."""
+    """Builds the batch from a device's part of `host_batch`; called inside the step."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -82,17 +82,17 @@ class Stage:
   """A stage of a run that trains something.
 
   Attributes:
-    name: of its checkpoints and metrics.
-    state: where it starts if there is no checkpoint.
+    name: the stage's name in checkpoints and metrics.
+    state: the initial state, used if there is no checkpoint.
     step: see `Step`.
-    frozen: what the step reads and never writes; copied to every device.
+    frozen: what the step only reads; copied to every device.
     feed: see `Feed`.
-    total_steps: when it ends.
-    key: base of the step's randomness.
-    show: metrics for the progress line.
-    online: `(state) -> metrics`, called every `online_every` steps (0: never) and at
-      the end: measurements too slow for every step.
-    online_every: in steps.
+    total_steps: number of steps.
+    key: base key of the step's randomness.
+    show: names of the metrics on the progress line.
+    online: `(state) -> metrics`, for measurements that are too slow for every step;
+      called every `online_every` steps and at the end.
+    online_every: interval in steps; 0: only at the end.
   """
   name: str
   state: State
@@ -111,15 +111,15 @@ class Run:
   """What all stages of a run share.
 
   Attributes:
-    config: of the run.
-    config_values: the same, as plain JSON values.
-    command: that started the run, without the folder's name.
+    config: the run's config.
+    config_values: the config as plain JSON values.
+    command: the command that started the run, without the folder's name.
     task: the images.
-    folder: of the run.
+    folder: the run's folder.
     mesh: the devices.
-    writer: of metrics and figures.
-    terminated: set by SIGTERM or Ctrl-C: save, and leave.
-    log: is given lines for people.
+    writer: writes metrics and figures.
+    terminated: set by SIGTERM or Ctrl-C; the run then saves and stops.
+    log: prints a line for the user.
   """
   config: Config
   config_values: dict[str, Any]
@@ -136,19 +136,19 @@ class Run:
     return self.mesh.size
 
   def wants(self, stage: str) -> bool:
-    """Is this stage among those that the command chose?"""
+    """Whether the command selected this stage."""
     return not {"all", stage}.isdisjoint(names(self.config.stages))
 
 
 class Pretrainer(Protocol):
   """A method of self-supervised learning that trains F on pairs of views.
 
-  It is built from the config and the number of devices. `methods/pretrainers` has
-  the list of all.
+  It is built from the config and the number of devices. `methods/pretrainers` lists
+  all pre-trainers.
 
   Attributes:
-    title: of its rows in the tables.
-    show: metrics for the progress line.
+    title: name of the pre-trainer in the tables.
+    show: names of the metrics on the progress line.
   """
   title: ClassVar[str]
   show: ClassVar[tuple[str, ...]]
@@ -158,49 +158,49 @@ class Pretrainer(Protocol):
 
   @staticmethod
   def problems(config: Config, devices: int) -> Iterator[str]:
-    """What is wrong between several settings, one line each."""
+    """Conflicts between settings, one line each."""
 
   def init(self, tx: optax.GradientTransformation, key: jax.Array) -> State:
-    """A fresh state."""
+    """A new state."""
 
   def restart(self, state: State, tx: optax.GradientTransformation) -> State:
-    """A state to train further from: same networks, fresh optimiser, step 0."""
+    """A state for further training: same networks, new optimiser state, step 0."""
 
   def make_step(self, tx: optax.GradientTransformation, views: Views) -> Step:
     """The training step."""
 
   def encoder_variables(self, state: State) -> PyTree:
-    """F's part of a state, as Flax variables."""
+    """F's Flax variables in a state."""
 
   def project(self, state: State, images: jax.Array) -> jax.Array:
     """H(F(x)) in inference mode: [b, H, W, C] in [0, 1] -> [b, D], of unit length."""
 
 
 class Method(Protocol):
-  """A method of one of the papers: a module that has these (methods/__init__.py).
+  """A method of one of the papers: a module with these members (methods/__init__.py).
 
   Attributes:
-    STAGES: names for config.stages, in order.
+    STAGES: names of the stages, as in config.stages, in order.
   """
   STAGES: tuple[str, ...]
 
   def problems(self, config: Config, devices: int) -> Iterator[str]:
-    """What is wrong between several settings, one line each."""
+    """Conflicts between settings, one line each."""
 
   def data_problems(self, config: Config, task: Task) -> Iterator[str]:
-    """The same of settings and images, once these are loaded."""
+    """Conflicts between settings and the loaded images, one line each."""
 
   def trained_sections(self, config: Config) -> tuple[str, ...]:
-    """Sections of the config that describe a stage which is trained."""
+    """The config sections that describe trained stages."""
 
   def reads_finetune(self, stage: str, values: Mapping[str, Any]) -> bool:
-    """Does a trained stage depend on X̃_f? `values` are a config's JSON values."""
+    """Whether a trained stage depends on X̃_f; `values` are a config's JSON values."""
 
   def run(self, run: Run) -> dict[str, Any] | None:
-    """Runs the chosen stages, from where they were.
+    """Runs the selected stages, each from where it stopped.
 
     Returns:
-      The contents of results.json, or None if `evaluate` was not chosen.
+      The contents of results.json, or None if `evaluate` was not selected.
 
     Raises:
       UserError, Preempted, NonFiniteError: see `loop.train`.

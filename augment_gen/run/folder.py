@@ -1,9 +1,9 @@
-"""The run folder: a contract that tools are built on.
+"""The run folder, whose layout other tools rely on.
 
     config.json       the resolved config, all fields
-    data.json         fingerprints of the image sets (data_record.py)
-    environment.json  one entry a start: command, versions, devices
-    metrics.jsonl     one object a line: {"step", "stage", name: value, …}
+    data.json         fingerprints of the image sets (provenance.py)
+    environment.json  one entry per start: command, versions, devices
+    metrics.jsonl     one object per line: {"step", "stage", name: value, …}
     results.json      {"experiment", "rows": […], "provenance": {…}}
     checkpoints/STAGE/STEP/
     figures/*.png
@@ -27,7 +27,7 @@ _REMOTE = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://")
 
 
 def remote_problems(setting: str, path: str | os.PathLike[str]) -> list[str]:
-  """Says so where a run's folder is given as the address of some store."""
+  """One problem if a run's folder is given as the address of a remote store."""
   if not _REMOTE.match(str(path)):
     return []
   return [f"{setting}={path} is an address, and a run is a folder of this "
@@ -35,7 +35,7 @@ def remote_problems(setting: str, path: str | os.PathLike[str]) -> list[str]:
 
 
 def write_json(path: pathlib.Path, value: Any) -> None:
-  """Writes a JSON file whole or not at all."""
+  """Writes a JSON file atomically."""
   partial = path.with_name(path.name + ".partial")
   with open(partial, "w", encoding="utf-8") as f:
     json.dump(value, f, indent=2)
@@ -49,7 +49,7 @@ def read_config(folder: str | os.PathLike[str]) -> dict[str, Any]:
   """A run's config, all fields as plain JSON values.
 
   Raises:
-    UserError: there is none in this folder, or none that can be read.
+    UserError: the folder has no readable config.
   """
   try:
     values = json.loads(
@@ -64,7 +64,7 @@ def read_config(folder: str | os.PathLike[str]) -> dict[str, Any]:
 
 
 def read_metrics(folder: pathlib.Path) -> list[dict[str, Any]]:
-  """All lines of a run's metrics.jsonl; a line cut by a crash is left out."""
+  """All lines of a run's metrics.jsonl, without lines that a crash cut off."""
   path = folder / _METRICS
   if not path.exists():
     return []
@@ -78,7 +78,7 @@ def read_metrics(folder: pathlib.Path) -> list[dict[str, Any]]:
 
 
 def check_owner(path: str | os.PathLike[str], config: dict[str, Any]) -> None:
-  """Raises UserError unless `path` is free or holds a run of this config."""
+  """Raises UserError unless `path` is free or holds a run with this config."""
   errors.raise_if_any(remote_problems("--workdir", path))
   folder = pathlib.Path(path)
   if folder.exists() and not folder.is_dir():
@@ -108,15 +108,15 @@ def check_owner(path: str | os.PathLike[str], config: dict[str, Any]) -> None:
 
 
 class RunFolder:
-  """One run's folder, held by one process at a time.
+  """A run's folder, locked by one process at a time.
 
   Args:
-    path: the folder; made if missing.
+    path: the folder; created if missing.
     config: all fields, as plain JSON values.
 
   Raises:
-    UserError: the path is a file, the folder belongs to another config or
-      seed, holds something else, or is in use.
+    UserError: the path is a file or cannot be written, or the folder belongs to
+      another config or seed, holds something else, or is in use.
   """
 
   def __init__(self, path: str | os.PathLike[str], config: dict[str, Any]):
@@ -137,7 +137,7 @@ class RunFolder:
     write_json(self.path / "config.json", config)
 
   def close(self) -> None:
-    """Lets another process have the folder."""
+    """Releases the folder for other processes."""
     self._lock.close()
 
   @property
@@ -152,7 +152,7 @@ class RunFolder:
     return self.path / "checkpoints" / stage
 
   def append_environment(self, entry: dict[str, Any]) -> None:
-    """Adds one start of the command to environment.json."""
+    """Appends one start of the command to environment.json."""
     path = self.path / "environment.json"
     try:
       starts = json.loads(path.read_text(encoding="utf-8"))
@@ -161,16 +161,16 @@ class RunFolder:
     write_json(path, [*starts, entry])
 
   def read_metrics(self) -> list[dict[str, Any]]:
-    """See the function of this name."""
+    """See the module's function `read_metrics`."""
     return read_metrics(self.path)
 
   def append_metrics(self, lines: Iterable[dict[str, Any]]) -> None:
-    """Adds lines to metrics.jsonl."""
+    """Appends lines to metrics.jsonl."""
     with open(self.metrics_path, "a", encoding="utf-8") as f:
       f.writelines(json.dumps(line) + "\n" for line in lines)
 
   def forget_metrics(self, stage: str, after_step: int) -> None:
-    """Drops what a stage logged past the step it now resumes from."""
+    """Drops what a stage logged after the step from which it resumes."""
     if not self.metrics_path.exists():
       return
     keep = [line for line in self.read_metrics()
@@ -181,7 +181,7 @@ class RunFolder:
     os.replace(partial, self.metrics_path)
 
   def read_results(self) -> dict[str, Any] | None:
-    """results.json, or None if there is none yet."""
+    """The contents of results.json, or None if there is none yet."""
     path = self.path / "results.json"
     try:
       results = json.loads(path.read_text(encoding="utf-8"))

@@ -1,4 +1,4 @@
-"""The loop that every trained stage goes through."""
+"""The training loop of all stages."""
 
 import contextlib
 import threading
@@ -17,10 +17,10 @@ from augment_gen.run.progress import Progress
 
 
 def end_of(run: Run, stage: Stage, train_it: bool) -> State:
-  """The end of a stage: trained now, or read if it was trained before.
+  """The final state of a stage: trained now, or read if it was trained before.
 
   Raises:
-    UserError: it is not to be trained now, and was not trained before.
+    UserError: the stage is not to be trained now and was not trained before.
     NonFiniteError, Preempted: see `train`.
   """
   if not train_it:
@@ -33,10 +33,10 @@ def end_of(run: Run, stage: Stage, train_it: bool) -> State:
 
 
 def finished_state(stage: Stage, folder: RunFolder, log=print) -> State:
-  """The final state of a stage that has been trained before.
+  """The final state of a stage that was trained before.
 
   Raises:
-    UserError: it has not been, or not to its end.
+    UserError: the stage was not trained, or not to its end.
   """
   checkpoints = Checkpoints(folder.checkpoints(stage.name), keep=1, log=log)
   state = checkpoints.restore(stage.state, at_least=stage.total_steps)
@@ -55,21 +55,21 @@ def train(stage: Stage, *, folder: RunFolder, mesh: jax.sharding.Mesh,
   Metrics are read one step late, so that the device never waits for the host.
 
   Args:
-    stage: what is trained.
-    folder: of the run.
+    stage: the stage to train.
+    folder: the run's folder.
     mesh: the devices.
-    writer: of the metrics.
+    writer: writes the metrics.
     config: what is written and when.
-    terminated: once it is set, the state is saved at the step's end.
-    log: is given lines for people.
+    terminated: once it is set, the state is saved at the end of the step.
+    log: prints a line for the user.
 
   Returns:
     The final state, as NumPy arrays.
 
   Raises:
-    NonFiniteError: names the metric and the steps between which it broke; no
-      checkpoint is written from then on.
-    Preempted: `terminated` was set, and the state is saved.
+    NonFiniteError: a metric became NaN or infinite. The message names it and the
+      steps between which this happened. No checkpoint is written after that.
+    Preempted: `terminated` was set; the state is saved.
   """
   checkpoints = Checkpoints(
       folder.checkpoints(stage.name), config.keep_checkpoints, log)
@@ -103,13 +103,13 @@ def train(stage: Stage, *, folder: RunFolder, mesh: jax.sharding.Mesh,
       save = last or done % config.checkpoint_every_steps == 0
       stop = terminated.is_set()
       due = done % config.every_steps == 0 or save
-      if due or stop:  # where it is stopped must not show in metrics.jsonl
+      if due or stop:  # metrics.jsonl must not show where a run was stopped
         report.hold(done, metrics, write=due)
       if stage.online is not None and (
           last or (stage.online_every and done % stage.online_every == 0)):
         report.online(done, stage.online(state))
       if save or stop:
-        report.flush()  # a state is only saved once its metrics are finite
+        report.flush()  # a state is only saved if its metrics are finite
         checkpoints.save(done, state)
       if stop:
         preemption.leave_if(terminated, f"{stage.name} at step {done}")
@@ -120,7 +120,7 @@ def train(stage: Stage, *, folder: RunFolder, mesh: jax.sharding.Mesh,
 
 
 class _Reporter:
-  """Holds one step's metrics on the device until the next step is under way."""
+  """Keeps one step's metrics on the device until the next step is running."""
 
   def __init__(self, stage: Stage, first: int, writer: MetricWriter,
                progress: Progress):
@@ -132,13 +132,13 @@ class _Reporter:
     self._held = (step, metrics, write)
 
   def flush(self) -> None:
-    """Reads and checks what is held, and writes it if it is to be written."""
+    """Reads and checks the held metrics, and writes them if they are due."""
     if self._held is None:
       return
     step, metrics, write = self._held
     self._held = None
-    metrics = {n: float(v) for n, v in jax.device_get(metrics).items()}
-    broken = [n for n, v in metrics.items() if not np.isfinite(v)]
+    values = {n: float(v) for n, v in jax.device_get(metrics).items()}
+    broken = [n for n, v in values.items() if not np.isfinite(v)]
     if broken:
       raise NonFiniteError(
           f"{self._stage.name}: {', '.join(broken)} became NaN or infinite "
@@ -148,8 +148,8 @@ class _Reporter:
     self._finite_until = step
     if not write:
       return
-    self._writer.scalars(self._stage.name, step, metrics)
-    self._progress.show({n: metrics[n] for n in self._stage.show})
+    self._writer.scalars(self._stage.name, step, values)
+    self._progress.show({n: values[n] for n in self._stage.show})
 
   def online(self, step: int, values: dict[str, float]) -> None:
     self._writer.scalars(self._stage.name, step, values)

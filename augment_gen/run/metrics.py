@@ -1,8 +1,8 @@
-"""Where measurements go: metrics.jsonl (the source of truth) and TensorBoard."""
+"""Output of measurements: metrics.jsonl (the source of truth) and TensorBoard."""
 
 import json
 import os
-from typing import Any
+from typing import Any, TextIO
 
 from clu import parameter_overview as clu_overview
 import numpy as np
@@ -18,21 +18,21 @@ def parameter_overview(title: str, params: Any, log) -> None:
 
 
 class MetricWriter:
-  """Writes scalars and images of a run.
+  """Writes a run's scalars and images.
 
   Args:
-    folder: of the run.
-    tensorboard: also write event files, through clu; needs TensorFlow, and is
-      left out with a word where that is not installed.
-    log: for that word.
+    folder: the run's folder.
+    tensorboard: whether to also write event files, through clu. This needs
+      TensorFlow; if that is not installed, they are left out with a message.
+    log: called with that message.
   """
 
   def __init__(self, folder: RunFolder, tensorboard: bool, log=print):
     self._folder = folder
-    self._file = None
+    self._file: TextIO | None = None
     self._summaries = None
     if tensorboard:
-      # TensorFlow only writes files here: no need for its greetings on stderr.
+      # TensorFlow only writes files here; its start-up messages are suppressed.
       os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
       os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "0")
       try:
@@ -44,12 +44,12 @@ class MetricWriter:
             str(folder.path / "tensorboard"))
 
   def resume(self, stage: str, step: int) -> None:
-    """Call before a stage writes: drops lines past the resumed step."""
+    """Must be called before a stage writes; drops lines after the resumed step."""
     self.close()
     self._folder.forget_metrics(stage, after_step=step)
 
   def scalars(self, stage: str, step: int, values: dict[str, Any]) -> None:
-    """One line of metrics.jsonl: {"step", "stage", name: value, …}."""
+    """Writes one line of metrics.jsonl: {"step", "stage", name: value, …}."""
     values = {name: float(value) for name, value in values.items()}
     if self._file is None:
       self._file = open(self._folder.metrics_path, "a", encoding="utf-8")
@@ -61,13 +61,13 @@ class MetricWriter:
           step, {f"{stage}/{name}": v for name, v in values.items()})
 
   def image(self, name: str, step: int, image: np.ndarray) -> None:
-    """A figure, uint8 [H, W, 3], for TensorBoard (its PNG exists already)."""
+    """Writes a figure, uint8 [H, W, 3], to TensorBoard (its PNG exists already)."""
     if self._summaries:
       self._summaries.write_images(step, {name: image[None]})
       self._summaries.flush()
 
   def close(self) -> None:
-    """Flushes; writing again opens again."""
+    """Closes metrics.jsonl, which the next write opens again, and flushes the rest."""
     if self._file is not None:
       self._file.close()
       self._file = None

@@ -1,4 +1,4 @@
-"""stdout and stderr that no run can fail on."""
+"""stdout and stderr that never make a run fail."""
 
 from collections.abc import Iterator
 import contextlib
@@ -8,11 +8,11 @@ import sys
 
 @contextlib.contextmanager
 def forgiving() -> Iterator[None]:
-  """Within, whatever is printed can be printed.
+  """Within this context, printing never fails.
 
-  A character that the terminal's encoding lacks, such as the tilde of X̃_f in
-  ASCII, becomes "?". Where the output is closed or full (`| head`), the rest goes
-  nowhere, and what is being computed goes on.
+  A character that the terminal's encoding lacks, such as the tilde of X̃_f in ASCII,
+  becomes "?". If the output is closed or full (`| head`), the rest of it is discarded
+  and the computation continues.
   """
   before = sys.stdout, sys.stderr
   sys.stdout, sys.stderr = _Stream(before[0]), _Stream(before[1])
@@ -25,7 +25,7 @@ def forgiving() -> Iterator[None]:
 
 
 class _Stream:
-  """A text stream whose writes do not raise; in all else, the stream itself."""
+  """A text stream whose writes do not raise; otherwise it acts as the wrapped stream."""
 
   def __init__(self, stream):
     if stream is None:  # as with `>&-`
@@ -48,11 +48,11 @@ class _Stream:
       self._to_nowhere()
 
   def _to_nowhere(self) -> None:
-    """What the buffer holds goes there, too, when the process ends."""
+    """Redirects the stream to os.devnull, with what its buffer still holds at exit."""
     nowhere = os.open(os.devnull, os.O_WRONLY)
     try:
       os.dup2(nowhere, self._stream.fileno())
-    except OSError:  # no file below it
+    except OSError:  # the stream has no file descriptor
       self._stream = open(os.devnull, "w", encoding="utf-8")
     finally:
       os.close(nowhere)

@@ -1,9 +1,9 @@
-"""One mesh, one axis, one place where a step is mapped over the devices.
+"""One mesh with one axis, and the one place where a step is mapped over the devices.
 
-A step is written as what one device does, with collectives over `AXIS`.
-`map_step` is the modern form of `jax.pmap`: `jit` of `shard_map`, with the
-state donated. Arrays stay whole: the state is replicated, batches are cut along
-their first dimension, and checkpoints need not know of devices.
+A step is written for one device, with collectives over `AXIS`. `map_step` is the modern
+form of `jax.pmap`: `jit` of `shard_map`, with the state donated. Arrays keep their
+global shape: the state is replicated, batches are split along their first dimension, and
+checkpoints do not depend on the devices.
 """
 
 from collections.abc import Callable
@@ -28,12 +28,12 @@ def make_mesh(devices=None) -> Mesh:
 
 
 def host_copies(devices: int) -> int:
-  """Copies of replicated arrays that lie in the host's memory."""
+  """Number of copies of a replicated array that are in the host's memory."""
   return devices if jax.default_backend() == "cpu" else 0
 
 
 def axis_index() -> jax.Array:
-  """This device's place along `AXIS`; 0 outside a mapped step."""
+  """This device's position along `AXIS`; 0 outside a mapped step."""
   try:
     return lax.axis_index(AXIS)
   except NameError:
@@ -77,8 +77,8 @@ def map_step(step: Callable, mesh: Mesh, fetch: Callable) -> Callable:
 
   Returns:
     `(state, frozen, resident, host_batch, key) -> (state, metrics)`, jitted. `state`
-    is donated; the arrays of `host_batch` are cut along their first dimension; the
-    rest is replicated. `key` is the stage's base key: it is folded with `state.step`
+    is donated; the arrays of `host_batch` are split along their first dimension; the
+    rest is replicated. `key` is the stage's base key, which is folded with `state.step`
     here.
   """
 
@@ -86,8 +86,8 @@ def map_step(step: Callable, mesh: Mesh, fetch: Callable) -> Callable:
     key = jax.random.fold_in(key, state.step)
     return step(state, frozen, fetch(resident, host_batch), key)
 
-  # check_vma would insert a psum into every gradient with respect to the
-  # replicated parameters; the steps say `parallel.mean` where they mean it.
+  # check_vma would insert a psum into every gradient with respect to the replicated
+  # parameters; the steps call `parallel.mean` themselves instead.
   mapped = jax.shard_map(
       per_device, mesh=mesh, in_specs=(P(), P(), P(), P(AXIS), P()),
       out_specs=(P(), P()), check_vma=False)
@@ -95,12 +95,12 @@ def map_step(step: Callable, mesh: Mesh, fetch: Callable) -> Callable:
 
 
 def replicate(tree: PyTree, mesh: Mesh) -> PyTree:
-  """Places whole arrays on all devices of the mesh."""
+  """Copies whole arrays to all devices of the mesh."""
   return jax.device_put(tree, NamedSharding(mesh, P()))
 
 
 def shard(tree: PyTree, mesh: Mesh) -> PyTree:
-  """Cuts arrays along their first dimension over the devices.
+  """Splits arrays along their first dimension over the devices.
 
   Every host passes the whole (small) array; each device takes its own part.
   """

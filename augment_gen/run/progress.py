@@ -15,14 +15,14 @@ def _clock(seconds: float) -> str:
 
 
 class Progress:
-  """Shows how far a stage is, how fast, and when it will end.
+  """Shows how far a stage is, how fast it runs, and when it will end.
 
   Args:
-    stage: its name.
-    first_step: where it (re)starts.
-    total_steps: of the stage.
-    images_per_step: to show images/s.
-    stream: where to write; a bar if it is a terminal.
+    stage: the stage's name.
+    first_step: the step where it (re)starts.
+    total_steps: number of steps of the stage.
+    images_per_step: number of images per step, to show images/s.
+    stream: where to write, as a bar if it is a terminal; None: stderr.
   """
 
   def __init__(self, stage: str, first_step: int, total_steps: int,
@@ -40,16 +40,16 @@ class Progress:
                        unit="step", file=self._stream, dynamic_ncols=True)
 
   def advance(self, step: int) -> None:
-    """`step` steps are done."""
+    """Records that `step` steps are done."""
     if self._compiled is None:
-      # The first step holds the compilation: rates are counted from its end.
+      # The first step includes compilation, so rates are counted from its end.
       self._compiled = (step, time.monotonic())
     if self._bar is not None:
       self._bar.update(step - self._step)
     self._step = step
 
   def show(self, values: dict[str, float]) -> None:
-    """Shows these values of late beside rate and ETA."""
+    """Shows the latest values, with the rate and the ETA."""
     rate = self.images_per_second()
     text = " ".join(f"{n} {v:.4g}" for n, v in values.items())
     if self._bar is not None:
@@ -65,7 +65,7 @@ class Progress:
     self._shown = now
 
   def images_per_second(self) -> float:
-    """Since the first step ended; 0 before the second."""
+    """Mean rate since the first step ended; 0 before the second step ends."""
     if self._compiled is None:
       return 0.0
     step, then = self._compiled

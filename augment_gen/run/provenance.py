@@ -1,7 +1,8 @@
-"""Where numbers come from: code, command, config, and the images.
+"""Where numbers come from: code, command, config and images.
 
-No image may change in silence between two starts of a run. The folder's data.json
-holds the fingerprints that its checkpoints come from, and results.json, in its provenance, those that its rows were measured on.
+No image may change unnoticed between two starts of a run. The folder's data.json holds
+the fingerprints of the sets that its checkpoints were trained on. The provenance in
+results.json holds those of the sets that its rows were measured on.
 """
 
 from collections.abc import Callable, Iterator, Mapping
@@ -21,15 +22,15 @@ from augment_gen.run.folder import write_json
 
 PACKAGES = ("jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "numpy")
 _FILE = "data.json"
-# (a stage that is trained, JSON values of a config) -> does it depend on X̃_f?
+# (trained stage, JSON values of a config) -> whether the stage depends on X̃_f.
 ReadsFinetune = Callable[[str, Mapping[str, Any]], bool]
 _NAMES = {"pretrain": "X_p (config.data.pretrain)",
           "finetune": "X̃_f (config.data.finetune)"}
 
 
 def experiment(config: Config) -> str:
-  """What the table calls the experiment."""
-  # Numbers of a development split must not stand beside those of a test set.
+  """The name of the experiment in the table."""
+  # Numbers from a development split must not appear next to those from a test set.
   return config.experiment + (
       ", development split" if config.data.development else "")
 
@@ -37,13 +38,13 @@ def experiment(config: Config) -> str:
 def of_results(run: Run, protocol: str, ends: dict[str, str]) -> dict[str, Any]:
   """The provenance of results.json.
 
-  Holds no time, and of paths those alone that the command names (data.root,
+  It contains no time, and only those paths that the command names (data.root,
   pretrain.from_run).
 
   Args:
-    run: that measured them.
-    protocol: fingerprint of how they were measured.
-    ends: checksums of the states that were evaluated, by stage.
+    run: the run that measured the results.
+    protocol: fingerprint of the evaluation protocol.
+    ends: checksums of the evaluated states, by stage.
   """
   return {
       "command": run.command,
@@ -67,9 +68,9 @@ def versions() -> dict[str, str]:
 
 @functools.cache
 def commit() -> str | None:
-  """The git commit of the code, "+" if changed since; None outside git.
+  """The git commit of the code, with "+" if it has changed since; None outside git.
 
-  Cached: what counts is the code as this process started.
+  Cached, because what counts is the code with which this process started.
   """
   def git(*args):
     return subprocess.run(
@@ -83,7 +84,7 @@ def commit() -> str | None:
 
 
 def read(folder: str | os.PathLike[str]) -> dict[str, str]:
-  """The recorded fingerprints by set; empty where there is no record.
+  """The recorded fingerprints by set; empty if there is no record.
 
   Raises:
     UserError: the record is damaged.
@@ -109,13 +110,13 @@ def write(folder: pathlib.Path, fingerprints: Mapping[str, str]) -> None:
 def problems(folder: str | os.PathLike[str], values: Mapping[str, Any],
              fingerprints: Mapping[str, str], reads_finetune: ReadsFinetune,
              ) -> Iterator[str]:
-  """Sets that have changed since stages were trained on them.
+  """One problem for each set that has changed since stages were trained on it.
 
   Args:
-    folder: of the run; need not exist.
-    values: all fields of its config, as plain JSON values.
-    fingerprints: of today's sets, as `Task` has them.
-    reads_finetune: of the run's method.
+    folder: the run's folder; need not exist.
+    values: all fields of the run's config, as plain JSON values.
+    fingerprints: fingerprints of today's sets, as in `Task`.
+    reads_finetune: that of the run's method.
   """
   root = pathlib.Path(folder) / "checkpoints"
   stages = sorted(path.name for path in root.glob("*")
@@ -130,7 +131,7 @@ def problems(folder: str | os.PathLike[str], values: Mapping[str, Any],
 def takeover_problems(
     values: Mapping[str, Any], fingerprints: Mapping[str, str],
     reads_finetune: ReadsFinetune) -> Iterator[str]:
-  """The same of stages that are to be taken over from another run."""
+  """The same for stages that are to be taken over from another run."""
   for last, stages in (("pretrain", ["pretrain"]),
                        ("generator", ["pretrain", "generator"])):
     source = values[last]["from_run"]
@@ -144,18 +145,18 @@ def takeover_problems(
 
 def fresh(before: dict[str, Any], known: Mapping[str, str],
           fingerprints: Mapping[str, str], log) -> tuple[dict[str, Any], dict]:
-  """Results of an earlier start without what other images were measured on.
+  """Drops rows of an earlier start that were measured on images that have changed.
 
   Args:
     before: the contents of results.json.
-    known: checksums of the states that its rows are of.
-    fingerprints: of today's sets.
-    log: is told what is dropped.
+    known: checksums of the states that its rows belong to.
+    fingerprints: fingerprints of today's sets.
+    log: called with a line for what is dropped.
 
   Returns:
-    The results, and the checksums: none if something was dropped, so that each
-    encoder is measured again. Rows of other test sets stay for encoders that this
-    start does not have.
+    The remaining results, and the checksums. If something was dropped, there are no
+    checksums, so that each encoder is measured again. Rows of unchanged test sets are
+    kept for encoders that this start does not have.
   """
   measured = before["provenance"].get("data", {}) if before["rows"] else {}
   changed = [name for name, old in measured.items()
@@ -178,7 +179,7 @@ def fresh(before: dict[str, Any], known: Mapping[str, str],
 def _changes(record: Mapping[str, str], fingerprints: Mapping[str, str],
              stages: list[str], values: Mapping[str, Any],
              reads_finetune: ReadsFinetune) -> Iterator[tuple[str, str, str]]:
-  """(set, old, new) of the sets that changed and that the stages are made of."""
+  """(set, old, new) of each changed set that the stages depend on."""
   for name in ("pretrain", "finetune"):
     old, new = record.get(name), fingerprints[name]
     if old is None or old == new:

@@ -1,8 +1,8 @@
-"""Random streams by name.
+"""Named random streams.
 
-One seed rules a run. Inside a step, `key = fold_in(base, step)`; each use then
-takes `stream(key, "its name")`, so that adding a draw leaves all others as they
-were: ablations stay paired on a seed.
+One seed determines a run. Inside a step, `key = fold_in(base, step)`; each use then
+takes `stream(key, "its name")`. Adding a draw therefore leaves all others unchanged, and
+ablations stay paired by seed.
 """
 
 import zlib
@@ -14,19 +14,19 @@ from augment_gen.run import parallel
 
 
 def stream(key: jax.Array, name: str) -> jax.Array:
-  """The key of the stream called `name` below `key`."""
+  """Derives the key of the stream called `name` from `key`."""
   return jax.random.fold_in(key, zlib.crc32(name.encode()))
 
 
 def example_keys(key: jax.Array, name: str, batch: int) -> jax.Array:
   """One key per example of this device's part of the batch.
 
-  Keys follow the example's place in the *global* batch, so that one device
-  and several draw the same numbers for the same example.
+  Keys depend on the example's position in the *global* batch, so the numbers drawn for
+  an example do not depend on the number of devices.
 
   Args:
-    key: key of this step, the same on all devices.
-    name: stream name.
+    key: the step's key, the same on all devices.
+    name: name of the stream.
     batch: number of examples on this device.
 
   Returns:

@@ -1,4 +1,4 @@
-"""One start of the command: checks, devices, data, folder; then the stages."""
+"""One start of the command: checks, devices, data and folder, then the stages."""
 
 from collections.abc import Iterator
 import datetime
@@ -27,12 +27,12 @@ from augment_gen.tables import format_table
 def start(options: Options) -> None:
   """Runs the command.
 
-  Everything that can be wrong is looked for before anything is compiled or
-  written: the config, the folder, then the data.
+  The config, the folder and the data are checked, in this order, before anything is
+  compiled or written.
 
   Raises:
-    UserError: something is.
-    Preempted: SIGTERM or, once there is something to save, Ctrl-C came.
+    UserError: a check failed.
+    Preempted: SIGTERM came, or Ctrl-C once there was something to save.
   """
   with preemption.watch() as terminated:
     _start(options, terminated)
@@ -70,7 +70,7 @@ def _start(options: Options, terminated: threading.Event) -> None:
         config=config, config_values=options.config_values,
         command=options.command, task=task, folder=folder, mesh=mesh,
         writer=writer, terminated=terminated, log=log)
-    # Before, there is nothing to save, and Ctrl-C stops at once.
+    # Up to here there is nothing to save, and Ctrl-C stops at once.
     with preemption.watch(signal.SIGINT, terminated):
       results = method.run(run)
     log()
@@ -81,9 +81,9 @@ def _start(options: Options, terminated: threading.Event) -> None:
 
 
 def problems(config: Config, devices: int) -> list[str]:
-  """Every problem of a config, one readable line each; empty if it is sound.
+  """All problems of a config, one readable line each; empty if it is sound.
 
-  What stands between several fields is only looked at where each of them is sound.
+  Conflicts between fields are only checked once each field by itself is sound.
   """
   return list(checks.problems(config)) or [
       *rules.problems(config, devices),
@@ -92,7 +92,7 @@ def problems(config: Config, devices: int) -> list[str]:
 
 
 def _summary(run: Run, results: dict[str, Any] | None) -> Iterator[str]:
-  """What the command prints at its end."""
+  """The lines that the command prints at its end."""
   if results is not None:
     yield format_table([results])
   yield "figures:"
@@ -117,7 +117,7 @@ def _hello(options: Options, mesh, task, log) -> None:
 
 
 def _description(images: ImageSet) -> Iterator[str]:
-  """What to look at before believing a number: counts, ranges, first classes."""
+  """What to check before trusting a number: counts, ranges, first classes."""
   values = images.resident
   levels = ("read as they are needed" if values is None else
             f"grey levels {values.min()} to {values.max()} (mean {values.mean():.0f})")

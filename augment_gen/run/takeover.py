@@ -1,9 +1,10 @@
 """Stages taken over from another run.
 
-Pre-training and the game of the generator are what takes long, and what comes after
-them is what one varies. With config.pretrain.from_run=FOLDER a run starts from that
-folder's stage 1, with config.generator.from_run=FOLDER from its stages 1 and 2, provided
-that every setting that decides them is its own, and the data (data_record.py).
+Pre-training and the generator's adversarial training take most of the time, and one
+usually varies what comes after them. With config.pretrain.from_run=FOLDER a run starts
+from stage 1 of that folder, with config.generator.from_run=FOLDER from its stages 1 and
+2. Every setting that determines these stages must be the same in both runs, and so must
+the data (provenance.py).
 """
 
 from collections.abc import Iterator, Mapping
@@ -20,21 +21,21 @@ from augment_gen.run.folder import (
   RunFolder,
 )
 
-# What the stages up to the one that is taken over cannot depend on; any other field
-# must be the same, those included that are added one day.
+# Settings on which the stages up to the one taken over cannot depend. Any other field
+# must be the same, including fields that are added in the future.
 _LATER = {"pretrain": ("generator", "retrain"), "generator": ("retrain",)}
 _NEVER = ("experiment", "stages", "debug", "log", "evaluate", "tac",
           "pretrain.from_run", "generator.from_run", "data.root",
           "data.max_resident_gib", "data.tests", "data.clean_name",
           "data.finetune_name")
-# Fields of X̃_f and the test sets, where stage 1 is all that is taken over and it has
-# not seen X̃_f.
+# Fields of X̃_f and the test sets. They may differ if only stage 1 is taken over and it
+# has not seen X̃_f.
 _OF_FINETUNE = ("data.finetune", "data.finetune_per_class", "data.implicit",
                 "data.implicit_seed", "data.development")
 
 
 def problems(values: Mapping[str, Any]) -> Iterator[str]:
-  """Why another run's stages cannot be this run's; empty if they can.
+  """Reasons why another run's stages cannot be taken over; empty if they can.
 
   Args:
     values: all fields of this run's config, as plain JSON values.
@@ -52,19 +53,20 @@ def problems(values: Mapping[str, Any]) -> Iterator[str]:
 def take_over(source: str, stages: tuple[str, ...], folder: RunFolder) -> None:
   """Copies the last checkpoint and the metrics of stages that are not there yet.
 
-  From then on this run has no need of the other folder.
+  After that, this run no longer needs the other folder.
 
   Args:
     source: the other run's folder; "": nothing is taken over.
-    stages: by name.
-    folder: this run's.
+    stages: names of the stages.
+    folder: this run's folder.
   """
   for stage in stages:
     own = folder.checkpoints(stage)
     if not source or own.exists():
       continue
     newest = _newest(source, stage)
-    # Under another name until it is whole.
+    assert newest is not None  # see `problems`
+    # The copy has another name until it is complete.
     partial = own.with_name(own.name + ".partial")
     shutil.rmtree(partial, ignore_errors=True)
     shutil.copytree(newest, partial / newest.name)
@@ -103,7 +105,7 @@ def _problems(setting: str, source: str, last: str, values: Mapping[str, Any]
 
 
 def _ignored(values: Mapping[str, Any], last: str) -> tuple[str, ...]:
-  """Fields and sections that may differ where the stages up to `last` are taken."""
+  """Fields and sections that may differ if the stages up to `last` are taken over."""
   ignored = (*_NEVER, *_LATER[last])
   if last == "pretrain" and not values["pretrain"]["with_finetune"]:
     ignored += _OF_FINETUNE

@@ -1,1 +1,1 @@
-"""One training step a method: `(state, frozen, batch, key) -> (state, metrics)`."""
+"""One training step per method: `(state, frozen, batch, key) -> (state, metrics)`."""

@@ -1,6 +1,7 @@
-"""CRL-TAC, Algorithm 1 of the poster: an encoder and P(T|X), trained in turn."""
+"""Algorithm 1 of the CRL-TAC poster: alternating updates of an encoder and P(T|X)."""
 
 from collections.abc import Callable
+import dataclasses
 
 from flax import linen as nn
 from flax import struct
@@ -19,15 +20,15 @@ from augment_gen.steps.state import apply_gradients, named, NetState
 
 @struct.dataclass
 class Networks:
-  """The modules, pure descriptions, and what T chooses from."""
-  encoder: nn.Module = struct.field(pytree_node=False)  # h = H∘F, to unit length
+  """The Flax modules, without parameters, and the crops that T ranges over."""
+  encoder: nn.Module = struct.field(pytree_node=False)  # h = H∘F, of unit length
   policy: nn.Module = struct.field(pytree_node=False)  # P(T|X, η)
   grid: CropGrid = struct.field(pytree_node=False)
 
 
 @struct.dataclass
 class TacState:
-  """Everything that a step of CRL-TAC reads and writes."""
+  """The state that a CRL-TAC step reads and writes."""
   step: jax.Array  # int32
   encoder: NetState  # θ
   policy: NetState  # η
@@ -36,7 +37,7 @@ class TacState:
 def init(nets: Networks, txs: dict[str, optax.GradientTransformation],
          config: TacConfig, image_shape: tuple[int, int, int],
          key: jax.Array) -> TacState:
-  """A fresh state; `txs` has an optimiser for "encoder" and "policy"."""
+  """Creates a fresh state; `txs` has optimisers for "encoder" and "policy"."""
   crops = jnp.zeros((2, nets.grid.crop, nets.grid.crop, image_shape[2]))
   encoder = jax.jit(lambda k: nets.encoder.init(k, crops, train=False))(
       stream(key, "encoder_init"))
@@ -49,20 +50,20 @@ def init(nets: Networks, txs: dict[str, optax.GradientTransformation],
 
 def make_step(nets: Networks, txs: dict[str, optax.GradientTransformation],
               config: TacConfig, learned: bool, steps: int) -> Callable:
-  """One iteration of the poster's Algorithm 1.
+  """Builds one iteration of the poster's Algorithm 1.
 
-  Who is moved by what:
-    (a) θ by (2), or its lower bound, of m crops an image drawn from P(T|x);
-    (b) η by (2) of uniform draws weighted by P(t|x), and by H(T|X); θ, as (a)
-        left it, is held fixed (steps/policy.py).
+  Updates:
+    (a) θ maximises (2), or its lower bound, on m crops per image drawn from P(T|x).
+    (b) η maximises (2), on uniform draws weighted by P(t|x), plus weighted H(T|X).
+        The updated θ of (a) is held fixed (steps/policy.py).
 
   Args:
-    nets: h and P.
+    nets: the networks h and P.
     txs: their optimisers.
-    config: section `tac`.
-    learned: or leave P uniform, and (b) out. With the lower bound and Z the
-      mean (a) is then SimCLR.
-    steps: of the stage, for the schedule of the entropy's weight.
+    config: section `tac` of the config.
+    learned: whether P is learned. If False, P stays uniform and (b) is skipped. With
+      the lower bound and with Z as the mean of its distribution, (a) is then SimCLR.
+    steps: number of steps in the stage, for the schedule of the entropy weight.
 
   Returns:
     `step(state, frozen, batch, key) -> (state, metrics)`; `batch["x_p"]` is
@@ -73,7 +74,7 @@ def make_step(nets: Networks, txs: dict[str, optax.GradientTransformation],
       nets.policy, txs["policy"], config.policy, grid.size, steps)
 
   def encode(params, batch_stats, x, chosen, train):
-    """h(T(x)): [b, m, D], and new statistics."""
+    """Computes h(T(x)), [b, m, D], and the new batch statistics."""
     crops = grid.cut(x, chosen)
     h, new = nets.encoder.apply(
         {"params": params, "batch_stats": batch_stats},
@@ -104,11 +105,11 @@ def make_step(nets: Networks, txs: dict[str, optax.GradientTransformation],
     encoder, norms = apply_gradients(
         state.encoder, parallel.mean(grads), txs["encoder"], batch_stats)
     metrics = named("encoder", parallel.mean(metrics) | norms)
-    moved = state.replace(encoder=encoder, step=state.step + 1)
+    moved = dataclasses.replace(state, encoder=encoder, step=state.step + 1)
     if not learned:
       return moved, metrics
 
-    # (b); the running averages are those of the crops that P prefers.
+    # (b) The running averages of (a) come from the crops that P prefers.
     def views(x, chosen):
       return encode(encoder.params, batch_stats, x, chosen, train=False)[0]
 
@@ -116,7 +117,7 @@ def make_step(nets: Networks, txs: dict[str, optax.GradientTransformation],
         state.policy, state.step, x, views, key)
     of_policy["mass_on_content"] = parallel.mean(
         jnp.mean(grid.mass_on_content(x, log_p)))
-    return (moved.replace(policy=policy),
+    return (dataclasses.replace(moved, policy=policy),
             metrics | named("policy", of_policy))
 
   return step

@@ -1,6 +1,6 @@
-"""What the discriminators see of an image: F, frozen, in embedding space."""
+"""The input of the discriminators: features of images from the frozen encoder F."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from flax import linen as nn
@@ -12,38 +12,45 @@ PyTree = Any
 # (variables, x [b, H, W, C]) -> (y [b, D], detail [b, places, channels]).
 See = Callable[[PyTree, jax.Array], tuple[jax.Array, jax.Array]]
 
-# Standard deviations below this part of the root mean square over the channels
-# count as this much.
+# Lower bound of a standard deviation, as a fraction of the root mean square of the
+# standard deviations of all channels.
 _SILENT = 0.01
 
 
 @struct.dataclass
 class FrozenEncoder:
-  """F as Algorithm 1 sees it: never updated, real images embedded once.
+  """F as Algorithm 1 uses it: never updated, with real images embedded once.
 
-  NOTE(paper): whether batch norm normalises by the batch or by running averages
-  here is not said. F is in inference mode: an embedding then depends on its image
-  alone, real ones can be kept, and no batch tells D which images are generated.
+  NOTE(paper): The paper does not say whether batch norm uses batch statistics or
+  running averages here. We run F in inference mode: an embedding then depends only on
+  its own image, embeddings of real images can be cached, and batch statistics do not
+  tell D which images are generated.
   """
   variables: PyTree
-  embeddings: dict[str, jax.Array]  # F(x_p) [N, D] and F(x̃_f) [M, D]
-  shift: jax.Array  # [D + K] float32; D_f and D_p see (y − shift) · scale
+  # F(x_p) [N, D] and F(x̃_f) [M, D], for the sets in memory.
+  embeddings: dict[str, jax.Array]
+  # [D + K] float32, K = places · channels; D_f and D_p see (y − shift) · scale.
+  shift: jax.Array
   scale: jax.Array  # [D + K] float32
 
 
 def make_see(encoder: nn.Module, features: str) -> See:
-  """What D_f and D_p see: `(variables, x [b, H, W, C]) -> (y, detail)`.
+  """Builds the features for D_f and D_p: `(variables, x [b, H, W, C]) -> (y, detail)`.
 
-  NOTE(paper): there they see y = F(x) alone. A pooled embedding tells how
-  strange an image is to F, but little of what it looks like: grey dots in dense
-  patterns pass for white ones at random places. Statistics of the earlier
-  stages, where such things are visible, are added to y by "stages", as projected
-  GANs do (Sauer et al. 2021). Of places neither tells anything; what F's first
-  convolution makes of each place, added by "maps", does.
+  NOTE(paper): In the paper, D_f and D_p see only y = F(x). A pooled embedding tells
+  how unusual an image is to F, but little about its appearance: dense patterns of grey
+  dots pass for white dots at random places. "stages" appends channel statistics of all
+  stages to y, because the earlier stages show such differences. Projected GANs do
+  likewise (Sauer et al. 2021). Neither a pooled embedding nor these statistics encode
+  positions. "maps" does: it adds the output of F's first convolution at every place.
+
+  Args:
+    encoder: the module of F.
+    features: "embedding", "stages" or "maps".
 
   Returns:
-    A function; y [b, D] is worth keeping, as it takes all of F; detail
-    [b, places, channels] is large but cheap (no places but for "maps").
+    A function. y [b, D] is worth caching, because it needs all of F. detail
+    [b, places, channels] is large but cheap; it has no places except for "maps".
   """
   def see(variables, x):
     y, maps = encoder.apply(variables, x, train=False)
@@ -57,7 +64,7 @@ def make_see(encoder: nn.Module, features: str) -> See:
         h = maps[name].astype(jnp.float32)
         mean = jnp.mean(h, axis=(1, 2))
         variance = jnp.mean(jnp.square(h - mean[:, None, None]), axis=(1, 2))
-        # The root's slope is infinite at 0, where a channel is silent.
+        # Silent channels have variance 0, where the slope of the root is infinite.
         parts += [mean, jnp.sqrt(variance + 1e-6)]
       y = jnp.concatenate(parts, axis=-1)
     return y, detail
@@ -65,25 +72,29 @@ def make_see(encoder: nn.Module, features: str) -> See:
 
 
 def freeze(variables: PyTree, embeddings: dict[str, jax.Array],
-           detail: jax.Array, standardise: bool) -> FrozenEncoder:
+           detail: jax.Array, standardise: bool,
+           samples: Sequence[jax.Array] = ()) -> FrozenEncoder:
   """Packs F and the embeddings of X_p and X̃_f.
 
-  NOTE(paper): what scale D_f and D_p see embeddings at is not given;
-  `standardise` brings each dimension to mean 0 and variance 1 over both sets,
-  of `detail` each channel. Not each place of it: where all images are black, any
-  mark would be millions of standard deviations (docs/experiments/005).
+  NOTE(paper): The paper does not give the scale at which D_f and D_p see embeddings.
+  `standardise` brings each dimension of y and each channel of `detail` to mean 0 and
+  variance 1 over both sets. It does not treat each place of `detail` separately: where
+  all images are black, any mark would be millions of standard deviations away
+  (docs/experiments/005).
 
   Args:
-    variables: of F.
-    embeddings: float32 [N, D] by set.
+    variables: Flax variables of F.
+    embeddings: float32 [N, D] for each set in memory, by name.
     detail: float32 [n, places, channels] of some images of both sets.
-    standardise: or leave as it is.
+    standardise: whether to standardise; otherwise features keep their scale.
+    samples: float32 [n, D], embeddings of some images of each set that is not in
+      memory, for its part in the scale.
   """
-  together = jnp.concatenate(list(embeddings.values()))
+  together = jnp.concatenate([*embeddings.values(), *samples])
   places = detail.shape[1]
   shift, scale = zip(*(
       _standard(together) if standardise else _as_it_is(together),
-      # Of no rows there is no mean.
+      # Without places there are no rows to average over.
       _standard(detail.reshape(-1, detail.shape[2]))
       if standardise and places else _as_it_is(detail[0])))
   return FrozenEncoder(variables, embeddings, *(
@@ -92,7 +103,7 @@ def freeze(variables: PyTree, embeddings: dict[str, jax.Array],
 
 
 def nothing_seen(encoder: nn.Module, features: str, x: jax.Array) -> jax.Array:
-  """Zeros of the shape of what is seen of `x`, [b, D + K] float32."""
+  """Returns zeros in the shape of the features of `x`, [b, D + K] float32."""
   see = make_see(encoder, features)
   y = jax.eval_shape(
       lambda x: _joined(*see(
@@ -101,17 +112,30 @@ def nothing_seen(encoder: nn.Module, features: str, x: jax.Array) -> jax.Array:
 
 
 def of_images(see: See, encoder: FrozenEncoder, x: jax.Array) -> jax.Array:
-  """What is seen of images [b, H, W, C]: [b, D + K]."""
+  """Computes the features of images [b, H, W, C] for D_f and D_p: [b, D + K]."""
   return _to_scale(encoder, *see(encoder.variables, x))
 
 
 def of_real(see: See, encoder: FrozenEncoder, name: str, x: jax.Array,
             index: jax.Array) -> jax.Array:
-  """The same of images x of the set `name`, at the places [b] `index` in it."""
-  # Of this pass through F only what `detail` takes is compiled: for "maps" the
-  # first convolution, 6 % of ResNet-18's operations at 28 x 28.
-  detail = see(encoder.variables, x)[1]
-  return _to_scale(encoder, encoder.embeddings[name][index], detail)
+  """Computes the features of real images, with cached embeddings if there are any.
+
+  Args:
+    see: from `make_see`.
+    encoder: F and the cached embeddings.
+    name: name of the set that the images come from.
+    x: [b, H, W, C], the images.
+    index: [b], their positions in the set.
+
+  Returns:
+    [b, D + K].
+  """
+  y, detail = see(encoder.variables, x)
+  if name in encoder.embeddings:
+    # XLA then compiles only the part of F that `detail` needs. For "maps" this is the
+    # first convolution, 6 % of ResNet-18's operations at 28 x 28.
+    y = encoder.embeddings[name][index]
+  return _to_scale(encoder, y, detail)
 
 
 def _to_scale(encoder: FrozenEncoder, y: jax.Array,
@@ -120,11 +144,11 @@ def _to_scale(encoder: FrozenEncoder, y: jax.Array,
 
 
 def _standard(v: jax.Array) -> tuple[jax.Array, jax.Array]:
-  """Shift and scale of each column of [N, D].
+  """Shift and scale that standardise each column of [N, D].
 
-  A column that hardly varies on real images is not blown up to the variance of
-  the others: the first generated image to move it would be thousands of standard
-  deviations away, and D would see nothing else.
+  A column that hardly varies on real images is not scaled up to the variance of the
+  others. Otherwise the first generated image to change it would be thousands of
+  standard deviations away, and D would see nothing else.
   """
   std = jnp.std(v, axis=0)
   typical = jnp.sqrt(jnp.mean(jnp.square(std)))
@@ -138,5 +162,5 @@ def _as_it_is(v: jax.Array) -> tuple[jax.Array, jax.Array]:
 
 
 def _joined(y: jax.Array, detail: jax.Array) -> jax.Array:
-  """[b, D] and [b, places, channels] -> [b, D + places · channels]."""
+  """Joins [b, D] and [b, places, channels] to [b, D + places · channels]."""
   return jnp.concatenate([y, detail.reshape(len(y), -1)], axis=-1)

@@ -1,11 +1,12 @@
 """Algorithm 1: the augmentation generator against its discriminators.
 
-Five networks play: G_A, and G_E with G_L, which share all layers but the last
-and so are one Flax module; D_f and D_p, which see what F makes of an image
-(frozen_encoder.py). F is frozen.
+Five networks are trained. G_A is one Flax module. G_E and G_L share all layers but the
+last and form a second module. D_f and D_p see features of images from the frozen
+encoder F (frozen_encoder.py).
 """
 
 from collections.abc import Callable
+import dataclasses
 import functools
 from typing import Any
 
@@ -31,7 +32,7 @@ from augment_gen.steps.state import apply_gradients, named, NetState, update_ema
 
 @struct.dataclass
 class Networks:
-  """The modules, pure descriptions."""
+  """The Flax modules, without parameters."""
   encoder: nn.Module = struct.field(pytree_node=False)  # F
   augmenter: nn.Module = struct.field(pytree_node=False)  # G_A(x, z)
   eliminator: nn.Module = struct.field(pytree_node=False)  # (G_E, G_L)(x)
@@ -40,7 +41,7 @@ class Networks:
 
 @struct.dataclass
 class GeneratorState:
-  """Everything that a step of Algorithm 1 reads and writes."""
+  """The state that a step of Algorithm 1 reads and writes."""
   step: jax.Array  # int32
   augmenter: NetState  # G_A
   eliminator: NetState  # G_E and G_L
@@ -54,7 +55,7 @@ GENERATORS = ("augmenter", "eliminator")
 def init(nets: Networks, txs: dict[str, optax.GradientTransformation],
          config: GeneratorConfig, image_shape: tuple[int, int, int],
          key: jax.Array) -> GeneratorState:
-  """Fresh players; `txs` has one optimiser for each player, by field name."""
+  """Creates a fresh state; `txs` has one optimiser per network, by field name."""
   x = jnp.zeros((2, *image_shape), jnp.float32)
   z = jnp.zeros((2, config.latent.dim), jnp.float32)
   y = frozen_encoder.nothing_seen(
@@ -73,16 +74,18 @@ def init(nets: Networks, txs: dict[str, optax.GradientTransformation],
 
 def make_step(nets: Networks, txs: dict[str, optax.GradientTransformation],
               config: GeneratorConfig) -> Step:
-  """One round of Algorithm 1.
+  """Builds one round of Algorithm 1.
 
-  Who is moved by what:
-    1. D_f, D_p by (7), with the generated embeddings held fixed;
-    2. G_A, G_E, G_L by (10), with both discriminators held fixed;
-    3. all at once: both gradients are taken at the same parameters. F never.
+  Updates:
+    1. D_f and D_p minimise (7), with the generated embeddings held fixed.
+    2. G_A, G_E and G_L minimise (10), with both discriminators held fixed.
+
+  The updates are simultaneous: both gradients are taken at the same parameters. F is
+  never updated.
 
   Returns:
-    See `contracts.Step`; `frozen["encoder"]` is a `FrozenEncoder`, `batch` has "x_p"
-    and "x_f".
+    A step, see `contracts.Step`. `frozen["encoder"]` is a `FrozenEncoder`; `batch` has
+    "x_p" and "x_f".
   """
   g_loss = functools.partial(_generators_loss, nets, config)
   d_loss = functools.partial(_discriminators_loss, nets, config)
@@ -91,7 +94,7 @@ def make_step(nets: Networks, txs: dict[str, optax.GradientTransformation],
     encoder = frozen["encoder"]
     generators = {name: getattr(state, name).params for name in GENERATORS}
     discriminators = {"disc_f": state.disc_f.params, "disc_p": state.disc_p.params}
-    # Both gradients at the same parameters; the forward pass of G is shared.
+    # Both gradients use the same parameters and share the forward pass of G.
     (_, (y_a, y_e, g_metrics)), g_grads = jax.value_and_grad(g_loss, has_aux=True)(
         generators, discriminators, encoder, batch, key)
     (_, d_metrics), d_grads = jax.value_and_grad(d_loss, has_aux=True)(
@@ -105,7 +108,7 @@ def make_step(nets: Networks, txs: dict[str, optax.GradientTransformation],
       player, norms = apply_gradients(getattr(state, name), grad, txs[name])
       players[name] = update_ema(player, config.networks.ema_decay, state.step)
       metrics |= named(name, norms)
-    return state.replace(step=state.step + 1, **players), metrics
+    return dataclasses.replace(state, step=state.step + 1, **players), metrics
 
   return step
 
@@ -115,7 +118,7 @@ def _generators_loss(
     discriminators: dict[str, Any], encoder: FrozenEncoder, batch: Batch,
     key: jax.Array,
 ) -> tuple[jax.Array, tuple[jax.Array, jax.Array, Metrics]]:
-  """(10), and what (7) needs of the generated images: what D_f and D_p see of them."""
+  """Computes (10), and the features of the generated images that (7) needs."""
   losses = config.losses
   weights = _weights_of_d_f(losses)
   g_a = lambda x, z: nets.augmenter.apply({"params": params["augmenter"]}, x, z)
@@ -124,13 +127,13 @@ def _generators_loss(
   x_p, x_f = batch["x_p"], batch["x_f"]
 
   z = draw_latents(example_keys(key, "latent", len(x_p)), None, config.latent.dim)
-  x_a = g_a(x_p, z)  # G_A(x_p, z)
+  x_a = g_a(x_p, z)
   x_e, z_f = g_el(noisy(x_f, "noise_f"))  # G_E(x̃_f), G_L(x̃_f)
 
   judged = _judged_by_d_f(weights, g_a, x_a, x_e, config.latent.dim, key)
   y = _see_images(nets, config, encoder, jnp.concatenate([*judged, x_e]))
   y_a, y_e = y[:-len(x_e)], y[-len(x_e):]
-  # NOTE(paper): (11) prints D_f∘G_A∘F; only D_f∘F∘G_A has types that fit.
+  # NOTE(paper): (11) prints D_f∘G_A∘F, but only D_f∘F∘G_A has matching types.
   fools = {name: generator_loss(_judge(nets, discriminators["disc_f"], part))
            for name, part in zip(weights, jnp.split(y_a, len(weights)))}
   fool_p = generator_loss(_judge(nets, discriminators["disc_p"], y_e))
@@ -145,8 +148,8 @@ def _generators_loss(
   identity = _identity_loss(losses, g_el, x_p, noisy)
   bank = _bank_distance(z_f, key)
 
-  # NOTE(paper): but for λ, all of these weights are 1 there, and 0 for
-  # "adversarial_e", `identity` and `bank`.
+  # NOTE(paper): In the paper the weights of "adversarial_e", `identity` and `bank` are
+  # 0, and all others except λ are 1.
   loss = (sum(weights[name] * fool for name, fool in fools.items())
           + losses.adversarial_p_weight * fool_p
           + losses.cycle_weight * (cycle + losses.identity_weight * identity)
@@ -165,9 +168,11 @@ def _discriminators_loss(
     nets: Networks, config: GeneratorConfig, params: dict[str, Any],
     encoder: FrozenEncoder, batch: Batch, y_a: jax.Array, y_e: jax.Array,
 ) -> tuple[jax.Array, Metrics]:
-  """(7) = (8) + (9), and the penalty."""
+  """Computes (7) = (8) + (9), plus the R1 penalty."""
   see = frozen_encoder.make_see(nets.encoder, config.discriminator.features)
-  metrics, total, penalty = {}, 0.0, jnp.zeros(())
+  metrics: Metrics = {}
+  total: jax.Array | float = 0.0
+  penalty = jnp.zeros(())
   for who, name, y in (("f", "x_f", y_a), ("p", "x_p", y_e)):
     judge = functools.partial(_judge, nets, params[f"disc_{who}"])
     y_real = frozen_encoder.of_real(
@@ -184,19 +189,19 @@ def _discriminators_loss(
 
 
 def _judge(nets: Networks, params: Any, y: jax.Array) -> jax.Array:
-  """D(y): what is seen of images [b, D + K] -> logits [b]."""
+  """D(y): features of images [b, D + K] -> logits [b]."""
   return nets.discriminator.apply({"params": params}, y)
 
 
 def _see_images(nets: Networks, config: GeneratorConfig, encoder: FrozenEncoder,
                 x: jax.Array) -> jax.Array:
-  """What D_f and D_p see of images [b, H, W, C]: [b, D + K]."""
+  """Computes the features of images [b, H, W, C] for D_f and D_p: [b, D + K]."""
   see = frozen_encoder.make_see(nets.encoder, config.discriminator.features)
   return frozen_encoder.of_images(see, encoder, x)
 
 
 def _weights_of_d_f(losses: LossesConfig) -> dict[str, float]:
-  """The terms of (11) that have a weight, by name."""
+  """The non-zero weights of the terms of (11), by name."""
   weights = {"adversarial_f": losses.adversarial_f_weight,
              "adversarial_e": losses.adversarial_e_weight}
   return {name: weight for name, weight in weights.items() if weight}
@@ -205,13 +210,14 @@ def _weights_of_d_f(losses: LossesConfig) -> dict[str, float]:
 def _judged_by_d_f(weights: dict[str, float], g_a: Callable, x_a: jax.Array,
                    x_e: jax.Array, latent_dim: int, key: jax.Array
                    ) -> list[jax.Array]:
-  """One batch of images for each of `weights`.
+  """Returns one batch of images for each entry of `weights`.
 
-  NOTE(paper): (8) has G_A(x_p, z) alone, "adversarial_f". X_p and X_f differ in more
-  than the implicit augmentation, and D_f asks G_A to bridge that too: to thin
-  digits to the strokes of other characters. G_A(G_E(x̃_f), z), "adversarial_e", shows
-  what x̃_f shows. No gradient reaches G_E, which would learn to leave x̃_f as it
-  is. docs/experiments/014 has which of them learns what.
+  NOTE(paper): (8) has only G_A(x_p, z), "adversarial_f". X_p and X_f differ in more
+  than the implicit augmentation, and D_f makes G_A bridge this difference too, for
+  example by thinning digits to the strokes of other characters. G_A(G_E(x̃_f), z),
+  "adversarial_e", shows the same content as x̃_f. It passes no gradient to G_E, which
+  would otherwise learn to leave x̃_f unchanged. docs/experiments/014 reports what each
+  term learns.
   """
   judged = {"adversarial_f": x_a}
   if "adversarial_e" in weights:
@@ -221,14 +227,14 @@ def _judged_by_d_f(weights: dict[str, float], g_a: Callable, x_a: jax.Array,
 
 
 def _noisy(strength: float, key: jax.Array, x: jax.Array, name: str) -> jax.Array:
-  """Images with noise, of another strength for each image.
+  """Adds noise to images, with a different strength for each image.
 
-  NOTE(paper): noise between the halves of a cycle is ours. Without it the first half
-  hides what the second one needs in detail that nobody sees (Chu et al. 2017), and
-  neither dots nor latents need be visible to be recovered. All that G_E and G_L see
-  has it, next to none too: otherwise noise tells them whether they see a cycle, and
-  for images without noise, which is all that they see later, they learn to remove and
-  read nothing (docs/experiments/012).
+  NOTE(paper): The noise between the halves of a cycle is ours. Without it, the first
+  half hides what the second half needs in invisible detail (Chu et al. 2017), and
+  neither dots nor latents need to be visible to be recovered. All inputs of G_E and G_L
+  get noise, with strengths down to almost none. Otherwise the noise would reveal which
+  inputs belong to a cycle. G_E and G_L would then learn to remove and read nothing on
+  images without noise, and after training they see no others (docs/experiments/012).
   """
   if not strength:
     return x
@@ -241,12 +247,12 @@ def _noisy(strength: float, key: jax.Array, x: jax.Array, name: str) -> jax.Arra
 
 def _identity_loss(losses: LossesConfig, g_el: Callable, x_p: jax.Array,
                    noisy: Callable) -> jax.Array:
-  """‖G_E(x_p) − x_p‖₁: what is clean is left as it is.
+  """‖G_E(x_p) − x_p‖₁, which asks G_E to leave clean images unchanged.
 
-  NOTE(paper): ours, from CycleGAN (Zhu et al. 2017, section 5.2). That G_E
-  brightens strokes and G_A dims them as much satisfies every other term, and
-  D_p, which knows X_p's strokes alone, decides how far it goes
-  (docs/experiments/011).
+  NOTE(paper): This term is ours, from CycleGAN (Zhu et al. 2017, section 5.2). Without
+  it, G_E may brighten strokes while G_A dims them by the same amount. This satisfies
+  every other term, and only D_p, which knows only the strokes of X_p, decides how far
+  it goes (docs/experiments/011).
   """
   if not losses.identity_weight:
     return jnp.zeros(())
@@ -255,12 +261,12 @@ def _identity_loss(losses: LossesConfig, g_el: Callable, x_p: jax.Array,
 
 
 def _bank_distance(z_f: jax.Array, key: jax.Array) -> jax.Array:
-  """Distance of the latents G_L(x̃_f) of all devices from the prior.
+  """Distance between the latents G_L(x̃_f) of all devices and the prior.
 
-  NOTE(paper): Algorithm 1 draws z from the prior, re-training from the bank of
-  G_L(x̃_f); nothing in the paper makes these the same. L1 even draws them apart: where
-  z cannot tell the places of dots, no dots at all are nearer to x̃_f than dots
-  elsewhere.
+  NOTE(paper): Algorithm 1 draws z from the prior, but re-training draws it from the
+  bank of G_L(x̃_f). Nothing in the paper makes the two distributions equal. L1 even
+  drives them apart: where z cannot encode the places of dots, an image without dots is
+  closer to x̃_f than an image with dots in other places.
   """
   z_f = parallel.gather(z_f)
   z = jax.random.uniform(stream(key, "bank_prior"), z_f.shape)

@@ -1,13 +1,14 @@
-"""Re-training where the two papers meet: P(z|x) over the latents of G_A.
+"""Re-training with a policy P(z|x) over the latents of G_A, combining both papers.
 
-(15) draws z uniformly from the bank Z̃. Here a policy of CRL-TAC learns which
-latents suit which image, while F learns from them.
+(15) draws z uniformly from the bank Z̃. Here, a CRL-TAC policy learns which latents
+suit which image, while F learns from these latents.
 
-NOTE(paper): in neither paper. Phase (a) is MoCo's step, not (2) itself, so that
-the arm differs from (15) in its latents alone.
+NOTE(paper): This is in neither paper. Phase (a) is the step of the pre-trainer, such as
+MoCo, instead of (2) itself, so that this arm differs from (15) only in its latents.
 """
 
 from collections.abc import Callable
+import dataclasses
 
 from flax import struct
 import jax
@@ -20,26 +21,26 @@ from augment_gen.steps.state import named, NetState
 
 @struct.dataclass
 class LatentPolicyState:
-  """Everything that a step reads and writes."""
+  """The state that a step reads and writes."""
   step: jax.Array  # int32
-  pretrainer: State  # F, its head, and what else the pre-trainer has
+  pretrainer: State  # the pre-trainer's state, with F and its head
   policy: NetState  # η
 
 
 def make_step(project: Callable, augmenter, pretrain_step: Step, update: Callable,
               ) -> Step:
-  """The pre-trainer's step with z from P(z|x), then η by (2) of uniformly drawn z.
+  """Builds a step: train F with z from P(z|x), then η by (2) on uniform draws of z.
 
   Args:
     project: `Pretrainer.project`.
     augmenter: G_A, frozen.
-    pretrain_step: of the pre-trainer, whose second view draws z by
+    pretrain_step: step of the pre-trainer. Its second view draws z with
       `frozen["policy"]` (`views.chosen_second`).
-    update: of `steps.policy`.
+    update: from `steps.policy.make_update`.
 
   Returns:
-    See `contracts.Step`; `frozen` has "augmenter", and "candidates" [K, Z], the latents
-    that P chooses from.
+    A step, see `contracts.Step`. `frozen` has "augmenter", and "candidates" [K, Z], the
+    latents that P chooses from.
   """
   def step(state: LatentPolicyState, frozen, batch, key):
     pretrained, metrics = pretrain_step(
@@ -54,8 +55,8 @@ def make_step(project: Callable, augmenter, pretrain_step: Step, update: Callabl
 
     policy, of_policy, _, _ = update(
         state.policy, state.step, batch["x_p"], views, stream(key, "channel"))
-    state = state.replace(
-        step=state.step + 1, pretrainer=pretrained, policy=policy)
+    state = dataclasses.replace(
+        state, step=state.step + 1, pretrainer=pretrained, policy=policy)
     return state, metrics | named("policy", of_policy)
 
   return step

@@ -1,10 +1,11 @@
-"""MoCo v2 (He et al. 2020; Chen et al. 2020): stages 1 and 3 of a run.
+"""MoCo v2 (He et al. 2020; Chen et al. 2020), for stages 1 and 3 of a run.
 
-Both stages take the same step. They differ in their views: two hand-made ones
-in pre-training, one of them through G_A in re-training (`views.py`).
+Both stages take the same step but differ in their views (`views.py`). Pre-training uses
+two hand-made views. In re-training, one of them also passes through G_A.
 """
 
 from collections.abc import Callable
+import dataclasses
 from typing import Any
 
 from flax import struct
@@ -25,24 +26,25 @@ Views = Callable[[PyTree, PyTree, jax.Array], tuple[jax.Array, jax.Array]]
 
 @struct.dataclass
 class MocoState:
-  """Everything that a step of MoCo reads and writes."""
+  """The state that a MoCo step reads and writes."""
   step: jax.Array  # int32
   query: NetState  # f_q: the encoder F and its head H
-  key_params: PyTree  # f_k, a moving average of f_q's parameters
+  key_params: PyTree  # f_k, an EMA of f_q's parameters
   key_batch_stats: PyTree
   queue: jax.Array  # [K, dim] float32, unit norm
-  queue_pointer: jax.Array  # int32, the row that is overwritten next
+  queue_pointer: jax.Array  # int32, the next row to overwrite
 
 
 def init(net: ProjectedEncoder, tx: optax.GradientTransformation, config: MocoConfig,
          image_shape: tuple[int, int, int], key: jax.Array) -> MocoState:
-  """A fresh state: f_k starts as f_q, the queue as random unit vectors."""
+  """Creates a fresh state; f_k starts as f_q, and the queue as random unit vectors."""
   images = jnp.zeros((2 * config.bn_groups, *image_shape), jnp.float32)
   variables = jax.jit(
       lambda k: net.init(k, images, train=False))(stream(key, "moco_init"))
   queue = jax.random.normal(
       stream(key, "queue_init"), (config.queue, config.dim), jnp.float32)
-  copy = lambda tree: jax.tree.map(jnp.copy, tree)  # the step donates its state
+  # f_k needs its own arrays, because the step donates its state.
+  copy = lambda tree: jax.tree.map(jnp.copy, tree)
   return MocoState(
       step=jnp.zeros((), jnp.int32),
       query=NetState.create(variables, tx),
@@ -53,12 +55,13 @@ def init(net: ProjectedEncoder, tx: optax.GradientTransformation, config: MocoCo
 
 
 def restart(state: MocoState, tx: optax.GradientTransformation) -> MocoState:
-  """A state to train further from: same networks and keys, new schedule."""
-  query = state.query.replace(opt_state=tx.init(state.query.params))
-  # The oldest key first: where the batch is another from now on, the pointer
-  # could not come to lie at a multiple of it.
-  return state.replace(
-      step=jnp.zeros((), jnp.int32), query=query,
+  """Prepares further training: same networks and keys, fresh optimiser, step 0."""
+  query = dataclasses.replace(
+      state.query, opt_state=tx.init(state.query.params))
+  # Put the oldest key first and reset the pointer: if the batch size changes, the old
+  # pointer may not be a multiple of it.
+  return dataclasses.replace(
+      state, step=jnp.zeros((), jnp.int32), query=query,
       queue=jnp.roll(state.queue, -state.queue_pointer, axis=0),
       queue_pointer=jnp.zeros((), jnp.int32))
 
@@ -72,19 +75,19 @@ def momentum_update(key_params: PyTree, query_params: PyTree,
 
 def enqueue(queue: jax.Array, pointer: jax.Array,
             keys: jax.Array) -> tuple[jax.Array, jax.Array]:
-  """Overwrites the oldest keys; the queue length is a multiple of the batch."""
+  """Overwrites the oldest keys; the queue length must be a multiple of the batch."""
   queue = jax.lax.dynamic_update_slice_in_dim(queue, keys, pointer, axis=0)
   return queue, (pointer + keys.shape[0]) % queue.shape[0]
 
 
 def make_step(net: ProjectedEncoder, tx: optax.GradientTransformation,
               config: MocoConfig, views: Views) -> Callable:
-  """MoCo's Algorithm 1, in the order of the official code.
+  """Builds the step of MoCo's Algorithm 1, in the order of the official code.
 
   Args:
-    net: f_q and f_k.
+    net: the module of both f_q and f_k.
     tx: optimiser of f_q.
-    config: momentum, temperature, shuffling.
+    config: momentum, temperature and shuffling.
     views: `(frozen, batch, key) -> (view for f_q, view for f_k)`, images
       [b, H, W, C] in [0, 1].
 
@@ -93,11 +96,11 @@ def make_step(net: ProjectedEncoder, tx: optax.GradientTransformation,
   """
 
   def encode_keys(params, batch_stats, images, key):
-    """All devices' keys [B, dim] in the batch's order, and new statistics.
+    """Computes all devices' keys [B, dim] in batch order, and new batch statistics.
 
-    The keys are computed in another order than the queries, so that a query
-    and its key never share their batch-norm statistics: else the groups'
-    statistics would give the pairing away ("shuffling BN").
+    The keys are computed in a different order from the queries, so that a query and
+    its key do not share batch statistics. Otherwise the statistics of the groups would
+    reveal the pairs ("shuffling BN").
     """
     everyone = parallel.gather(images)
     if config.shuffle:
@@ -114,13 +117,13 @@ def make_step(net: ProjectedEncoder, tx: optax.GradientTransformation,
   def step(state: MocoState, frozen, batch, key):
     view_q, view_k = views(frozen, batch, key)
 
-    # 1. The key encoder follows, and puts out the keys without a gradient.
+    # 1. The key encoder follows the query encoder. Its keys pass no gradient.
     key_params = momentum_update(
         state.key_params, state.query.params, config.momentum)
     keys, key_batch_stats = encode_keys(
         key_params, state.key_batch_stats, view_k, key)
 
-    # 2. The query encoder learns, against the queue as it was.
+    # 2. The query encoder learns against the queue without the new keys.
     def loss_fn(params):
       q, new = net.apply(
           {"params": params, "batch_stats": state.query.batch_stats},
@@ -134,14 +137,14 @@ def make_step(net: ProjectedEncoder, tx: optax.GradientTransformation,
     query, norms = apply_gradients(
         state.query, parallel.mean(grads), tx, batch_stats)
 
-    # 3. The keys enter the queue, in the order of the whole batch.
+    # 3. The keys enter the queue in the order of the whole batch.
     queue, pointer = enqueue(state.queue, state.queue_pointer, keys)
 
     metrics = parallel.mean({
         "loss": loss,
         "accuracy": jnp.mean(jnp.argmax(logits, axis=1) == 0),
-        # Over the whole batch: 1/sqrt(dim) for directions spread evenly, 0 for
-        # a collapsed encoder.
+        # Taken over the whole batch: 1/sqrt(dim) for evenly spread directions, 0 for a
+        # collapsed encoder.
         "embedding_std": jnp.mean(jnp.std(parallel.gather(q), axis=0)),
     }) | named("encoder", norms)
     new_state = MocoState(

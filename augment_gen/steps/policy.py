@@ -1,4 +1,4 @@
-"""Phase (b) of CRL-TAC: P moves, what it chooses from is held fixed."""
+"""Phase (b) of CRL-TAC: an update of P, with the encoder held fixed."""
 
 from collections.abc import Callable
 import math
@@ -19,7 +19,7 @@ from augment_gen.steps.state import apply_gradients, NetState
 
 def init(policy: nn.Module, tx: optax.GradientTransformation,
          image_shape: tuple[int, int, int], key: jax.Array) -> NetState:
-  """A fresh η."""
+  """Creates a fresh state of η."""
   x = jnp.zeros((1, *image_shape), jnp.float32)
   variables = jax.jit(policy.init)(stream(key, "channel_init"), x)
   return NetState.create(variables, tx)
@@ -28,17 +28,17 @@ def init(policy: nn.Module, tx: optax.GradientTransformation,
 def objective(h: jax.Array, keys: jax.Array, config: PolicyConfig,
               numerator: str, log_p: jax.Array | None = None,
               ) -> tuple[jax.Array, dict[str, jax.Array]]:
-  """(2) of this device's images against those of all devices.
+  """Estimates (2) for this device's images against those of all devices.
 
   Args:
-    h: [b, m, D] unit vectors, h(T(x)) of m transformations of each image.
-    keys: [b], of the draws of Z.
+    h: [b, m, D] unit vectors, h(T(x)) for m transformations of each image.
+    keys: [b] keys for the draws of Z.
     config: β and the kind of Z.
     numerator: see `information`.
-    log_p: [b, m], log P(t|x); None: drawn from P.
+    log_p: [b, m], log P(t|x); None for transformations drawn from P.
 
   Returns:
-    I, and its parts.
+    I and its parts, see `information`.
   """
   z = draw_z(keys, h, config.beta) if config.z == "drawn" else h
   similarity = jnp.einsum("imd,jkd->imjk", z, parallel.gather(h),
@@ -51,25 +51,25 @@ def objective(h: jax.Array, keys: jax.Array, config: PolicyConfig,
 
 def make_update(policy: nn.Module, tx: optax.GradientTransformation,
                 config: PolicyConfig, size: int, steps: int) -> Callable:
-  """One update of η by (2) of uniform draws, weighted by P(t|x), and by H(T|X).
+  """Builds an update of η by (2), on uniform draws weighted by P(t|x), and by H(T|X).
 
-  NOTE(paper): "extra regularization term to increase H(T|X)", no more is said.
-  With a constant weight (0.5) P stayed uniform; one that a controller moves lets
-  it swing between few places and all of them (docs/experiments/007 and 008). Here
-  the entropy of an image counts up to a target: above it nothing pulls towards
-  uniform.
+  NOTE(paper): The poster only mentions an "extra regularization term to increase
+  H(T|X)". With a constant weight (0.5), P stayed uniform. With a weight set by a
+  controller, P swung between few places and all of them (docs/experiments/007 and 008).
+  Here, the entropy of an image counts only up to a target. Above it, nothing pulls P
+  towards the uniform distribution.
 
   Args:
     policy: P, x [b, H, W, C] -> log P(t|x) [b, K].
-    tx: its optimiser.
-    config: how many draws of how many images, and the objective.
-    size: K.
-    steps: of the stage, for the schedule of the weight.
+    tx: optimiser of P.
+    config: number of draws, number of images, and the objective.
+    size: K, the number of transformations.
+    steps: number of steps in the stage, for the schedule of the entropy weight.
 
   Returns:
-    `update(net, step, x, views, key) -> (net, metrics, log_p, x)`, where
-    `net` is η, `step` the stage's, `views(x, chosen [b, m]) -> h [b, m, D]`, of
-    unit length, and the last two are those of the images that were used.
+    `update(net, step, x, views, key) -> (net, metrics, log_p, x)`. `net` is the state
+    of η, and `step` counts the steps of the stage. `views(x, chosen [b, m])` returns
+    h [b, m, D], of unit length. The returned `log_p` and `x` belong to the images used.
   """
   most = config.entropy_target or math.inf
   schedule = (optax.constant_schedule(config.entropy_weight)
@@ -86,7 +86,7 @@ def make_update(policy: nn.Module, tx: optax.GradientTransformation,
         "entropy_weight": weight})
 
   def update(net: NetState, step, x, views, key):
-    if config.batch:  # the first of the whole batch, however many devices
+    if config.batch:  # use the first images of the whole batch, on any number of devices
       x = parallel.own_part(parallel.gather(x)[:config.batch])
     chosen = draw_t(example_keys(key, "uniform_draws", len(x)),
                     jnp.zeros((len(x), size)), config.draws)

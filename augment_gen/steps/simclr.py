@@ -1,4 +1,6 @@
-"""SimCLR (Chen et al. 2020): the two views of an image against the whole batch."""
+"""SimCLR (Chen et al. 2020): two views of each image against the whole batch."""
+
+import dataclasses
 
 from flax import struct
 import jax
@@ -16,14 +18,14 @@ from augment_gen.steps.state import apply_gradients, named, NetState
 
 @struct.dataclass
 class SimclrState:
-  """Everything that a step of SimCLR reads and writes."""
+  """The state that a SimCLR step reads and writes."""
   step: jax.Array  # int32
   net: NetState  # the encoder F and its head H
 
 
 def init(net: ProjectedEncoder, tx: optax.GradientTransformation,
          image_shape: tuple[int, int, int], key: jax.Array) -> SimclrState:
-  """A fresh state."""
+  """Creates a fresh state."""
   images = jnp.zeros((2, *image_shape), jnp.float32)
   variables = jax.jit(
       lambda k: net.init(k, images, train=False))(stream(key, "simclr_init"))
@@ -32,25 +34,26 @@ def init(net: ProjectedEncoder, tx: optax.GradientTransformation,
 
 
 def restart(state: SimclrState, tx: optax.GradientTransformation) -> SimclrState:
-  """A state to train further from: same networks, fresh optimiser."""
+  """Prepares further training: same networks, fresh optimiser, step 0."""
   return SimclrState(
       step=jnp.zeros((), jnp.int32),
-      net=state.net.replace(opt_state=tx.init(state.net.params)))
+      net=dataclasses.replace(
+          state.net, opt_state=tx.init(state.net.params)))
 
 
 def make_step(net: ProjectedEncoder, tx: optax.GradientTransformation,
               config: SimclrConfig, views: Views) -> Step:
-  """SimCLR's Algorithm 1 over the global batch.
+  """Builds the step of SimCLR's Algorithm 1, over the global batch.
 
   Args:
-    net: H∘F, whose batch norms span all devices: an image's two views lie on one
-      device, and statistics that only these share would give them away.
-    tx: its optimiser.
+    net: H∘F. Its batch norms must span all devices: both views of an image lie on one
+      device, and the statistics of that device would reveal the pairs.
+    tx: optimiser of `net`.
     config: the temperature.
     views: see `contracts.Views`.
 
   Returns:
-    See `contracts.Step`.
+    A step, see `contracts.Step`.
   """
 
   def loss_fn(params, batch_stats, images):
@@ -65,8 +68,8 @@ def make_step(net: ProjectedEncoder, tx: optax.GradientTransformation,
         z, jnp.concatenate([first, second]), own, other, config.temperature)
     return jnp.mean(losses), (new.get("batch_stats", {}), {
         "accuracy": jnp.mean(jnp.argmax(logits, axis=1) == other),
-        # Over the whole batch: 1/sqrt(dim) for directions spread evenly, 0 for
-        # a collapsed encoder.
+        # Taken over the whole batch: 1/sqrt(dim) for evenly spread directions, 0 for a
+        # collapsed encoder.
         "embedding_std": jnp.mean(jnp.std(first, axis=0)),
     })
 

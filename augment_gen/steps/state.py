@@ -1,4 +1,4 @@
-"""What every trained network carries, and how an optimiser moves it."""
+"""The training state of a network, and its updates by an optimiser."""
 
 import dataclasses
 from typing import Any
@@ -15,11 +15,11 @@ PyTree = Any
 
 @struct.dataclass
 class NetState:
-  """One player: parameters, batch-norm statistics, optimiser state."""
+  """One network: parameters, optimiser state, batch statistics and EMA."""
   params: PyTree
   opt_state: PyTree
   batch_stats: PyTree = struct.field(default_factory=dict)
-  ema: PyTree = struct.field(default_factory=dict)  # of params over steps
+  ema: PyTree = struct.field(default_factory=dict)  # EMA of params; empty if not kept
 
   @classmethod
   def create(cls, variables: PyTree, tx: optax.GradientTransformation,
@@ -31,31 +31,31 @@ class NetState:
 
   @property
   def final_params(self) -> PyTree:
-    """What is used after training: the EMA where one is kept, else the parameters."""
+    """The parameters to use after training: the EMA if one is kept, else `params`."""
     return self.ema or self.params
 
 
 def update_ema(net: NetState, decay: float, step: jax.Array) -> NetState:
-  """Moves the EMA, where one is kept, towards the parameters.
+  """Moves the EMA towards the parameters, if an EMA is kept.
 
-  The first steps weigh more, so that the initial parameters are soon forgotten:
-  the decay is min(decay, (1 + step) / (10 + step)).
+  The decay is min(decay, (1 + step) / (10 + step)). The first steps have more weight,
+  so that the initial parameters are soon forgotten.
   """
   if not net.ema:
     return net
   keep = jnp.minimum(decay, (1.0 + step) / (10.0 + step))
-  return net.replace(ema=optax.incremental_update(
+  return dataclasses.replace(net, ema=optax.incremental_update(
       net.params, net.ema, 1.0 - keep))
 
 
 def make_schedule(config: OptimizerConfig, total_steps: int,
                   steps_per_epoch: int) -> optax.Schedule:
-  """Learning rate by step.
+  """Builds the learning rate as a function of the step.
 
-  "cosine_per_epoch" holds the rate for an epoch, as the official MoCo code
-  does: lr/2 · (1 + cos(π · epoch / epochs)), with the epoch rounded down. A warm-up
-  (`warmup_epochs`) raises the rate from 0, linearly by step; the schedule proper
-  takes the steps that are left.
+  "cosine_per_epoch" holds the rate for an epoch, as the official MoCo code does:
+  lr/2 · (1 + cos(π · epoch / epochs)), with the epoch rounded down. A warm-up
+  (`warmup_epochs`) raises the rate linearly from 0. The schedule itself covers the
+  remaining steps.
   """
   warmup = min(round(config.warmup_epochs * steps_per_epoch), total_steps)
   if warmup:
@@ -76,12 +76,12 @@ def make_schedule(config: OptimizerConfig, total_steps: int,
 
 def make_optimizer(config: OptimizerConfig, schedule: optax.Schedule,
                    ) -> optax.GradientTransformation:
-  """SGD with momentum, Adam, or LARS.
+  """Builds SGD with momentum, Adam, or LARS.
 
-  SGD and Adam add L2 to the gradient, as `torch.optim.SGD(weight_decay=…)`: the decay
-  goes through the momentum and touches every parameter, batch norms and biases
-  included. LARS (You et al. 2017) leaves these two out of the decay and of its
-  scaling by layer, as SimCLR does.
+  SGD and Adam add L2 to the gradient, like `torch.optim.SGD(weight_decay=…)`: the decay
+  passes through the momentum and applies to every parameter, including batch norms and
+  biases. LARS (You et al. 2017) excludes these two from the decay and from its
+  layer-wise scaling, as SimCLR does.
   """
   if config.name == "lars":
     matrices = lambda params: jax.tree.map(lambda p: p.ndim > 1, params)
@@ -100,10 +100,10 @@ def make_optimizer(config: OptimizerConfig, schedule: optax.Schedule,
 def apply_gradients(
     net: NetState, grads: PyTree, tx: optax.GradientTransformation,
     batch_stats: PyTree | None = None) -> tuple[NetState, dict[str, jax.Array]]:
-  """One update of one player.
+  """Updates one network; `batch_stats=None` keeps its batch statistics.
 
   Returns:
-    The new state, and the norms of gradient, parameters and update.
+    The new state, and the norms of the gradient, the old parameters and the update.
   """
   updates, opt_state = tx.update(grads, net.opt_state, net.params)
   norms = {
@@ -111,12 +111,12 @@ def apply_gradients(
       "param_norm": optax.tree.norm(net.params),
       "update_norm": optax.tree.norm(updates),
   }
-  new = net.replace(
-      params=optax.apply_updates(net.params, updates), opt_state=opt_state,
+  new = dataclasses.replace(
+      net, params=optax.apply_updates(net.params, updates), opt_state=opt_state,
       batch_stats=net.batch_stats if batch_stats is None else batch_stats)
   return new, norms
 
 
 def named(prefix: str, values: dict[str, jax.Array]) -> dict[str, jax.Array]:
-  """Prefixes the names of metrics: {"x": 1} -> {"prefix/x": 1}."""
+  """Adds a prefix to metric names: {"x": 1} -> {"prefix/x": 1}."""
   return {f"{prefix}/{name}": value for name, value in values.items()}

@@ -1,4 +1,4 @@
-"""Pairs of views for contrastive learning, one function a stage."""
+"""Pairs of views for contrastive learning, in pre-training and in re-training."""
 
 from collections.abc import Callable
 
@@ -12,7 +12,7 @@ from augment_gen.run.random import example_keys
 
 
 def hand_made(augment: Callable) -> Callable:
-  """t(x) and t'(x), both from the same recipe: ordinary pre-training."""
+  """Builds t(x) and t'(x) from the same recipe, as in ordinary pre-training."""
 
   def views(frozen, batch, key):
     del frozen
@@ -24,19 +24,19 @@ def hand_made(augment: Callable) -> Callable:
 
 def with_second_view(augment: Callable, second: Callable,
                      last: bool = False) -> Callable:
-  """t(x) and t'(x) changed by `second`, sides swapped at random.
+  """Builds t(x), and t'(x) changed by `second`, with the sides swapped at random.
 
-  NOTE(paper): (15) writes ℓ(F(x), F(G_A(x, z))), and that G_A is an
-  "additional augmentation". We read: beside the hand-made ones, on one side;
-  which side is drawn anew for each image, so that f_q sees both kinds. Whether
-  the hand-made one is t'(G_A(x, z)) or G_A(t'(x), z) is not said.
+  NOTE(paper): (15) has ℓ(F(x), F(G_A(x, z))), and the paper calls G_A an "additional
+  augmentation". We add it to the hand-made augmentations on one side. The side is drawn
+  for each image, so that f_q sees both kinds of view. The paper does not say whether
+  the view is t'(G_A(x, z)) or G_A(t'(x), z).
 
   Args:
-    augment: the hand-made recipe, for one image.
-    second: `(frozen, images [b, H, W, C], key) -> images`, the augmentation
-      that is added: G_A, or the true implicit one.
-    last: whether it acts on t'(x), and F sees its work as it is, or on x, and
-      F sees it cropped, turned and resampled.
+    augment: the hand-made recipe for one image.
+    second: `(frozen, images [b, H, W, C], key) -> images`, the added augmentation: G_A,
+      or the true implicit one.
+    last: If True, `second` acts on t'(x), and F sees its output directly. If False, it
+      acts on x, and F sees its output cropped, rotated and resampled by t'.
   """
   plain = hand_made(augment)
 
@@ -54,7 +54,7 @@ def with_second_view(augment: Callable, second: Callable,
 
 
 def learned_second(augmenter, latent_dim: int, from_bank: bool) -> Callable:
-  """x -> G_A(x, z) with z uniform from the bank Z̃, or from the prior."""
+  """Builds x -> G_A(x, z), with z drawn uniformly from the bank Z̃ or from the prior."""
 
   def second(frozen, x, key):
     bank = frozen["bank"] if from_bank else None
@@ -64,7 +64,7 @@ def learned_second(augmenter, latent_dim: int, from_bank: bool) -> Callable:
 
 
 def chosen_second(augmenter, policy) -> Callable:
-  """x -> G_A(x, z) with z drawn from P(z|x) among `frozen["candidates"]`."""
+  """Builds x -> G_A(x, z), with z drawn from `frozen["candidates"]` by P(z|x)."""
 
   def second(frozen, x, key):
     log_p = policy.apply(frozen["policy"], x)
@@ -75,7 +75,7 @@ def chosen_second(augmenter, policy) -> Callable:
 
 
 def true_second(augment: Callable) -> Callable:
-  """x -> the implicit augmentation itself, drawn afresh: the oracle."""
+  """Builds the oracle, which draws the true implicit augmentation anew each time."""
 
   def second(frozen, x, key):
     del frozen

@@ -1,9 +1,9 @@
-"""Prints runs as the papers' tables, over seeds.
+"""Prints the results of runs as the papers' tables, over seeds.
 
   python -m augment_gen.tables RUN_FOLDER... [--protocol=moco] [--format=csv]
 
-Runs that differ in the seed only are averaged; runs of several experiments
-become further columns (with G_A) or further tables (CRL-TAC).
+Runs that differ only in the seed are averaged. Runs of several experiments become
+additional columns (with G_A) or additional tables (CRL-TAC).
 """
 
 import argparse
@@ -30,15 +30,15 @@ def format_table(results: list[dict[str, Any]], protocol: str | None = None,
 
   Args:
     results: parsed files: {"experiment", "rows", "provenance"}.
-    protocol: which probe's accuracies; None: that of the first row.
-    style: "text" and "markdown" give the papers' layouts, "csv" one line per
+    protocol: the protocol whose accuracies are shown; None: that of the first row.
+    style: "text" and "markdown" give the papers' layouts; "csv" gives one line per
       number, with the statistics in columns.
 
   Returns:
-    Several lines, ending in a newline. A cell is the accuracy in percent, over
-    several seeds mean ± sample std; "*" marks a difference to the baseline (of
-    CRL-TAC: to an untrained encoder under the same crops) with p < 0.05 in a
-    paired t-test over common seeds.
+    Several lines, ending in a newline. A cell is the accuracy in percent; for several
+    seeds, mean ± sample std. "*" marks a difference from the baseline (for CRL-TAC, from
+    an untrained encoder on the same crops) with p < 0.05 in a paired t-test over common
+    seeds.
 
   Raises:
     UserError: no rows of this protocol; two results for one seed.
@@ -56,7 +56,7 @@ def format_table(results: list[dict[str, Any]], protocol: str | None = None,
 
 
 def mixture_warnings(results: list[dict[str, Any]]) -> list[str]:
-  """Says where results of one experiment come from unlike probes or data."""
+  """Warnings about experiments whose results use different protocols or data."""
   found: dict[tuple[str, str], set[str]] = {}
   for result in results:
     for part in ("protocol", "data"):
@@ -82,7 +82,7 @@ def load(folders: Sequence[str]) -> list[dict[str, Any]]:
   """Reads results.json of each run folder.
 
   Raises:
-    UserError: lists every folder that has none, or a damaged one.
+    UserError: lists every folder without results.json, or with a damaged one.
   """
   results, problems = [], []
   for folder in folders:
@@ -105,7 +105,7 @@ def load(folders: Sequence[str]) -> list[dict[str, Any]]:
 
 
 def _problems(path: pathlib.Path, result: Any) -> list[str]:
-  """What keeps parsed JSON from being results."""
+  """Reasons why parsed JSON is not the contents of a results file."""
   if (not isinstance(result, dict) or "experiment" not in result
       or not isinstance(result.get("rows"), list)
       or not isinstance(result.get("provenance", {}), dict)):
@@ -125,9 +125,9 @@ def _wrong_value(row: dict[str, Any]) -> str | None:
   for name in (*_NEEDED, *_OPTIONAL, *(("feature",) if "crops" in row else ())):
     if name in _OPTIONAL and name not in row:
       continue
-    value = row.get(name)
+    value: Any = row.get(name)
     if name == "accuracy":
-      # False of NaN, too.
+      # Also False for NaN.
       right = type(value) in (int, float) and 0 <= value <= 100
       wanted = "no percentage"
     elif name == "seed":
@@ -157,7 +157,7 @@ def _print(flags: argparse.Namespace) -> int:
   try:
     results = load(flags.folders)
     print(format_table(results, flags.protocol, flags.format), end="")
-    if flags.format == "csv":  # has no place for them
+    if flags.format == "csv":  # the table itself has no place for warnings
       for text in mixture_warnings(results):
         print(f"warning: {text}", file=sys.stderr)
   except errors.UserError as error:

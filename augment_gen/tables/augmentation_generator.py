@@ -1,4 +1,4 @@
-"""The paper's Table 1: methods, re-training sets, augmentations; over seeds."""
+"""The paper's Table 1 over seeds: methods, re-training sets and augmentations."""
 
 import csv
 import dataclasses
@@ -23,29 +23,29 @@ class Line:
 
   @property
   def encoder(self) -> str:
-    """The method, whatever its batch-norm statistics are of."""
+    """The method without the suffix for AdaBN."""
     return self.method.removesuffix(ADABN)
 
   @property
   def adapted(self) -> bool:
-    """Are the batch-norm statistics those of X̃_f?"""
+    """Whether the batch-norm statistics are those of X̃_f."""
     return self.method.endswith(ADABN)
 
   @property
   def kind(self) -> str:
-    """What was added to the pre-trained encoder: "" for nothing."""
+    """What was added to the pre-trained encoder; "" for nothing."""
     if self.encoder == UNTRAINED:
       return UNTRAINED
     return self.encoder.partition(" + ")[2]
 
   @property
   def is_reference(self) -> bool:
-    """Is it one of the paper's reference rows, which saw X̃_f in stage 1?"""
+    """Whether it is one of the paper's reference rows, which saw X̃_f in stage 1."""
     return "∪" in self.retraining_set
 
   @property
   def is_control(self) -> bool:
-    """Does it lack any further augmentation?"""
+    """Whether it has no additional augmentation and is not a reference row."""
     return self.kind in ("", "control", UNTRAINED) and not self.is_reference
 
   @property
@@ -69,13 +69,13 @@ class Column:
     return f"{self.train} → {self.test}"
 
 
-# Line, column -> seed -> accuracy in percent.
+# (line, column) -> seed -> accuracy in percent.
 Cells = dict[tuple[Line, Column], dict[int, float]]
 
 
 def format_table(results: list[dict[str, Any]], protocol: str,
                  style: str) -> str:
-  """One table of experiments with G_A; see `tables.format_table`."""
+  """Formats the table of experiments with G_A; see `tables.format_table`."""
   cells = _collect(results, protocol)
   lines = _in_order(dict.fromkeys(line for line, _ in cells))
   columns = sorted(
@@ -113,7 +113,7 @@ def format_table(results: list[dict[str, Any]], protocol: str,
 
 
 def _in_order(lines) -> list[Line]:
-  """By rank; an encoder's line with other statistics below its own."""
+  """Sorts lines by rank; an encoder's line with AdaBN follows the one without."""
   encoders = list(dict.fromkeys(line.encoder for line in lines))
   return sorted(lines, key=lambda line: (
       line.rank, encoders.index(line.encoder), line.adapted))
@@ -131,7 +131,7 @@ def _unconverged(results, protocol: str) -> list[str]:
 
 
 def _gains(cells: Cells, lines, columns):
-  """Lines of text: what G_A has more than what it must be better than."""
+  """Lines of text: the gains of G_A over the rows that it must beat."""
   for column in columns:
     for ours in (line for line in lines if line.is_ours):
       if (ours, column) not in cells:
@@ -148,13 +148,14 @@ def _gains(cells: Cells, lines, columns):
 
 
 def _best(cells: Cells, ours: Line, others: list[Line], column) -> Line | None:
-  """The best on the mean over the seeds that it shares with ours."""
-  mine, means = cells[ours, column], {}
+  """The line with the best mean over the seeds that it shares with `ours`."""
+  mine = cells[ours, column]
+  means: dict[Line, float] = {}
   for line in others:
     theirs = cells.get((line, column), {})
     if common := mine.keys() & theirs.keys():
-      means[line] = np.mean([theirs[seed] for seed in common])
-  return max(means, key=means.get, default=None)
+      means[line] = float(np.mean([theirs[seed] for seed in common]))
+  return max(means, key=means.__getitem__, default=None)
 
 
 def _gain(ours: dict[int, float], reference: dict[int, float]) -> str:
@@ -166,7 +167,7 @@ def _gain(ours: dict[int, float], reference: dict[int, float]) -> str:
 
 
 def _collect(results, protocol: str) -> Cells:
-  """Sorts the accuracies of one protocol into the table."""
+  """Sorts the accuracies of one protocol into the table's cells."""
   cells: Cells = {}
   problems = []
   for result in results:
@@ -193,7 +194,7 @@ def _collect(results, protocol: str) -> Cells:
 
 
 def _differences(cells: Cells, lines, columns):
-  """(line, column) -> Difference to the column's plain, first line."""
+  """(line, column) -> Difference from the column's first line, the plain baseline."""
   result = {}
   for column in columns:
     present = [line for line in lines if (line, column) in cells]

@@ -1,4 +1,4 @@
-"""The poster's tables of CRL-TAC, with the poster's own numbers beside ours."""
+"""The poster's tables of CRL-TAC, with the poster's own numbers next to ours."""
 
 import csv
 import io
@@ -14,18 +14,18 @@ FEATURES = {"head": "Projection head", "f": "f output"}
 _UNTRAINED = "untrained encoder"
 
 _OWN = "SimCLR, own windows"
-# Columns, the poster's first: the row's method, its crops, and these where it is one
-# crop alone.
-_COLUMNS = {
+# Columns, the poster's first: the method of the rows, their crops, and the name of the
+# crops for rows of a single crop.
+_COLUMNS: dict[str, tuple[str, str, str | None]] = {
     "Ours": ("CRL-TAC", "P", "P, one crop"),
     "Ours (top-n)": ("CRL-TAC", "top-n", "top-1"),
     "SimCLR": ("SimCLR", "uniform", "uniform, one crop"),
     "SimCLR (oracle)": ("SimCLR", "true place", None),
     _OWN: (_OWN, "own uniform", "own uniform, one crop"),
     f"{_OWN} (oracle)": (_OWN, "true place", None)}
-# Percent, mean and standard deviation; Koyama et al., "Linear Classification
-# Protocol".
-_POSTER = {
+# Mean and standard deviation in percent, from "Linear Classification Protocol" in Koyama
+# et al.
+_POSTER: dict[str, dict[str, tuple[tuple[float, float] | None, ...]]] = {
     "Regional MNIST": {
         "head": ((95.505, 0.23), (95.52, 0.37), (31.56, 0.44), (51.44, 1.1)),
         "f": ((97.29, 0.14), (97.48, 0.12), (45.98, 0.56), (93.54, 0.29))},
@@ -40,11 +40,11 @@ Cells = dict[tuple[str, str, str], dict[int, float]]
 
 def format_table(results: list[dict[str, Any]], protocol: str,
                  style: str) -> str:
-  """The tables of each experiment; see `tables.format_table`.
+  """Formats the tables of each experiment; see `tables.format_table`.
 
-  The first has the poster's layout. The second one holds every encoder under
-  every kind of crops: without an untrained encoder beside it a number of ours
-  tells what P found, not what h learned. "*" marks a difference to it.
+  The first table has the poster's layout. The second one has every encoder on every kind
+  of crop: without an untrained encoder for comparison, our numbers show what P found, not
+  what h learned. "*" marks a difference from the untrained encoder.
   """
   experiments = dict.fromkeys(result["experiment"] for result in results)
   cells = {name: _collect([r for r in results if r["experiment"] == name],
@@ -81,7 +81,7 @@ def _collect(results: list[dict[str, Any]], protocol: str) -> Cells:
 
 
 def _poster(name: str, cells: Cells, style: str) -> list[str]:
-  """The poster's layout, and beside it SimCLR on windows of its own."""
+  """The poster's layout, with additional columns for SimCLR on its own windows."""
   top = next((crops for _, crops, _ in cells
               if crops.startswith("top-") and crops != "top-1"), "top-1")
   kind = lambda crops: top if crops == "top-n" else crops
@@ -98,7 +98,7 @@ def _poster(name: str, cells: Cells, style: str) -> list[str]:
         for method, crops, _ in columns.values())])
     if one_crop:
       body.append([f"{label}, one crop", *(
-          layout.cell(cells.get((method, one, feature)))
+          layout.cell(cells.get((method, one, feature)) if one else None)
           for method, _, one in columns.values())])
   for feature, label in FEATURES.items():
     if name in _POSTER:
@@ -110,7 +110,7 @@ def _poster(name: str, cells: Cells, style: str) -> list[str]:
 
 
 def _costs(results: list[dict[str, Any]]) -> list[str]:
-  """How many crops each encoder has seen, where rows say so."""
+  """A line with the crops that each encoder encodes per step, if rows say so."""
   said = {}
   for result in results:
     for row in result["rows"]:

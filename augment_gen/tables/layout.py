@@ -11,9 +11,9 @@ SIGNIFICANCE = 0.05
 
 @dataclasses.dataclass(frozen=True)
 class Difference:
-  """Accuracy minus another's, over the seeds that both have."""
-  values: np.ndarray  # percent points, one per seed, of at least two
-  p: float  # of the paired t-test; NaN where it is not defined
+  """The difference of two accuracies, over the seeds that both have."""
+  values: np.ndarray  # percentage points, one per seed, at least two
+  p: float  # p-value of the paired t-test; NaN if it is not defined
 
   @property
   def significant(self) -> bool:
@@ -25,7 +25,7 @@ class Difference:
 
   @property
   def interval(self) -> tuple[float, float]:
-    """Where the mean over all seeds lies with 95 % confidence (Student's t)."""
+    """The 95 % confidence interval of the mean over all seeds (Student's t)."""
     if np.isnan(self.p):
       return np.nan, np.nan
     n = len(self.values)
@@ -44,12 +44,12 @@ class Difference:
 
 def paired_difference(ours: dict[int, float], reference: dict[int, float]
                       ) -> Difference | None:
-  """Of accuracies by seed, over the seeds that both have; None below two."""
+  """The difference over the seeds that both have; None for fewer than two seeds."""
   common = sorted(ours.keys() & reference.keys())
   if len(common) < 2:
     return None
   values = np.array([ours[seed] - reference[seed] for seed in common])
-  # The t statistic needs a spread; rounding alone is none.
+  # The t statistic needs a spread beyond rounding errors.
   spread = np.std(values) > 1e-9 * max(1.0, np.max(np.abs(values)))
   p = float(stats.ttest_1samp(values, 0.0).pvalue) if spread else np.nan
   return Difference(values, p)
@@ -57,7 +57,7 @@ def paired_difference(ours: dict[int, float], reference: dict[int, float]
 
 def cell(seeds: dict[int, float] | None,
          difference: Difference | None = None) -> str:
-  """Accuracies by seed, in percent, as mean ± sample std."""
+  """Formats accuracies by seed, in percent, as mean ± sample std."""
   if seeds is None:
     return "-"
   values = list(seeds.values())
@@ -73,10 +73,10 @@ def as_lines(above: list[str], body: list[list[str]], style: str,
   """A table as lines of text.
 
   Args:
-    above: what stands over each column; equal ones are written once.
-    body: the head, then the rows.
+    above: the heading over each column; equal headings are written once.
+    body: the header, then the rows.
     style: "text" or "markdown".
-    labels: how many columns, from the left, are no numbers.
+    labels: number of columns, from the left, that do not contain numbers.
   """
   if style == "markdown":
     return _as_markdown(above, body, labels)
@@ -84,7 +84,7 @@ def as_lines(above: list[str], body: list[list[str]], style: str,
 
 
 def _width(text: str) -> int:
-  """Columns on a terminal: the tilde of X̃ takes none."""
+  """Columns that a text takes on a terminal; the tilde of X̃ takes none."""
   return sum(not unicodedata.combining(character) for character in text)
 
 
@@ -95,7 +95,7 @@ def _ljust(text: str, width: int) -> str:
 def _as_text(experiments: list[str], body: list[list[str]]) -> list[str]:
   """Aligned columns; each experiment's name stands over its columns."""
   widths = [max(map(_width, cells)) for cells in zip(*body)]
-  # An experiment's last column makes room for its name.
+  # An experiment's last column is widened to make room for its name.
   spans: dict[str, list[int]] = {}
   for index, name in enumerate(experiments):
     spans.setdefault(name, []).append(index)

@@ -1,4 +1,4 @@
-"""The augmentation generator: the stages, and what each hands to the next.
+"""The augmentation generator: its stages, and what each passes on to the next.
 
     pretrain ──F, H, …──▶ generator ──G_A, Z̃──▶ retrain-ARM ──F──▶ evaluate
         └──────────────────────────F, H, …────────────▲
@@ -21,13 +21,12 @@ from augment_gen.run.checkpoint import checksum
 from augment_gen.run.contracts import Run, Stage
 from augment_gen.run.metrics import parameter_overview
 from augment_gen.run.takeover import take_over
-from augment_gen.steps.state import named
 
 STAGES = ("pretrain", "generator", "retrain", "evaluate")
 problems, data_problems = rules.problems, rules.data_problems
 
-# The arms of stage 3 as rows of Table 1: what the method has beside the
-# pre-trainer, additional augmentation.
+# The arms of stage 3 as rows of Table 1: the suffix of the method's name, and the
+# additional augmentation.
 _ROWS = {
     "generator": ("G_A", "G_A"),
     "prior": ("G_A (prior)", "G_A, z from its prior"),
@@ -36,15 +35,15 @@ _ROWS = {
     "random": ("random G_A", "untrained G_A, as strong"),
     "oracle": ("oracle", "true augmentation"),
 }
-# Arms of re-training that see nothing that was learned from X̃_f.
+# Arms of re-training that use nothing learned from X̃_f.
 _WITHOUT_FINETUNE = ("retrain-control", "retrain-oracle")
 
 
 def rows(title: str) -> dict[str, tuple[str, str]]:
-  """The rows of Table 1 by encoder: method, additional augmentation.
+  """The rows of Table 1 by encoder: (method, additional augmentation).
 
   Args:
-    title: of the pre-trainer.
+    title: the pre-trainer's title.
   """
   return {"untrained": ("untrained encoder", "-"), "pretrain": (title, "-"),
           **{arm: (f"{title} + {name}", augmentation)
@@ -62,7 +61,7 @@ def reads_finetune(stage: str, values: Mapping[str, Any]) -> bool:
   if stage == "generator" or (
       stage.startswith("retrain-") and stage not in _WITHOUT_FINETUNE):
     return True
-  # What starts from stage 1 has seen what that has.
+  # The other stages depend on X̃_f only through stage 1.
   return values["pretrain"]["with_finetune"]
 
 
@@ -74,24 +73,25 @@ def run(run: Run) -> dict[str, Any] | None:
   need_generator = run.wants("generator") or (
       need_retrained and not set(arms).isdisjoint(stages.GENERATOR_ARMS))
 
-  # 1. F, its head and the queue: from scratch, or from another run (with it,
-  # perhaps, the end of 2).
+  # 1. F, its head and the queue are trained from scratch or taken over from another
+  # run, possibly together with stage 2.
   take_over(run.config.pretrain.from_run, ("pretrain",), run.folder)
   take_over(
       run.config.generator.from_run, ("pretrain", "generator"), run.folder)
   stage = stages.pretrain(run.config, run.task, run.devices)
   parameter_overview(
       "F", stages.encoder_variables(run.config, stage.state)["params"], run.log)
-  untrained = jax.device_get(stage.state)  # training donates its buffers
+  untrained = jax.device_get(stage.state)  # training donates the buffers
   stage = _with_online_knn(run, stage)
   pretrained = loop.end_of(run, stage, run.wants("pretrain"))
 
-  # 2. G_A, G_E, G_L against D_f, D_p: F from 1, frozen.
+  # 2. G_A, G_E and G_L are trained against D_f and D_p, with F from stage 1 frozen.
   generator = None
   if need_generator:
     generator = _train_generator(run, pretrained)
 
-  # 3. Each arm: F, head and queue from 1, G_A from 2, frozen.
+  # 3. Each arm trains F, head and queue of stage 1 further, with G_A of stage 2
+  # frozen.
   retrained = {}
   if need_retrained:
     for arm in arms:
@@ -101,7 +101,7 @@ def run(run: Run) -> dict[str, Any] | None:
       retrained[arm] = loop.end_of(run, stage, run.wants("retrain"))
   report.curves(run.folder, run.writer)
 
-  # 4. A new linear head on each F: from 1, and from each arm of 3.
+  # 4. Each F, from stage 1 and from every arm of stage 3, gets a new linear head.
   if not run.wants("evaluate"):
     return None
   controls = {}
@@ -122,8 +122,9 @@ def _train_generator(run: Run, pretrained):
   encode = stages.encode(run.config)
   stage = dataclasses.replace(
       stage, online_every=run.config.log.health_every_steps,
-      online=lambda state: named("health", checkup.measure(
-          run.config, run.task, encode, variables, state)))
+      online=lambda state: {
+          f"health/{name}": value for name, value in checkup.measure(
+              run.config, run.task, encode, variables, state).items()})
   generator = loop.end_of(run, stage, wanted)
   measured = _last_health(run)
   for warning in health.warnings(measured):
@@ -136,8 +137,8 @@ def _train_generator(run: Run, pretrained):
 
 
 def _last_health(run: Run) -> dict[str, float]:
-  """What metrics.jsonl says of the generator's health at its end."""
-  measured = {}
+  """The generator's last health measurement in metrics.jsonl."""
+  measured: dict[str, float] = {}
   for line in run.folder.read_metrics():
     if line["stage"] == "generator":
       found = {name.removeprefix("health/"): value
@@ -147,7 +148,7 @@ def _last_health(run: Run) -> dict[str, float]:
 
 
 def _with_online_knn(run: Run, stage: Stage) -> Stage:
-  """Adds kNN accuracy during training, if the config asks for it."""
+  """Adds kNN accuracy during training if the config asks for it."""
   epochs = run.config.log.online_every_epochs
   if not epochs:
     return stage
@@ -169,18 +170,18 @@ def _with_online_knn(run: Run, stage: Stage) -> Stage:
 
 
 def _evaluate(run: Run, states: dict[str, Any], generator) -> dict[str, Any]:
-  """Rows of results.json; encoders that have theirs already are passed over."""
+  """Evaluates the encoders and writes results.json; keeps rows that are still valid."""
   ends = {_stage_name(name): checksum(state) for name, state in states.items()}
   if generator is not None:
     ends["generator"] = checksum(generator)
   before = run.folder.read_results() or {"rows": [], "provenance": {}}
   known = before["provenance"].get("stages", {})
   before, known = provenance.fresh(before, known, run.task.fingerprints, run.log)
-  # Rows of an earlier start that this one does not ask for stay in the table.
-  results = {"experiment": provenance.experiment(run.config), "rows": [],
-             "provenance": provenance.of_results(
-                 run, protocol_fingerprint(run.config.evaluate),
-                 {**known, **ends})}
+  # Rows of an earlier start stay in the table even if this start does not ask for them.
+  results: dict[str, Any] = {
+      "experiment": provenance.experiment(run.config), "rows": [],
+      "provenance": provenance.of_results(
+          run, protocol_fingerprint(run.config.evaluate), {**known, **ends})}
   if generator is not None:
     results["health"] = _last_health(run)
   elif "health" in before:
@@ -194,7 +195,7 @@ def _evaluate(run: Run, states: dict[str, Any], generator) -> dict[str, Any]:
       state = states.get(name)
       if state is None or (adapted and not adapt):
         pass
-      # A row counts only for the very state that it was measured on.
+      # A row is only valid for the exact state that it was measured on.
       elif found and known.get(_stage_name(name)) == ends[_stage_name(name)]:
         run.log(f"evaluate: {label} was evaluated before")
       else:
@@ -209,7 +210,7 @@ def _evaluate(run: Run, states: dict[str, Any], generator) -> dict[str, Any]:
 
 
 def _rows(run: Run, title: str, state, adapted: bool) -> list[dict[str, Any]]:
-  """The rows of one encoder, perhaps with batch-norm statistics of X̃_f."""
+  """Evaluates one encoder; if `adapted`, with batch-norm statistics of X̃_f."""
   variables = jax.device_get(stages.encoder_variables(run.config, state))
   if adapted:
     variables = adabn.reestimate(
@@ -224,11 +225,11 @@ def _rows(run: Run, title: str, state, adapted: bool) -> list[dict[str, Any]]:
 
 
 def _trained_on(name: str, config: Config) -> dict[str, str]:
-  """What the encoder of a row has seen in stage 1 and, if it had it, stage 3."""
+  """The training sets of a row's encoder in stage 1 and, if it had one, in stage 3."""
   if name == "untrained":
     return {"pretrain_data": "-", "retraining_set": "-"}
   pretrain_data = "X_p ∪ X̃_f" if config.pretrain.with_finetune else "X_p"
-  # Where no stage 3 follows, the table calls the set of stage 1 so.
+  # Without stage 3, the table's re-training set is the training set of stage 1.
   return {"pretrain_data": pretrain_data,
           "retraining_set": pretrain_data if name == "pretrain" else "X_p"}
 

@@ -1,4 +1,4 @@
-"""What is wrong between several settings of an augmentation-generator run."""
+"""Conflicts between settings of an augmentation-generator run."""
 
 from collections.abc import Iterator
 import math

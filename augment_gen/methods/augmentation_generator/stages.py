@@ -1,13 +1,14 @@
 """The stages of the augmentation generator, built from the config.
 
-    pretrain           F on X_p, by the pre-trainer
-    generator          Algorithm 1 on X_p and X̃_f, with F from `pretrain`
-    retrain-ARM        F further, by the pre-trainer, with another second view
+    pretrain           trains F on X_p with the pre-trainer
+    generator          runs Algorithm 1 on X_p and X̃_f, with F from `pretrain`
+    retrain-ARM        trains F further with the pre-trainer and another second view
 """
 
 from collections.abc import Callable
 import dataclasses
 import functools
+from typing import Any
 
 from flax import linen as nn
 import jax
@@ -41,12 +42,12 @@ from augment_gen.steps import policy as policy_step
 # Arms of stage 3 that need stage 2.
 GENERATOR_ARMS = ("generator", "prior", "policy", "random")
 ARMS = (*GENERATOR_ARMS, "control", "oracle")
-_STRENGTH_IMAGES = 512  # that an untrained G_A is matched on
-_STANDARD_IMAGES = 1024  # of each set, for the scale of detail
+_STRENGTH_IMAGES = 512  # images on which an untrained G_A is matched
+_STANDARD_IMAGES = 1024  # images of each set that give the scale of `detail`
 
 
 def encoder_variables(config: Config, state: State) -> dict:
-  """F's part of a state of stage 1 or 3, as Flax variables."""
+  """F's variables in a state of stage 1 or 3."""
   if isinstance(state, latent_policy.LatentPolicyState):
     state = state.pretrainer
   return pretrainer(config, 1).encoder_variables(state)
@@ -54,9 +55,9 @@ def encoder_variables(config: Config, state: State) -> dict:
 
 @functools.cache
 def encode(config: Config):
-  """`(variables, images [b, H, W, C] in [0, 1]) -> F(images) [b, D]`.
+  """Returns `(variables, images [b, H, W, C] in [0, 1]) -> F(images) [b, D]`.
 
-  Cached, so that what compiles it compiles it once a run.
+  Cached, so that the function is compiled once per run.
   """
   encoder = build_encoder(config.encoder, config.data, bn_groups=1)
   return lambda variables, images: encoder.apply(
@@ -65,13 +66,13 @@ def encode(config: Config):
 
 @functools.cache
 def batch_statistics(config: Config):
-  """See `adabn.make_batch_statistics`; cached as `encode`."""
+  """See `adabn.make_batch_statistics`; cached like `encode`."""
   return adabn.make_batch_statistics(
       build_encoder(config.encoder, config.data, bn_groups=1))
 
 
 def pretrain(config: Config, task: Task, devices: int) -> Stage:
-  """Stage 1."""
+  """Stage 1: pre-training of F."""
   images: Images = task.pretrain
   if config.pretrain.with_finetune:
     images = Joined((images, task.finetune))
@@ -97,27 +98,28 @@ def generator_networks(config: Config) -> generator_step.Networks:
 
 def generator(config: Config, task: Task,
               pretrained: State | None) -> Stage:
-  """Stage 2.
+  """Stage 2: Algorithm 1.
 
-  F is frozen and sees X_p and X̃_f as they are, so these are embedded once.
+  F is frozen and sees X_p and X̃_f unchanged, so sets in memory are embedded once.
 
   Args:
-    config: of the run.
+    config: the run's config.
     task: the images.
-    pretrained: the end of stage 1; None if only the shape of the stage's
-      state is wanted, to read a finished one.
+    pretrained: the final state of stage 1; None if only the shape of this stage's
+      state is needed, to read a finished one.
   """
   stage = config.generator
   nets = generator_networks(config)
   sets = {"x_p": task.pretrain, "x_f": task.finetune}
   feed = ImageFeed(sets, stage.batch_size, config.seed, "generator")
-  # NOTE(paper): whose passes the epochs of Algorithm 1 count is not said: X_p's.
+  # NOTE(paper): the paper does not say over which set Algorithm 1 counts epochs.
+  # Here it is X_p.
   per_epoch = feed.steps_per_epoch["x_p"]
   steps = building.total_steps(stage.epochs, stage.steps, per_epoch)
   tx = building.optimizer(stage.optimizer, steps, per_epoch)
   txs = dict.fromkeys(("augmenter", "eliminator", "disc_f", "disc_p"), tx)
   key = stream(jax.random.key(config.seed), "generator")
-  frozen = {}
+  frozen: dict[str, Any] = {}
   if pretrained is not None:
     frozen["encoder"] = _frozen_encoder(config, nets.encoder, sets, pretrained)
   return Stage(
@@ -132,24 +134,28 @@ def generator(config: Config, task: Task,
 
 def _frozen_encoder(config: Config, encoder: nn.Module, sets: dict[str, Images],
                     pretrained: State) -> frozen_encoder.FrozenEncoder:
-  """F, and what it makes of the sets in memory."""
+  """F, and its embeddings of the sets in memory."""
   settings, batch = config.generator.discriminator, config.evaluate.batch_size
   variables = encoder_variables(config, pretrained)
   see = frozen_encoder.make_see(encoder, settings.features)
   y = lambda variables, x: see(variables, x)[0]
   detail = lambda variables, x: see(variables, x)[1]
+  samples = {name: sample(images, _STANDARD_IMAGES) for name, images in sets.items()}
+  embed = lambda images: jnp.asarray(extract(y, variables, images, batch))
   return frozen_encoder.freeze(
       variables,
-      {name: jnp.asarray(extract(y, variables, images, batch))
-       for name, images in sets.items() if images.resident is not None},
-      jnp.asarray(extract(detail, variables, np.concatenate(
-          [sample(images, _STANDARD_IMAGES) for images in sets.values()]), batch)),
-      settings.standardise)
+      {name: embed(images) for name, images in sets.items()
+       if images.resident is not None},
+      jnp.asarray(extract(
+          detail, variables, np.concatenate(list(samples.values())), batch)),
+      settings.standardise,
+      [embed(samples[name]) for name, images in sets.items()
+       if images.resident is None])
 
 
 def latent_bank(config: Config, images: Images | np.ndarray,
                 trained: generator_step.GeneratorState) -> np.ndarray:
-  """Z̃ = {G_L(x̃) : x̃ ∈ X̃_f} of (15): float32 [M, Z], of M images."""
+  """Z̃ = {G_L(x̃) : x̃ ∈ X̃_f} of (15), float32 [M, Z] for M images."""
   _, g_el = generator_functions(config.generator, config.data)
   return extract(
       lambda params, x: g_el(params, x)[1], trained.eliminator.final_params, images,
@@ -159,22 +165,21 @@ def latent_bank(config: Config, images: Images | np.ndarray,
 def random_augmenter(
     config: Config, task: Task, trained: generator_step.GeneratorState,
 ) -> tuple[nn.Module, dict]:
-  """An untrained G_A whose edits are as large as the trained one's.
+  """An untrained G_A whose edits are as large as those of the trained one.
 
-  As large on what it is given in re-training: x, or t'(x) where it comes last.
-  Its last layer is always read as an edit. Read as an image, an untrained network
-  would wipe out what its input shows.
+  The size is matched on the images that G_A gets in re-training: x, or t'(x) if G_A
+  comes last. The network's output is always read as an edit: read as an image, the
+  output of an untrained network would erase the input.
 
   Returns:
-    The module, and its parameters.
+    The module and its parameters.
   """
   augmenter, _ = build_generator(config.generator, config.data)
   networks = dataclasses.replace(config.generator.networks, output="edit")
   untrained, _ = build_generator(
       dataclasses.replace(config.generator, networks=networks), config.data)
   key = stream(jax.random.key(config.seed), "random_augmenter")
-  x = sample(task.pretrain, _STRENGTH_IMAGES)
-  x = jnp.asarray(x, jnp.float32) / 255
+  x = jnp.asarray(sample(task.pretrain, _STRENGTH_IMAGES), jnp.float32) / 255
   if config.retrain.order == "last":
     x = jax.jit(functools.partial(
         augment_batch, recipe(config.retrain.recipe)))(
@@ -190,17 +195,22 @@ def random_augmenter(
 def second_view(config: Config, task: Task, arm: str,
                 trained: generator_step.GeneratorState | None,
                 ) -> tuple[Callable | None, dict]:
-  """What an arm adds to the second view, and the arrays that it reads."""
+  """The augmentation that an arm adds to the second view, and the arrays it reads.
+
+  The augmentation is None for the arm "control", which adds nothing. The arrays go
+  into `Stage.frozen`.
+  """
   if arm == "control":
     return None, {}
   if arm == "oracle":
     return views.true_second(implicit(config.data.implicit)), {}
+  assert trained is not None, f"the arm {arm} needs stage 2"
   if arm == "random":
     augmenter, params = random_augmenter(config, task, trained)
   else:
     augmenter, _ = build_generator(config.generator, config.data)
     params = trained.augmenter.final_params
-  frozen = {"augmenter": {"params": params}}
+  frozen: dict[str, Any] = {"augmenter": {"params": params}}
   if arm == "policy":
     frozen["candidates"] = jnp.asarray(latent_bank(config, sample(
         task.finetune, config.retrain.candidates), trained))
@@ -224,30 +234,30 @@ def latent_distribution(config: Config) -> LatentDistribution:
 def retrain(config: Config, task: Task, devices: int, arm: str,
             pretrained: State, trained: generator_step.GeneratorState | None,
             ) -> Stage:
-  """Stage 3, one arm.
+  """Stage 3, one arm: F is trained further.
 
   Args:
-    config: of the run.
+    config: the run's config.
     task: the images.
-    devices: number that the batch is cut over.
-    arm: what the second view sees beside the hand-made augmentations; see
+    devices: number of devices that share the batch.
+    arm: what the second view gets in addition to the hand-made augmentations; see
       `RetrainConfig`.
-    pretrained: the end of stage 1, where every arm starts.
-    trained: the end of stage 2; needed by the arms with a G_A.
+    pretrained: the final state of stage 1, where every arm starts.
+    trained: the final state of stage 2; needed by the arms with a G_A.
   """
   stage, method = config.retrain, pretrainer(config, devices)
   second, frozen = second_view(config, task, arm, trained)
-  # NOTE(paper): what re-training starts from is not said, only that F is trained
-  # with (15): here the networks of stage 1 (and MoCo's queue), with a new optimiser
-  # and schedule. All arms have the same recipe, so that they differ by `second`
-  # alone.
+  # NOTE(paper): the paper does not say where re-training starts, only that F is
+  # trained with (15). Here it starts from the networks of stage 1 (and MoCo's queue),
+  # with a new optimiser and schedule. All arms have the same recipe, so they differ
+  # only in `second`.
   pair = views.hand_made(recipe(stage.recipe))
   if second is not None:
     pair = views.with_second_view(
         recipe(stage.recipe), second, last=stage.order == "last")
 
-  # All arms of a seed share this key and this order, and so their images, latents
-  # and sides.
+  # All arms of a seed share this key and this order, and hence the images, the latents
+  # and the side on which each image is changed.
   feed = ImageFeed(
       {"x_p": task.pretrain}, stage.batch_size, config.seed, "retrain")
   key = stream(jax.random.key(config.seed), "retrain")
@@ -265,7 +275,7 @@ def retrain(config: Config, task: Task, devices: int, arm: str,
 def _with_policy(config: Config, method: Pretrainer, state: State, step: Step,
                  steps: int, per_epoch: int, key: jax.Array,
                  ) -> tuple[latent_policy.LatentPolicyState, Step]:
-  """State and step of a pre-trainer -> the same with P(z|x) beside it."""
+  """Adds P(z|x) to the state and the step of a pre-trainer."""
   policy, settings = latent_distribution(config), config.retrain.policy
   tx = building.optimizer(settings.optimizer, steps, per_epoch)
   state = latent_policy.LatentPolicyState(

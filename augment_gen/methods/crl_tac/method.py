@@ -1,4 +1,4 @@
-"""CRL-TAC: the stages, and the encoders under every kind of crops.
+"""CRL-TAC: its stages, and the evaluation of its encoders on every kind of crop.
 
     simclr ──h──────┐
     simclr_own ──h──┤
@@ -32,13 +32,13 @@ from augment_gen.run.random import stream
 STAGES = ("simclr", "simclr_own", "tac", "evaluate")
 problems, data_problems = rules.problems, rules.data_problems
 
-# Encoders as methods of the table.
+# Encoder -> method of the table.
 ENCODERS = {"tac": "CRL-TAC", "simclr": "SimCLR",
             "simclr_own": "SimCLR, own windows",
             "untrained": "untrained encoder"}
 TRUE_PLACE = "true place"
 UNIFORM, OWN_UNIFORM = "uniform", "own uniform"
-_DRAWN = 2000  # images of the figures
+_DRAWN = 2000  # images in the figures, at most
 
 
 def trained_sections(config: Config) -> tuple[str, ...]:
@@ -48,7 +48,7 @@ def trained_sections(config: Config) -> tuple[str, ...]:
 
 
 def reads_finetune(stage: str, values: Mapping[str, Any]) -> bool:
-  """See `contracts.Method`; X̃_f is only evaluated on."""
+  """See `contracts.Method`; X̃_f is only used for evaluation."""
   del stage, values
   return False
 
@@ -56,19 +56,20 @@ def reads_finetune(stage: str, values: Mapping[str, Any]) -> bool:
 def run(run: Run) -> dict[str, Any] | None:
   """See `contracts.Method`."""
   report.examples(run.task, run.folder, run.writer, run.config.log)
-  controls, states = names(run.config.tac.controls), {}
+  controls = names(run.config.tac.controls)
+  states: dict[str, Any] = {}
   stage = stages.train(run.config, run.task, "tac")
   untrained = jax.device_get(stage.state)
   parameter_overview("h = H∘F", stage.state.encoder.params, run.log)
   parameter_overview("P(T|X)", stage.state.policy.params, run.log)
   needed = [name for name in ("simclr", "simclr_own", "tac")
             if run.wants(name) or run.wants("evaluate")]
-  # 1. SimCLR, on the windows of CRL-TAC and on its own: crops at uniform places.
+  # 1. SimCLR with crops at uniform places: on the windows of CRL-TAC, and on its own.
   for name in ("simclr", "simclr_own"):
     if name in needed and name in controls:
       states[name] = loop.end_of(
           run, stages.train(run.config, run.task, name), run.wants(name))
-  # 2. An encoder and P(T|X), from the same start.
+  # 2. An encoder and P(T|X), from the same initial weights.
   if "tac" in needed:
     states["tac"] = loop.end_of(run, stage, run.wants("tac"))
   report.curves(run.folder, run.writer)
@@ -76,18 +77,18 @@ def run(run: Run) -> dict[str, Any] | None:
     _draw(run, states)
   if not run.wants("evaluate"):
     return None
-  # 3. Linear heads on every encoder under every kind of crops.
+  # 3. Linear heads on every encoder, for every kind of crop.
   if "untrained" in controls:
     states["untrained"] = untrained
   return _evaluate(run, states)
 
 
 def _draw(run: Run, states: dict[str, Any]) -> None:
-  """The poster's figures of P and h, of the first test set."""
+  """Draws the poster's figures of P and h for the first test set."""
   name, images = next(iter(run.task.tests.items()))
   images = images.select(evenly(len(images), min(len(images), _DRAWN)))
   crops = _Crops(run, states["tac"], {name: images})
-  # A mean over crops does not lie on the circle.
+  # For D = 2, h lies on the circle, but a mean of h over crops does not.
   count = 1 if run.config.tac.dim == 2 else run.config.tac.top
   h = {f"{ENCODERS[encoder]}, {text}": _encode(run, encoder, states[encoder])(
       images, crops.boxes(kind, name)[:, :count])["head"]
@@ -100,25 +101,25 @@ def _draw(run: Run, states: dict[str, Any]) -> None:
 
 
 def _evaluate(run: Run, states: dict[str, Any]) -> dict[str, Any]:
-  """Rows of results.json; what has its rows already is passed over."""
+  """Evaluates the encoders and writes results.json; keeps rows that are still valid."""
   ends = {name: checksum(state) for name, state in states.items()}
   before = run.folder.read_results() or {"rows": [], "provenance": {}}
   known = before["provenance"].get("stages", {})
-  # P chooses the crops of all encoders.
+  # P chooses the crops for all encoders, so another P makes all rows invalid.
   if known.get("tac") != ends["tac"]:
     before, known = {"rows": []}, {}
   before, known = provenance.fresh(before, known, run.task.fingerprints, run.log)
-  # Controls of an earlier start that this one does not name stay in the table.
-  results = {"experiment": provenance.experiment(run.config), "rows": [],
-             "provenance": provenance.of_results(
-                 run, protocol_fingerprint(run.config.evaluate),
-                 {**known, **ends})}
+  # Controls of an earlier start stay in the table even if this start does not name them.
+  results: dict[str, Any] = {
+      "experiment": provenance.experiment(run.config), "rows": [],
+      "provenance": provenance.of_results(
+          run, protocol_fingerprint(run.config.evaluate), {**known, **ends})}
   sets = {run.config.data.finetune_name: run.task.finetune, **run.task.tests}
   crops = _Crops(run, states["tac"], sets)
   results["policy"] = {name: crops.summary(name) for name in run.task.tests}
   for name, method in ENCODERS.items():
     for kind in crops.kinds(name):
-      # A row of one crop comes with that of the mean.
+      # The row of one crop is measured together with the row of the mean over crops.
       both = {kind, crops.one_crop(kind)}
       rows = [row for row in before["rows"]
               if row["method"] == method and row["crops"] in both]
@@ -138,7 +139,7 @@ def _evaluate(run: Run, states: dict[str, Any]) -> dict[str, Any]:
 
 def _rows(run: Run, name: str, state, kind: str,
           crops: "_Crops") -> list[dict[str, Any]]:
-  """One encoder under one kind of crops: f and the head, n crops and one."""
+  """Evaluates f and the head of an encoder on one kind of crop: on n crops and on one."""
   encode = _encode(run, name, state)
   outputs = {data: encode(images, crops.boxes(kind, data))
              for data, images in crops.sets.items()}
@@ -160,13 +161,19 @@ def _rows(run: Run, name: str, state, kind: str,
                    "images_per_step": gradient,
                    "images_per_step_forward": forward,
                    "commit": provenance.commit()},
-          log=lambda line, label=label, feature=feature: run.log(
-              f"  {label}, {feature}: {line}"))
+          log=functools.partial(_log, run, f"  {label}, {feature}: "))
   return rows
 
 
+def _log(run: Run, prefix: str, line: str) -> None:
+  run.log(prefix + line)
+
+
 def _encode(run: Run, name: str, state):
-  """`(images [N, H, W, C], boxes [N, n, 3]) -> name -> [N, …]`; see `_features`."""
+  """Returns `(images [N, H, W, C], boxes [N, n, 3]) -> {name: [N, …]}`.
+
+  The names are those of `_features`.
+  """
   own = name if name == "simclr_own" else "tac"
   return chunked(jax.tree_util.Partial(
       _features, stages.networks(run.config, own),
@@ -178,13 +185,14 @@ def _policy(nets, variables, images):
 
 
 def _features(nets, variables, images, boxes) -> dict[str, jax.Array]:
-  """Means over an image's crops: "f" [b, d], of F, and "head" [b, D], of H∘F.
+  """Features of images: "f" [b, d] from F, and "head" [b, D] from H∘F.
 
-  And of its first crop alone, as "first_f" and "first_head".
+  Both are means over the crops of an image. "first_f" and "first_head" are those of
+  its first crop alone.
   """
   crops = nets.grid.cut_at(images, boxes)
   flat = crops.reshape(-1, *crops.shape[2:])
-  out = {}
+  out: dict[str, jax.Array] = {}
   for name, y in zip(("f", "head"),
                      nets.encoder.apply(variables, flat, method=_both)):
     y = y.reshape(*boxes.shape[:2], -1)
@@ -198,10 +206,10 @@ def _both(module, images):
 
 
 class _Crops:
-  """Windows of every image, by kind and set; computed once, when asked for.
+  """Windows of every image, by kind and set; computed once, on demand.
 
   Attributes:
-    sets: by name.
+    sets: the image sets by name.
   """
 
   def __init__(self, run: Run, state, sets: dict[str, ImageSet]):
@@ -211,11 +219,11 @@ class _Crops:
     self.boxes = functools.cache(self._boxes)
 
   def kinds(self, encoder: str) -> list[str]:
-    """Names of the kinds that an encoder is evaluated on.
+    """Names of the kinds of crop that an encoder is evaluated on.
 
-    "P", "top-n", "uniform" and, where it is known, "true place". An encoder that
-    was trained on other windows than P chooses from has "own uniform" in place of
-    the first three.
+    These are "P", "top-n", "uniform" and, if it is known, "true place". An encoder
+    trained on windows other than those that P chooses from has "own uniform" instead
+    of the first three.
     """
     kinds = ["P", f"top-{self._config.tac.top}", UNIFORM]
     if encoder == "simclr_own":
@@ -225,22 +233,22 @@ class _Crops:
     return kinds
 
   def one_crop(self, kind: str) -> str | None:
-    """What a kind is called where its first crop alone is looked at."""
+    """The name of a kind when only its first crop is used; None without such a row."""
     if kind == TRUE_PLACE or self._config.tac.top == 1:
       return None
     return "top-1" if kind.startswith("top-") else f"{kind}, one crop"
 
   def summary(self, name: str) -> dict[str, float]:
-    """Of P: its mean entropy in nats, and its mass on what the images show."""
+    """P's mean entropy in nats, and its mass on the content of the images."""
     log_p = self.log_p(name)
     masses = chunked(
         stages.crop_grid(self._config).mass_on_content,
         self._config.evaluate.batch_size)(self.sets[name], log_p)
-    return {"entropy": float(np.mean(entropy(log_p))),
+    return {"entropy": float(np.mean(entropy(jnp.asarray(log_p)))),
             "mass_on_content": float(np.mean(masses))}
 
   def _log_p(self, name: str) -> np.ndarray:
-    """float32 [N, K], log P(t|x)."""
+    """log P(t|x), float32 [N, K]."""
     policy = jax.tree_util.Partial(
         _policy, stages.networks(self._config),
         {"params": self._state.policy.params})
@@ -248,16 +256,17 @@ class _Crops:
         self.sets[name])
 
   def _boxes(self, kind: str, name: str) -> np.ndarray:
-    """int32 [N, n, 3], n windows of each image.
+    """n windows of each image, int32 [N, n, 3].
 
-    NOTE(paper): the poster does not say of how many crops a representation is
-    made. Here it is the mean over as many draws as "top-n" has crops, and at the
-    true place over one of each scale; rows of a single crop stand beside.
+    NOTE(paper): the poster does not say how many crops make a representation. Here
+    it is the mean over as many draws as "top-n" has crops; at the true place, over
+    one crop of each scale. Rows for a single crop are reported as well.
     """
     data, tac, images = self._config.data, self._config.tac, self.sets[name]
     grid = stages.crop_grid(
         self._config, "simclr_own" if kind == OWN_UNIFORM else "tac")
     if kind == TRUE_PLACE:
+      assert images.places is not None  # see `kinds`
       return true_boxes(images.places, data.image_size, grid)
     log_p = (np.zeros((len(images), grid.size), np.float32)
              if kind in (UNIFORM, OWN_UNIFORM) else self.log_p(name))
@@ -275,12 +284,14 @@ class _Crops:
 
 
 def true_boxes(places: np.ndarray, size: int, grid: CropGrid) -> np.ndarray:
-  """Windows about the content's middle, one of each scale: int32 [N, scales, 3].
+  """Windows centred on the content, one of each scale: int32 [N, scales, 3].
+
+  Windows are moved to lie within the image.
 
   Args:
-    places: int [N, 2] of the content's first pixel.
-    size: of the content's side, pixels.
-    grid: sides of the windows and of the images, which bounds them.
+    places: int [N, 2], the content's first pixel.
+    size: side of the content, in pixels.
+    grid: gives the sides of the windows and of the images.
   """
   boxes = []
   for side, _ in grid.windows:

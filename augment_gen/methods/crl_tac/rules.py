@@ -1,4 +1,4 @@
-"""What is wrong between several settings of a CRL-TAC run."""
+"""Conflicts between settings of a CRL-TAC run."""
 
 from collections.abc import Iterator
 
@@ -44,7 +44,7 @@ def data_problems(config: Config, task: Task) -> Iterator[str]:
 
 def _windows(windows: TacConfig | SimclrWindowsConfig, field: str, side: int
              ) -> Iterator[str]:
-  """Problems of windows on images of `side` pixels."""
+  """Problems with windows on images of `side` pixels."""
   largest = round(windows.crop * max(windows.scales))
   smallest = round(windows.crop * min(windows.scales))
   if largest > side or smallest < windows.stride:

@@ -1,8 +1,8 @@
 """The stages of CRL-TAC, built from the config.
 
-    tac          an encoder and P(T|X), trained in turn
-    simclr       an encoder alone, with as many steps, crops and images, P uniform
-    simclr_own   the same with windows and a temperature of its own
+    tac          trains an encoder and P(T|X) in turn
+    simclr       trains an encoder alone, with P uniform; same steps, crops and images
+    simclr_own   the same with its own windows, batch size and temperature
 """
 
 import dataclasses
@@ -25,12 +25,12 @@ from augment_gen.steps import crl_tac as crl_tac_step
 
 
 def settings(config: Config, name: str) -> TacConfig:
-  """What a stage is trained with.
+  """The training settings of a stage.
 
   Args:
-    config: of the run.
-    name: "tac", or "simclr" or "simclr_own", with whose settings phase (a) is
-      SimCLR; its τ is 1/β.
+    config: the run's config.
+    name: "tac", "simclr" or "simclr_own". With the settings of the last two, phase
+      (a) is SimCLR with τ = 1/β.
   """
   tac = config.tac
   if name == "tac":
@@ -54,11 +54,12 @@ def crop_grid(config: Config, name: str = "tac") -> CropGrid:
 
 @functools.cache
 def networks(config: Config, name: str = "tac") -> crl_tac_step.Networks:
-  """h and P; cached, so that what compiles them compiles them once a run."""
+  """h and P; cached, so that they are compiled once per run."""
   grid = crop_grid(config, name)
   return crl_tac_step.Networks(
       encoder=ProjectedEncoder(
-          # An image's crops, its positives, lie on one device.
+          # An image's crops are positives and lie on one device: with statistics per
+          # device, batch norm would tell them apart from negatives.
           build_encoder(config.encoder, config.data, norm.ALL_DEVICES),
           ProjectionHead(config.tac.dim, HIDDEN[config.tac.head])),
       policy=CropDistribution(
@@ -69,13 +70,13 @@ def networks(config: Config, name: str = "tac") -> crl_tac_step.Networks:
 
 
 def encoder_variables(state: crl_tac_step.TacState) -> dict:
-  """h of a state, as Flax variables."""
+  """The Flax variables of h in a state."""
   return {"params": state.encoder.params,
           "batch_stats": state.encoder.batch_stats}
 
 
 def images_per_step(config: Config, name: str) -> tuple[int, int]:
-  """Crops that a step encodes: with a gradient, and without one (phase (b))."""
+  """Crops that a step encodes with a gradient, and without one (in phase (b))."""
   if name == "untrained":
     return 0, 0
   stage = settings(config, name)
@@ -84,16 +85,16 @@ def images_per_step(config: Config, name: str) -> tuple[int, int]:
 
 
 def train(config: Config, task: Task, name: str) -> Stage:
-  """Trains h with P(T|X), or SimCLR.
+  """The stage that trains h with P(T|X), or SimCLR.
 
   SimCLR is the same step with P uniform and the lower bound of (2) (see
-  `losses.information`): same encoder, initial weights, images, number of crops
-  ("simclr"), or as `settings` says.
+  `losses.information`). "simclr" has the same encoder, initial weights, images and
+  number of crops; "simclr_own" differs where `settings` says so.
 
   Args:
-    config: of the run.
+    config: the run's config.
     task: the images; X is `pretrain`.
-    name: of the stage: "tac", "simclr" or "simclr_own".
+    name: the stage's name: "tac", "simclr" or "simclr_own".
   """
   stage, learned = settings(config, name), name == "tac"
   nets = networks(config, name)

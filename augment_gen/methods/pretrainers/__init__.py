@@ -1,4 +1,4 @@
-"""What can train F on pairs of views: the values of config.pretrain.method."""
+"""The pre-trainers, which train F on pairs of views, by config.pretrain.method."""
 
 from augment_gen.config import Config
 from augment_gen.methods.pretrainers import moco, simclr
@@ -11,5 +11,5 @@ PRETRAINERS: dict[str, type[Pretrainer]] = {
 
 
 def pretrainer(config: Config, devices: int) -> Pretrainer:
-  """The one that a config names."""
+  """The pre-trainer that a config names."""
   return PRETRAINERS[config.pretrain.method](config, devices)

@@ -1,6 +1,7 @@
 """MoCo v2 as a pre-trainer; its step is in steps/moco.py."""
 
 from collections.abc import Iterator
+from typing import ClassVar
 
 import jax
 import optax
@@ -15,12 +16,12 @@ from augment_gen.steps import moco as moco_step
 
 class MocoV2:
   """See `contracts.Pretrainer`."""
-  title = "MoCo v2"
-  show = ("loss", "accuracy")
+  title: ClassVar[str] = "MoCo v2"
+  show: ClassVar[tuple[str, ...]] = ("loss", "accuracy")
 
   def __init__(self, config: Config, devices: int):
     self._config = config
-    # Each device has its share of the batch-norm groups.
+    # Each device gets its share of the batch-norm groups.
     self._net = ProjectedEncoder(
         build_encoder(config.encoder, config.data,
                       bn_groups=config.moco.bn_groups // devices),

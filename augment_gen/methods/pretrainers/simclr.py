@@ -1,6 +1,7 @@
 """SimCLR as a pre-trainer; its step is in steps/simclr.py."""
 
 from collections.abc import Iterator
+from typing import ClassVar
 
 import jax
 import optax
@@ -16,8 +17,8 @@ from augment_gen.steps import simclr as simclr_step
 
 class Simclr:
   """See `contracts.Pretrainer`."""
-  title = "SimCLR"
-  show = ("loss", "accuracy")
+  title: ClassVar[str] = "SimCLR"
+  show: ClassVar[tuple[str, ...]] = ("loss", "accuracy")
 
   def __init__(self, config: Config, devices: int):
     del devices  # batch norm spans all of them
