@@ -1,11 +1,11 @@
-"""What models/conv.py gains on CPU: ResNet-18 with and without its products.
+"""Measures what models/conv.py gains on CPU: ResNet-18 with and without its products.
 
   python benchmarks/conv_lowering.py --image_size=28 --batch=256
 
-The first table has the network's convolutions, in milliseconds, forward and
-forward + backward; the second the whole network, in images per second. The
-forms are timed in turn, and the fastest of `--repeats` rounds counts, as other
-work on the machine can only slow them.
+The first table lists the network's convolutions, in milliseconds, for forward and for
+forward + backward. The second gives the whole network in images per second. The forms
+are timed in turn. The fastest of `--repeats` rounds counts, because other work on the
+machine can only slow them down.
 """
 
 import argparse
@@ -19,7 +19,7 @@ import jax.numpy as jnp
 
 from augment_gen.models import conv, resnet
 
-# Beyond this many places (4x4) products are not tried: one is compiled each.
+# Largest output, in places (4x4), for which products are tried: each place compiles one.
 _MOST_PLACES = 16
 
 
@@ -49,7 +49,7 @@ def _arguments() -> argparse.Namespace:
 
 
 def _convolutions(args) -> list[tuple[int, int, int, int, int]]:
-  """ResNet-18's: (image side, channels in, channels out, kernel, stride)."""
+  """ResNet-18's convolutions: (image side, channels in and out, kernel, stride)."""
   size, width = args.image_size, args.width
   if args.stem == "imagenet":
     found = [(size, args.channels, width, 7, 2)]
@@ -124,15 +124,15 @@ def _print_network(args):
 
 def _compiled(form: str, f: Callable, *args) -> Callable[[], jax.Array]:
   with conv.lowering(form):
-    # A wrapper of its own: `jit` must not find the other form's trace.
+    # Each form gets a new wrapper, so that `jit` does not find the other form's trace.
     compiled = jax.jit(lambda *args: f(*args)).lower(*args).compile()
   return functools.partial(compiled, *args)
 
 
 def _times(functions: dict, repeats: int) -> dict:
-  """The fastest of `repeats` rounds, in seconds."""
+  """The fastest of `repeats` rounds for each function, in seconds."""
   best = dict.fromkeys(functions, float("inf"))
-  for _ in range(repeats + 1):  # The first one warms up, and is never fastest.
+  for _ in range(repeats + 1):  # The first one warms up and is never the fastest.
     for name, f in functions.items():
       start = time.perf_counter()
       jax.block_until_ready(f())

@@ -1,15 +1,16 @@
-"""How many dots a run's G_A draws, how grey, and what G_E leaves of true ones.
+"""Counts the dots and greys that a run's G_A draws, and the true dots that G_E leaves.
 
     python benchmarks/count_dots.py RUN...
 
-Of each folder, after stage 2: over 2,048 images of X_f, known without their
-implicit augmentation, what is on ground that is black in the clean image.
+Each folder must hold a run with a finished stage 2 and a known clean X_f. The counts are
+over 2,048 images of X_f. "Ground" is what is black in the clean image.
 
-    dots     pixels above 0.5, mean ± std over images
-    greys    pixels between 0.1 and 0.5, percent of the ground
-    1, 2, …  dots in percent of the ground at this distance (in pixels, diagonals
-             count 1) to all else, the last one with all beyond
-    dimmed   what strokes, above 0.5 in the clean image, lose on the mean
+    dots     pixels of the ground above 0.5, mean ± std over images
+    greys    pixels between 0.1 and 0.5, in percent of the ground
+    1, 2, …  dots in percent of the ground at this distance from the nearest pixel that
+             is not ground (in pixels; diagonals count 1); the last column includes all
+             larger distances
+    dimmed   mean loss of the strokes, which are above 0.5 in the clean image
 """
 
 import argparse
@@ -33,7 +34,7 @@ _DISTANCES = 4
 
 
 def count(images: np.ndarray, clean: np.ndarray) -> dict[str, float]:
-  """What was drawn; both float [n, H, W, 1] in [0, 1]."""
+  """Counts what was drawn on clean images; both are float [n, H, W, 1] in [0, 1]."""
   ground, strokes = clean < _BLACK, clean > _WHITE
   dots = (images > _WHITE) & ground
   greys = (images > _GREY) & (images <= _WHITE) & ground
@@ -49,10 +50,10 @@ def count(images: np.ndarray, clean: np.ndarray) -> dict[str, float]:
 
 
 def of_run(folder: pathlib.Path) -> dict[str, dict[str, float]]:
-  """What is looked at -> `count`.
+  """Returns `count` for x̃, for G_A with each kind of latents, and for G_E.
 
   Raises:
-    UserError: it is no run or has no stage 2, its images have colours, or its
+    UserError: the folder holds no run or no stage 2, the images have colours, or the
       clean X_f is not known.
   """
   config = export.load_config(folder)

@@ -3,16 +3,16 @@
     python benchmarks/crl_tac.py --data=FOLDER --out=runs/crl-tac \
         [--parts=regional,mnist,ablations] [--minutes=120]
 
-FOLDER holds mnist.npz. Runs what is not finished yet, stops after `--minutes`
-(the run under way saves its state), and goes on when started again. Then prints
-the tables and what has been shown by then; exit status 1 if something that was
-measured falls short.
+FOLDER holds mnist.npz. The command runs what is not finished yet. It stops after
+`--minutes`, once the current run has saved its state; the same command continues. Then
+it prints the tables and the verdicts on the claims. The exit status is 1 if a measured
+claim fails.
 
-    regional   each seed: Regional MNIST, with SimCLR and an untrained encoder
-    mnist      each seed: MNIST, likewise
-    ablations  one seed of Regional MNIST: without the entropy term, other m, P
-               trained with the lower bound in place of (2), and free to choose
-               a scale
+    regional   for each seed: Regional MNIST, with an untrained encoder, and SimCLR on the
+               same and on its own windows
+    mnist      for each seed: MNIST, with an untrained encoder, and SimCLR
+    ablations  one seed of Regional MNIST: without the entropy term; with other m; with P
+               trained on the lower bound instead of (2); with P free to choose a scale
 """
 
 from collections.abc import Iterator
@@ -28,15 +28,15 @@ OURS = "CRL-TAC"
 PARTS = ("regional", "mnist", "ablations")
 CONFIGS = {"regional": "configs/regional_mnist.py:npz",
            "mnist": "configs/mnist.py:npz"}
-# Kinds of crops, for each encoder; SimCLR on windows of its own has OWN_KINDS.
+# Number of kinds of crops per encoder; SimCLR on its own windows has OWN_KINDS.
 KINDS = {"regional": 7, "mnist": 6}
 OWN_KINDS = {"regional": 3, "mnist": 0}
-# Least percent under crops of P, on f and on the head.
+# Least accuracy in percent under crops of P, on f and on the head.
 LEAST = {"regional": {"f": 97.0, "head": 95.0},
          "mnist": {"f": 98.0, "head": 96.4}}
 ABLATIONS = {
     "no entropy term": {"tac.policy.entropy_weight": 0.0},
-    # As many crops in a step as the preset (m = 4) has.
+    # A step has the same number of crops as with the preset's m = 4.
     "m = 2": {"tac.draws": 2, "tac.batch_size": 256},
     "m = 8": {"tac.draws": 8, "tac.batch_size": 64},
     "m = 16": {"tac.draws": 16, "tac.batch_size": 32},
@@ -63,7 +63,7 @@ def runs(parts: list[str], seeds: list[int]) -> Iterator[Run]:
 
 def accuracies(results: list[dict], method: str, crops: str, feature: str
                ) -> dict[int, float]:
-  """Seed -> accuracy; `crops` may be "top-n" for any n but 1."""
+  """Accuracy by seed; `crops` may be "top-n", which stands for any n but 1."""
   kinds = {row["crops"] for result in results for row in result["rows"]}
   kinds = {kind for kind in kinds if kind == crops or (
       crops == "top-n" and kind.startswith("top-") and kind != "top-1")}
@@ -72,7 +72,7 @@ def accuracies(results: list[dict], method: str, crops: str, feature: str
 
 
 def check_accuracy(part: str, results: list[dict], claims: Claims) -> None:
-  """Ours: near what the poster reports, and top-n beside draws from P."""
+  """Checks CRL-TAC against the poster, top-n against P, and CRL-TAC against SimCLR."""
   for feature, least in LEAST[part].items():
     ours, top, simclr = (
         mean(accuracies(results, method, crops, feature))
@@ -89,14 +89,14 @@ def check_accuracy(part: str, results: list[dict], claims: Claims) -> None:
 
 
 def check_encoder(part: str, results: list[dict], claims: Claims) -> None:
-  """The trained encoder against an untrained one, under the same crops."""
+  """Checks that the trained encoder beats an untrained one under the same crops."""
   kinds = dict.fromkeys(row["crops"] for result in results
                         for row in result["rows"])
   for feature in LEAST[part]:
     for kind in kinds:
       ours, untrained = (accuracies(results, method, kind, feature)
                          for method in (OURS, "untrained encoder"))
-      if not untrained:  # windows of SimCLR's own
+      if not untrained:  # SimCLR's own windows
         continue
       difference = layout.paired_difference(ours, untrained)
       claims.check(
@@ -107,7 +107,7 @@ def check_encoder(part: str, results: list[dict], claims: Claims) -> None:
 
 
 def check_channel(part: str, results: list[dict], claims: Claims) -> None:
-  """P on crops that show the digit."""
+  """Checks that the mass of P lies on crops that show the digit."""
   masses = [policy["mass_on_content"] for result in results
             for policy in result["policy"].values()]
   claims.check(min(masses) >= 0.9, f"{part}: {100 * min(masses):.1f} % of P's "

@@ -1,4 +1,4 @@
-"""Grids of runs that are computed in pieces, and what they are to show."""
+"""Grids of runs that are computed in pieces, and the claims that they check."""
 
 import argparse
 from collections.abc import Iterable
@@ -16,18 +16,18 @@ from augment_gen.run import folder as run_folder
 
 @dataclasses.dataclass(frozen=True)
 class Run:
-  """One command, and how its rows are called in the table.
+  """One command, and the names of its rows in the table.
 
   Attributes:
-    part: of the grid.
-    name: of its folder.
-    config: file and variants.
-    settings: `--config.name=value`, beside `data.root`.
-    rows: how many methods, each under one kind of crops if there are kinds, its
-      results hold once it is finished.
-    method: what the rows of `of` are called in the table, where the others are
-      left out; "": all, as they are.
-    of: the method under trial, as results.json has it.
+    part: the part of the grid that it belongs to.
+    name: the name of its folder.
+    config: config file and variants.
+    settings: values of `--config.name=value`, in addition to `data.root`.
+    rows: number of methods in the finished results; if there are kinds of crops, number
+      of pairs of method and kind.
+    method: the name of the rows of `of` in the table, which then leaves out all other
+      rows; "": the table has all rows, with their own names.
+    of: the method under trial, as results.json names it.
   """
   part: str
   name: str
@@ -39,24 +39,24 @@ class Run:
 
 
 class Claims:
-  """What is to be shown, each claim with the numbers that decide it."""
+  """Prints claims with the numbers that decide them, and notes whether one failed."""
 
   def __init__(self):
     self.failed = False
 
   def check(self, holds: bool | None, text: str) -> None:
-    """`holds`: None if what was measured so far cannot decide."""
+    """Prints a claim; `holds` is None if the results so far cannot decide it."""
     verdict = "open" if holds is None else "holds" if holds else "FAILS"
     self.say(text, verdict)
     self.failed |= holds is not None and not holds
 
   def say(self, text: str, verdict: str = "") -> None:
-    """What is worth knowing, and claims nothing."""
+    """Prints a line; without a verdict it claims nothing."""
     print(f"  {verdict:5}  {text}")
 
 
 def parser(doc: str, parts: Iterable[str]) -> argparse.ArgumentParser:
-  """The options that all grids have."""
+  """A parser with the options of all grids."""
   out = argparse.ArgumentParser(
       description=doc, formatter_class=argparse.RawDescriptionHelpFormatter)
   out.add_argument("--data", required=True)
@@ -79,10 +79,10 @@ def compute(runs: Iterable[Run], options: argparse.Namespace) -> list[Run]:
   """Runs or continues what is not finished, until the time is up.
 
   Returns:
-    The finished ones.
+    The finished runs.
 
   Raises:
-    SystemExit: a command failed, or a folder holds a run of other settings.
+    SystemExit: a command failed, or a folder holds a run with other settings.
   """
   options.out.mkdir(parents=True, exist_ok=True)
   deadline = time.monotonic() + 60 * options.minutes
@@ -102,7 +102,7 @@ def compute(runs: Iterable[Run], options: argparse.Namespace) -> list[Run]:
 
 
 def read(run: Run, out: pathlib.Path) -> dict:
-  """results.json; of a run with a method of its own, its rows alone."""
+  """Reads results.json; if `run.method` is given, only the rows of `run.of`."""
   result = json.loads((out / run.name / "results.json").read_text())
   if run.method:
     rows = [row for row in result["rows"] if row["method"] == run.of]
@@ -111,7 +111,7 @@ def read(run: Run, out: pathlib.Path) -> dict:
 
 
 def by_seed(results: list[dict], **where) -> dict[int, float]:
-  """Seed -> accuracy of the rows whose fields are as in `where`."""
+  """Accuracy by seed of the rows whose fields equal those in `where`."""
   return {row["seed"]: row["accuracy"] for result in results
           for row in result["rows"]
           if all(row[name] == value for name, value in where.items())}
@@ -136,7 +136,7 @@ def _arguments(run: Run, options) -> list[str]:
 
 
 def _check_settings(run: Run, options) -> None:
-  """A preset changed since must not stand in one table with what it was."""
+  """Exits if a folder holds other settings: one table must not mix two presets."""
   try:
     parsed = command_line.parse(["grid", *_arguments(run, options)])
     run_folder.check_owner(parsed.workdir, parsed.config_values)
@@ -145,7 +145,7 @@ def _check_settings(run: Run, options) -> None:
 
 
 def _run(run: Run, options, deadline: float) -> bool:
-  """Runs or continues one command; False if time is up."""
+  """Runs or continues one command; returns False if the time is up."""
   command = [sys.executable, "-m", "augment_gen.main", *_arguments(run, options)]
   with open(options.out / f"{run.name}.log", "a") as log:
     process = subprocess.Popen(command, stdout=log, stderr=log)

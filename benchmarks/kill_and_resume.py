@@ -1,10 +1,10 @@
-"""Kills a run in every stage, lets it go on, and compares it with a whole one.
+"""Kills a run in every stage, resumes it, and compares it with an undisturbed run.
 
     python benchmarks/kill_and_resume.py --out=runs/kills -- \
         --config=configs/quickstart.py
 
-runs the command once undisturbed and once with a SIGKILL in each stage, and
-exits with 0 if both results.json and both metrics.jsonl are equal to the byte.
+This runs the command once undisturbed and once with a SIGKILL in each stage. It exits
+with 0 if both results.json and both metrics.jsonl are equal byte for byte.
 """
 
 import argparse

@@ -1,28 +1,28 @@
-"""MNIST-Omniglot over seeds, against its controls: Table 1 of the paper in small.
+"""MNIST-Omniglot over seeds, against its controls: the paper's Table 1 at a small size.
 
     python benchmarks/mnist_omniglot.py --data=FOLDER --out=runs/grid \
         [--parts=main,controls] [--minutes=120]
 
-FOLDER holds mnist.npz and omniglot.npz. Runs what is not finished yet, stops
-after `--minutes` (the run under way saves its state), and goes on when started
-again. Then prints the table and what has been shown by then; exit status 1 if
-something that was measured falls short.
+FOLDER holds mnist.npz and omniglot.npz. The command runs what is not finished yet. It
+stops after `--minutes`, once the current run has saved its state; the same command
+continues. Then it prints the table and the verdicts on the claims. The exit status is 1
+if a measured claim fails.
 
-    main       each seed: MoCo v2, G_A with latents of the bank and of the prior,
-               as many further epochs without, an untrained G_A, the true dots; each
-               with batch-norm statistics of X̃_f, too; an untrained encoder
-    fresh      the same on seeds that no setting was chosen on, each with a split and
-               dots of its own
-    controls   three seeds: G_A without latent recovery, without the cycle,
-               without D_p; MoCo v2 on X_p ∪ X̃_f
-    others     the same config with other implicit augmentations; an untrained
-               G_A tells how much of the gain any noise has, further epochs
-               without one how much these have
-    ablations  one setting at a time as the paper has it, or as is common
-               (others and ablations, which settings are chosen by, are measured on
-               a development split: the test sets are left alone)
-    long       one seed, with five times the epochs of MoCo and eight times those
-               of re-training, for absolute numbers
+    main       for each seed: MoCo v2; G_A with latents of the bank and of the prior; the
+               same number of further epochs without G_A; an untrained G_A; the true
+               dots; an untrained encoder; each also with batch-norm statistics of X̃_f
+    fresh      the same on seeds that no setting was chosen on, each with its own split
+               and dots
+    controls   three seeds: G_A without latent recovery, without the cycle, without D_p;
+               MoCo v2 on X_p ∪ X̃_f
+    others     the same config with other implicit augmentations; an untrained G_A shows
+               what any noise gains, and further epochs without G_A what these gain
+    ablations  one setting at a time, as in the paper or as is common
+    long       one seed, with five times the epochs of MoCo and eight times those of
+               re-training, for absolute numbers
+
+Settings are chosen by the parts others and ablations. These are measured on a
+development split, and leave the test sets alone.
 """
 
 from collections.abc import Iterator
@@ -60,7 +60,7 @@ ABLATIONS = {
     "no R1": {"generator.discriminator.r1_weight": 0.0},
     "no slack": {"generator.losses.latent_slack": 0.0},
     "image output": {"generator.networks.output": "image"},
-    # As CycleGAN has it, and the norms of (13) as they are printed.
+    # The weights of CycleGAN, and the norms of (13) as they are printed.
     "λ 10 and equal weights": {"generator.losses.cycle_weight": 10.0,
                                "generator.losses.latent_weight": 1.0},
     "sums and equal weights": {"generator.losses.l1_reduction": "sum",
@@ -69,20 +69,18 @@ ABLATIONS = {
     "G_A before the crops": {"retrain.order": "first"},
     "no hand-made augmentations in re-training": {"retrain.recipe": "none"},
     "16 latents": {"generator.latent.dim": 16},
-    "latents in ±1": {"generator.latent.scale": 2.0},
     "no identity term": {"generator.losses.identity_weight": 0.0},
     "no bank term": {"generator.losses.bank_weight": 0.0},
     "no cycle noise": {"generator.losses.cycle_noise": 0.0},
     "cycle_f at full weight": {"generator.losses.cycle_f_weight": 1.0},
     "D_p at full weight": {"generator.losses.adversarial_p_weight": 1.0},
-    "embeddings as they are": {"generator.discriminator.standardise": False},
     "momentum SGD 3e-4": {
         "generator.optimizer.name": "sgd", "generator.optimizer.lr": 3e-4,
         "generator.optimizer.momentum": 0.9},
 }
 LONG = {"pretrain.epochs": 40, "retrain.epochs": 32}
 CONTROL_SEEDS = 3
-FRESH_SEEDS = (7, 8, 9)  # 5 and 6 have been looked at
+FRESH_SEEDS = (7, 8, 9)  # 5 and 6 were looked at before
 DEVELOPMENT = {"data.development": 0.2}
 ALL_ARMS = "generator,oracle,control,prior,random"
 BASE, OURS = "MoCo v2", "MoCo v2 + G_A"
@@ -95,7 +93,7 @@ PARTS = ("main", "fresh", "controls", "others", "ablations", "long")
 
 def runs(parts: list[str], seeds: list[int], config: str, out: pathlib.Path
          ) -> Iterator[Run]:
-  """All runs of the chosen parts, those first that others start from."""
+  """All runs of the chosen parts; runs that others start from come first."""
 
   def run(part, name, seed, *, arms, method="", of=OURS,
           experiment="MNIST-Omniglot", take_over="pretrain", source="main",
@@ -103,12 +101,12 @@ def runs(parts: list[str], seeds: list[int], config: str, out: pathlib.Path
     settings = {"seed": seed, "experiment": experiment, "retrain.arms": arms,
                 **settings}
     rows = 1 + len([arm for arm in arms.split(",") if arm])
-    if method:  # one row is looked at
+    if method:  # only one row is read
       settings["evaluate.controls"] = ""
-    else:  # an untrained encoder; each once more with statistics of X̃_f
+    else:  # plus an untrained encoder; each row also with AdaBN
       rows = 2 * (rows + 1)
     if take_over:
-      settings[f"{take_over}.run"] = str(out / f"{source}-{seed}")
+      settings[f"{take_over}.from_run"] = str(out / f"{source}-{seed}")
     return Run(part, f"{name.replace(' ', '-')}-{seed}", config, settings,
                rows=rows, method=method, of=of)
 
@@ -147,19 +145,19 @@ def runs(parts: list[str], seeds: list[int], config: str, out: pathlib.Path
 
 
 def accuracies(results: list[dict], method: str, test: str) -> dict[int, float]:
-  """Seed -> accuracy of the first protocol."""
+  """Accuracy by seed under the protocol `l2`."""
   return grid.by_seed(results, method=method, test=test, protocol="l2")
 
 
 def best_control(results: list[dict], test: str) -> tuple[str, dict[int, float]]:
-  """Of all that had no further augmentation, with its accuracies by seed."""
+  """The best method without an additional augmentation; its accuracies by seed."""
   found = {method: accuracies(results, method, test) for method in CONTROL_METHODS}
   name = max((name for name in found if found[name]), key=lambda n: mean(found[n]))
   return name, found[name]
 
 
 def check_effect(results: list[dict], claims: Claims) -> None:
-  """The learned augmentation: what it adds, and how near it is to the true one."""
+  """Checks what the learned augmentation adds, and how near it is to the true one."""
   for ours in (OURS, f"{OURS} (prior)"):
     for test in ("C", "D"):
       mine = accuracies(results, ours, test)
@@ -179,7 +177,7 @@ def check_effect(results: list[dict], claims: Claims) -> None:
 
 def _check_gain(text: str, ours: dict[int, float], other: dict[int, float],
                 claims: Claims) -> None:
-  """Ours is ahead: the 95 % interval of the difference lies above 0."""
+  """Checks that ours is ahead: the 95 % interval of the difference lies above 0."""
   difference = layout.paired_difference(ours, other)
   claims.check(difference and difference.interval[0] > 0,
                f"{text}: {difference or 'needs two seeds'}")
@@ -187,7 +185,7 @@ def _check_gain(text: str, ours: dict[int, float], other: dict[int, float],
 
 def tell_controls(results: list[dict], controls: list[dict], claims: Claims
                   ) -> None:
-  """What G_A has more than without one of its parts."""
+  """Reports what G_A gains over versions of it without one of its parts."""
   for method in sorted({row["method"] for result in controls
                         for row in result["rows"]}):
     for test in ("C", "D"):
@@ -198,7 +196,7 @@ def tell_controls(results: list[dict], controls: list[dict], claims: Claims
 
 
 def check_others(results: list[dict], claims: Claims) -> None:
-  """Other implicit augmentations, with the same config."""
+  """Checks the same config on other implicit augmentations."""
   improved, measured = [], 0
   for result in results:
     without = [accuracies([result], name, "C") for name in (
@@ -221,7 +219,7 @@ def check_others(results: list[dict], claims: Claims) -> None:
 
 
 def check_health(results: list[dict], claims: Claims) -> None:
-  """No number of the generator is out of its bounds."""
+  """Checks that all health numbers of the generator lie within their bounds."""
   for result in results:
     claims.check(not health.warnings(result["health"]),
                  f"seed {result['rows'][0]['seed']}: the generator is healthy")

@@ -1,15 +1,15 @@
-"""ImageNet-DAISO (section 4.1, Table 1 right): change of light.
+"""ImageNet-DAISO (section 4.1, Table 1 right): a change of light.
 
     python -m augment_gen.main --config=configs/daiso.py \
         --config.data.root=FOLDER --workdir=runs/daiso
 
-X̃_f is X_f^S (spotlight), tested on X_t^R (room light) and X_t^S; `:room` turns
-S and R round, and `:simclr` has SimCLR with the settings of its paper in place of MoCo
-v2. FOLDER holds imagenet/ (ILSVRC 2012 training images) and daiso/
-with the four quarters, one folder a class: spotlight_finetune, spotlight_test,
-room_finetune, room_test.
+X̃_f is X_f^S (spotlight). The test sets are X_t^R (room light) and X_t^S. The variant
+`:room` swaps S and R. `:simclr` replaces MoCo v2 by SimCLR with the settings of its
+paper. FOLDER holds imagenet/ (ILSVRC 2012 training images) and daiso/. The latter holds
+the four parts spotlight_finetune, spotlight_test, room_finetune and room_test, with one
+folder per class.
 
-The paper: S→R 67.45 → 71.91, R→S 71.10 → 74.49. Not yet run at this size here.
+The paper reports S→R 67.45 → 71.91 and R→S 71.10 → 74.49. We have not run this size yet.
 """
 
 from augment_gen.config import apply_variants, default_config, presets
@@ -21,7 +21,7 @@ def get_config(variant: str = ""):
 
   config.data.image_size = 224
   presets.imagenet_colours(config)
-  config.data.implicit = "none"  # X̃_f comes as the light made it
+  config.data.implicit = "none"  # the light has already changed X̃_f
   config.data.finetune_per_class = 0  # the test sets are given
   config.data.pretrain = "folder:{root}/imagenet?labels=none"
   lighting(config, "S", epochs=25)
@@ -29,8 +29,8 @@ def get_config(variant: str = ""):
   config.encoder.name = "resnet50"
   config.generator.networks.augmenter = "unet"
   config.generator.networks.eliminator = "unet"
-  # NOTE(paper): "an input channel that corresponded to z": z is a map, here of
-  # 14 × 14.
+  # NOTE(paper): The paper has "an input channel that corresponded to z". We take z as a
+  # map, here of 14 × 14.
   config.generator.latent.dim = 14 * 14
 
   # The true change of light is not known, so there is no oracle.
@@ -43,7 +43,7 @@ def get_config(variant: str = ""):
 
 
 def lighting(config, light: str, epochs: int):
-  """X̃_f under one light, tests under both; epochs as in section 4.1."""
+  """X̃_f under one light and tests under both; section 4.1 gives the epochs."""
   folders = {"S": "spotlight", "R": "room"}
   config.data.finetune_name = light
   config.data.finetune = f"folder:{{root}}/daiso/{folders[light]}_finetune"
@@ -55,7 +55,7 @@ def lighting(config, light: str, epochs: int):
 
 
 def runlocal(config):
-  """Every stage in few steps, on small rendered RGB images."""
+  """Runs every stage for two steps on small rendered RGB images."""
   presets.runlocal(config)
   config.data.image_size = 32
   config.data.finetune = "rendered:scripts?per_class=4&classes=8"

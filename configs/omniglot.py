@@ -1,15 +1,16 @@
-"""EMNIST-Omniglot (section 4.1, Table 1 left): random dots as implicit change.
+"""EMNIST-Omniglot (section 4.1, Table 1 left): random dots.
 
     python -m augment_gen.main --config=configs/omniglot.py \
         --workdir=runs/omniglot
 
-The paper: D→C 3.25 (MoCo v2) → 55.22 (+ G_A), D→D 22.97 → 64.60. Not yet run at
-this size here. Variants, comma-separated:
+The dots are the implicit augmentation. The paper reports D→C 3.25 (MoCo v2) → 55.22
+(+ G_A) and D→D 22.97 → 64.60. We have not run this size yet. Variants,
+comma-separated:
 
-    mnist     MNIST as X_p, and a size for 2 CPU cores (see README.md)
-    npz       both sets from {root}/mnist.npz and {root}/omniglot.npz
-    simclr    SimCLR with the settings of its paper, in place of MoCo v2
-    runlocal  every stage in seconds, on rendered characters
+    mnist     uses MNIST as X_p, and a size for 2 CPU cores (see README.md)
+    npz       reads both sets from {root}/mnist.npz and {root}/omniglot.npz
+    simclr    replaces MoCo v2 by SimCLR with the settings of its paper; name it last
+    runlocal  runs every stage in seconds on rendered characters
 
     python -m augment_gen.main --config=configs/omniglot.py:mnist,npz \
         --config.data.root=FOLDER --workdir=runs/mnist-omniglot
@@ -24,15 +25,15 @@ def get_config(variant: str = ""):
 
   config.data.pretrain = "tfds:emnist/byclass:train+test"
   config.data.finetune = "tfds:omniglot:train+test"
-  config.data.finetune_per_class = 15  # of 20: 24,345 and 8,115 images
+  config.data.finetune_per_class = 15  # of 20: 24,345 images, and 8,115 to test on
   config.data.mean, config.data.std = (0.17,), (0.33,)
 
-  # "The hyper-parameters were the defaults of its official implementation":
-  # MocoConfig and PretrainConfig hold these.
+  # The paper: "The hyper-parameters were the defaults of its official implementation".
+  # MocoConfig and PretrainConfig hold these defaults.
   config.generator.epochs = 100
-  # 28·28 + 128 = 912, the width of the hidden layers.
+  # The width of the hidden layers is 28·28 + 128 = 912.
   config.generator.latent.dim = 128
-  # NOTE(paper): the length of re-training is not given; MoCo's default.
+  # NOTE(paper): The paper gives no length of re-training. We use MoCo's default.
   config.retrain.epochs = 200
   config.retrain.arms = "generator,prior,control,random,oracle"
 
@@ -62,7 +63,7 @@ def mnist(config):
 
 
 def npz(config):
-  """Sets that lie in a folder as NumPy files."""
+  """Reads both sets from NumPy files in a folder."""
   config.data.pretrain = (
       "npz:{root}/mnist.npz?images=x_train&labels=y_train")
   config.data.finetune = (

@@ -1,18 +1,19 @@
-"""Your own colour images: a clean set, and a labelled one taken otherwise.
+"""Your own colour images: a clean set, and a labelled set under other conditions.
 
     python -m augment_gen.main --config=configs/photos.py \
         --config.data.root=FOLDER --workdir=runs/photos
 
 FOLDER holds
 
-    clean/            any tree of images, X_p: many, of whatever is near
-    labelled/CLASS/   X̃_f: some of every class, as the conditions made them
-    test/CLASS/       to be tested on; further sets and other names by
+    clean/            X_p: any tree of images; many, with similar content
+    labelled/CLASS/   X̃_f: some images of every class, under the other conditions
+    test/CLASS/       test images; for further sets or other names give
                       --config.data.tests=day=folder:{root}/day,night=…
 
-A start to vary from: nothing here was measured on photographs yet. With some
-thousands of images raise the epochs; with a GPU, image_size and encoder.name too.
-`:runlocal` runs every stage in two steps on rendered characters.
+This is a starting point. Nothing here has been measured on photographs yet. With some
+thousands of images, raise the epochs. With a GPU, also raise image_size and choose a
+larger encoder (encoder.name). `:runlocal` runs every stage for two steps on rendered
+characters.
 """
 
 from augment_gen.config import apply_variants, default_config, presets
@@ -29,7 +30,7 @@ def get_config(variant: str = ""):
   config.data.finetune_name = "labelled"
   config.data.finetune_per_class = 0  # the test set is given
   config.data.tests = "test=folder:{root}/test"
-  config.data.implicit = "none"  # X̃_f comes as its conditions made it
+  config.data.implicit = "none"  # the conditions have already changed X̃_f
   config.data.on_bad_image = "skip"
 
   presets.short_moco(config, recipe="moco_v2")
@@ -41,12 +42,12 @@ def get_config(variant: str = ""):
   presets.working_generator(config)
   config.generator.epochs = 0
   config.generator.steps = 3000
-  # Changes of photographs are mostly smooth, as light is: D_f judges G_A on clean
-  # images of X_p, too. The preset's 0 is for dots (docs/experiments/014).
+  # Photographs mostly change smoothly, as light does. D_f therefore also judges G_A on
+  # clean images of X_p. The preset's 0 is for dots (docs/experiments/014).
   config.generator.losses.adversarial_f_weight = 0.5
   config.generator.networks.unet_width = 16
-  config.generator.networks.unet_depth = 3  # to see as far as a change of light reaches
-  # "maps" would have 32 × 32 × 64 entries an image at D's input.
+  config.generator.networks.unet_depth = 3  # sees as far as a change of light reaches
+  # "maps" would give D 32 × 32 × 64 inputs per image.
   config.generator.discriminator.features = "stages"
 
   config.evaluate.protocols = "l2,knn"
@@ -54,7 +55,7 @@ def get_config(variant: str = ""):
 
 
 def runlocal(config):
-  """Every stage in two steps, on small rendered RGB images."""
+  """Runs every stage for two steps on small rendered RGB images."""
   presets.runlocal(config)
   config.data.image_size = 32
   config.data.finetune_per_class = 0

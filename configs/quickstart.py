@@ -1,8 +1,8 @@
-"""All four stages on rendered characters, with nothing to download.
+"""All four stages on rendered characters; needs no download.
 
-X_p: Latin letters and digits; X_f: letters of other scripts, as EMNIST stands
-to Omniglot in the paper. Shows that everything runs; no number of it is the
-paper's.
+X_p holds Latin letters and digits, and X_f letters of other scripts, as with EMNIST and
+Omniglot in the paper. This config shows that everything runs. It reproduces none of the
+paper's numbers.
 
     python -m augment_gen.main --config=configs/quickstart.py \
         --workdir=runs/quickstart

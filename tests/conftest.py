@@ -1,10 +1,10 @@
-"""Test set-up: eight fake CPU devices, strict shapes, light compilation."""
+"""Test set-up: eight fake CPU devices, no rank promotion, fast compilation."""
 
 import os
 import signal
 import tempfile
 
-# Before JAX starts: the several-devices tests need devices to map over.
+# This must be set before JAX starts. Some tests map over several devices.
 os.environ["XLA_FLAGS"] = (
     os.environ.get("XLA_FLAGS", "") +
     " --xla_force_host_platform_device_count=8").strip()
@@ -17,7 +17,7 @@ import pytest
 import augment_gen  # noqa: F401  (adds its own XLA flag)
 
 jax.config.update("jax_numpy_rank_promotion", "raise")
-# The tests compile far more than they compute, and much of it repeatedly.
+# The tests spend most of their time compiling, often the same functions.
 jax.config.update("jax_disable_most_optimizations", True)
 _cache = tempfile.TemporaryDirectory(prefix="augment_gen_tests_")
 jax.config.update("jax_compilation_cache_dir", _cache.name)
@@ -26,9 +26,9 @@ jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.2)
 
 @pytest.fixture(scope="module")
 def one_device():
-  """One device for whole runs: eight on two cores are slow.
+  """Restricts whole runs to one device; eight devices on two cores are slow.
 
-  Yields the real `make_mesh`, for a test that wants them all.
+  Yields the real `make_mesh`, for tests that need all devices.
   """
   from augment_gen.run import parallel  # pylint: disable=g-import-not-at-top
   make_mesh = parallel.make_mesh
@@ -39,7 +39,7 @@ def one_device():
 
 @pytest.fixture
 def foreground():
-  """Ctrl-C arrives, though the shell had the tests ignore it (`pytest &`)."""
+  """Enables Ctrl-C even if the shell made the tests ignore it (`pytest &`)."""
   before = signal.signal(signal.SIGINT, signal.default_int_handler)
   yield
   signal.signal(signal.SIGINT, before)

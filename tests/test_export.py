@@ -1,4 +1,4 @@
-"""What is given to a run's functions: understood, or refused in one line."""
+"""Images and latents for a run's functions: converted, or refused in one line."""
 
 import numpy as np
 import pytest

@@ -1,4 +1,4 @@
-"""Networks small enough for finite differences, shared by the steps' tests."""
+"""Toy networks for the tests of steps, small enough for finite differences."""
 
 from flax import linen as nn
 import jax
@@ -14,7 +14,7 @@ class Linear(nn.Module):
 
 
 class UnitHead(nn.Module):
-  """H: to unit length."""
+  """H: scales embeddings to unit length."""
 
   @nn.compact
   def __call__(self, y: jax.Array) -> jax.Array:

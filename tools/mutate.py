@@ -2,9 +2,9 @@
 
     python tools/mutate.py [--only=NAME] [--list]
 
-Each mutant is one edit of one line, written down below, with the tests that ought to
-notice it. The tree is copied first; this checkout is left alone. Exit status 1 if a
-mutant survives.
+Each mutant below is one edit of one line, with the tests that should notice it. The
+edits are made in a copy of the tree; this checkout stays as it is. The exit status is 0
+only if all mutants are killed.
 """
 
 import argparse
@@ -21,7 +21,7 @@ ROOT = pathlib.Path(__file__).resolve().parents[1]
 
 @dataclasses.dataclass(frozen=True)
 class Mutant:
-  """One edit: in `file`, `old` (found once) becomes `new`; `tests` should fail."""
+  """One edit: `old`, found once in `file`, becomes `new`; `tests` should then fail."""
   file: str
   old: str
   new: str
@@ -96,7 +96,7 @@ MUTANTS = (
 
 
 def verdict(mutant: Mutant, tree: pathlib.Path) -> str:
-  """"killed", "SURVIVED", or "stale" where the line is not there (once)."""
+  """Returns "killed", "SURVIVED" or "error N"; "stale" if `old` is not found once."""
   path = tree / mutant.file
   text = path.read_text(encoding="utf-8")
   if text.count(mutant.old) != 1:
@@ -114,7 +114,7 @@ def verdict(mutant: Mutant, tree: pathlib.Path) -> str:
 
 
 def main() -> int:
-  """Tries all mutants; returns the exit status."""
+  """Tries all chosen mutants; returns the exit status."""
   parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
   parser.add_argument("--only", default="", help="part of a mutant's name")
   parser.add_argument("--list", action="store_true")

@@ -1,4 +1,4 @@
-"""The command line: which config, with which changes, into which folder."""
+"""The command line: which config, which changes to it, and which folder."""
 
 import dataclasses
 import difflib
@@ -41,11 +41,11 @@ class Options:
   config_values: dict  # the same, as plain JSON values
   workdir: str
   multihost: bool
-  command: str  # as typed, the folder written as DIR
+  command: str  # as typed, with DIR for the folder
 
 
 def help_wanted(argv: list[str]) -> str | None:
-  """The text that a command asks for, if it asks for help."""
+  """The help text that a command asks for; None if it asks for none."""
   for arg in argv[1:]:
     if _flag_name(arg) not in _HELP_FLAGS:
       continue
@@ -64,8 +64,8 @@ def parse(argv: list[str]) -> Options:
   """Parses `argv` (with the program's name first).
 
   Raises:
-    UserError: lists unknown flags and fields, or says what is wrong with the
-      config file or a value.
+    UserError: lists unknown flags and fields, or says what is wrong with the config
+      file or a value.
   """
   values = flags.FlagValues()
   config_flags.DEFINE_config_file(
@@ -79,7 +79,7 @@ def parse(argv: list[str]) -> Options:
     raise UserError(f"--config is missing; {USAGE}")
   _check_config_file(config_args[-1])
   try:
-    # The file alone first: all misspelt fields are then listed at once.
+    # Load the file alone first, so that all misspelt fields are listed at once.
     base = _load(config_args[-1])
     raise_if_any(_unknown_fields(argv, base))
     rest = values(argv)[1:]
@@ -132,8 +132,11 @@ def _unknown_fields(argv: list[str], config: ml_collections.ConfigDict):
     if new := renamed.today(name):
       yield f"config.{name} is now config.{new}"
       continue
-    # A section is no field, nor is a name from another section: suggest both
-    # what is spelt alike and what ends alike.
+    if why := renamed.GONE.get(name):
+      yield f"config.{name} is gone: {why}"
+      continue
+    # The name may be a section, or a field of another section. Suggest fields that end
+    # with the same name, then fields with a similar spelling.
     last = name.rpartition(".")[2]
     close = [f for f in fields if f.rpartition(".")[2] == last]
     close += difflib.get_close_matches(name, fields, n=2, cutoff=0.6)
@@ -157,7 +160,7 @@ def _one_line(error: Exception) -> str:
 
 
 def _without_folder(argv: list[str]) -> str:
-  """The command to repeat, the same for every folder."""
+  """The command with DIR for the folder, so that it is the same for every folder."""
   args, skip = [], False
   for arg in argv[1:]:
     if skip:

@@ -1,4 +1,4 @@
-"""From config files to typed sections and back."""
+"""Conversion of config files to typed sections and back."""
 
 from collections.abc import Callable, Mapping
 import dataclasses
@@ -32,7 +32,7 @@ def apply_variants(
 
 
 def typed(config: ml_collections.ConfigDict) -> Config:
-  """ConfigDict -> dataclasses.
+  """Converts a ConfigDict to the dataclasses of schema.py.
 
   Raises:
     UserError: names every field that is missing or unknown.
@@ -65,11 +65,11 @@ def plain(config: ml_collections.ConfigDict) -> dict[str, Any]:
 
 
 def identity(values: Mapping[str, Any]) -> dict[str, Any]:
-  """The part of a config (from `plain`) that decides results.
+  """The part of a config (from `plain`) that determines the results.
 
-  What only chooses how much is computed or written (stages, arms, controls,
-  log), or where the same is taken from, is left out: a run may be continued with
-  other values of these.
+  It leaves out fields that only choose how much is computed or written (stages, arms,
+  controls, log, debug), and fields that name a run to take stages over from. A run may be
+  continued with other values of these.
   """
   kept = {name: value for name, value in values.items()
           if name not in ("stages", "log", "debug")}
@@ -82,6 +82,6 @@ def identity(values: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def fingerprint(values: Any) -> str:
-  """Short, stable hash of JSON values."""
+  """A short, stable hash of JSON values."""
   text = json.dumps(values, sort_keys=True)
   return hashlib.sha256(text.encode()).hexdigest()[:16]

@@ -1,13 +1,13 @@
-"""Errors that a user can mend."""
+"""Errors that a user can fix, and `Preempted` for a stopped run."""
 
 from collections.abc import Iterable
 
 
 class UserError(Exception):
-  """A mistake in a config, a path or the data: said in words, no traceback.
+  """A mistake in a config, a path or the data; shown in words, without a traceback.
 
   Attributes:
-    problems: one readable line each: what is wrong, where, and what to do.
+    problems: one readable line per problem: what is wrong, where, and what to do.
   """
 
   def __init__(self, *problems: str):
@@ -20,7 +20,7 @@ class NonFiniteError(UserError):
 
 
 class Preempted(Exception):
-  """Stopped by SIGTERM or Ctrl-C, and saved: the same command goes on."""
+  """SIGTERM or Ctrl-C stopped the run, which is saved; the same command resumes it."""
 
 
 def raise_if_any(problems: Iterable[str]) -> None:

@@ -4,75 +4,73 @@ import ml_collections
 
 
 def working_generator(config: ml_collections.ConfigDict) -> None:
-  """A generator that learns to vary in a thousand steps.
+  """Settings with which the generator learns to vary in a thousand steps.
 
-  NOTE(paper): the paper has momentum SGD 3e-4 and perceptrons alone, and gives
-  neither λ, Z nor the output's form; its own settings are those of
-  configs/omniglot.py. What MNIST-Omniglot has with one of ours put back stands
-  beside it, D→C / D→D in percent, where all of them have 50.0 / 41.2 (one seed; seeds
-  differ by about one point): docs/experiments/013, "Ablations". Batch, learning rate,
-  β1 and the U-Nets' size were not put back alone. How each was found is in 003 to
-  006, 011 and 012.
+  NOTE(paper): On EMNIST-Omniglot the paper has momentum SGD 3e-4 and only perceptrons,
+  and gives neither λ, Z nor the form of the output. configs/omniglot.py has its settings.
+  The comments below give the accuracy on MNIST-Omniglot with one setting put back alone,
+  D→C / D→D in percent. With all of our settings it is 50.0 / 41.2. These are of one seed;
+  seeds differ by about one point (docs/experiments/013, "Ablations"). Batch, learning
+  rate, β1 and the size of the U-Nets were not put back alone. Experiments 003 to 006,
+  011 and 012 tell how each setting was found.
   """
   generator = config.generator
   generator.batch_size = 64
-  # Momentum SGD 3e-4: 2.7 / 10.2, nothing learned in a thousand steps.
+  # Momentum SGD 3e-4: 2.7 / 10.2; it learns nothing in a thousand steps.
   generator.optimizer.name = "adam"
   generator.optimizer.lr = 1e-3
   generator.optimizer.momentum = 0.5  # β1
-  # The players swing about each other: one step's draw is no good sample. Without
-  # 49.6 / 39.2.
+  # The players oscillate, so the parameters of a single step are a poor sample. Without
+  # the EMA: 49.6 / 39.2.
   generator.networks.ema_decay = 0.995
-  # Images: 45.5 / 37.9, edits 2.4 times the true.
+  # Image output: 45.5 / 37.9, with edits 2.4 times as large as the true ones.
   generator.networks.output = "edit"
-  # A pooled embedding does not show where things are, nor how large. The embedding
-  # alone: 46.8 / 36.4.
+  # A pooled embedding does not show where things are or how large they are. With the
+  # embedding alone: 46.8 / 36.4.
   generator.discriminator.features = "maps"
-  generator.discriminator.standardise = True  # within the noise (without 50.6 / 40.7)
-  generator.discriminator.r1_weight = 1.0  # without 47.8 / 40.8
-  # Perceptrons draw at preferred places and, trained on X_p, do not carry over
-  # to other characters; convolutions draw alike everywhere. G_A a perceptron:
-  # 5.2 / 11.0, z ignored; G_E one: 38.8 / 31.1, x̃ not cleaned.
+  generator.discriminator.r1_weight = 1.0  # without: 47.8 / 40.8
+  # Perceptrons draw at preferred places. If trained on X_p, they do not generalise to
+  # other characters. Convolutions draw the same everywhere. With a perceptron G_A:
+  # 5.2 / 11.0, z is ignored. With a perceptron G_E: 38.8 / 31.1, x̃ is not cleaned.
   generator.networks.augmenter = "unet"
   generator.networks.eliminator = "unet"
   generator.networks.unet_width = 8
   generator.networks.unet_depth = 1
-  generator.latent.dim = 49  # 16 latents: 48.4 / 37.8
-  generator.latent.scale = 8.0  # within the noise (2.0, ±1: 50.5 / 41.1)
-  generator.latent.layout = "learned"  # a square: 40.2 / 38.0
-  # With (13)'s norms as printed and weights of one the latents cannot be read:
-  # 48.0 / 38.1. As CycleGAN has it (λ 10, means): 48.8 / 40.1.
+  generator.latent.dim = 49  # with 16 latents: 48.4 / 37.8
+  generator.latent.layout = "learned"  # with a square: 40.2 / 38.0
+  # With the norms of (13) as printed and weights of 1, the latents cannot be read:
+  # 48.0 / 38.1. With CycleGAN's settings (λ 10, means): 48.8 / 40.1.
   generator.losses.latent_weight = 2.5
-  generator.losses.cycle_weight = 39.2  # of means: on 28 × 28, 0.05 of sums
-  # Latents that G_L reads well enough need not be made plainer, with more ink:
-  # without 49.6 / 41.2, but edits 2.5 times the true.
+  generator.losses.cycle_weight = 39.2  # for means; at 28 × 28, equal to 0.05 for sums
+  # Latents that G_L reads well enough need not be made plainer with more ink. Without:
+  # 49.6 / 41.2, but with edits 2.5 times as large as the true ones.
   generator.losses.latent_slack = 0.155
-  # Latents of x̃ distributed as the prior: without 49.2 / 38.5.
+  # Pulls the latents of x̃ to the distribution of the prior. Without: 49.2 / 38.5.
   generator.losses.bank_weight = 20.0
-  # Against a cycle that hides x in grey levels: without 48.9 / 38.6, edits 0.6 of
-  # the true.
+  # Keeps the cycle from hiding x in grey levels. Without: 48.9 / 38.6, with edits 0.6
+  # times as large as the true ones.
   generator.losses.cycle_noise = 0.25
-  # Few latents cannot say where each dot of x̃ was: a heavy first term of (13)
-  # makes G_E leave them there. At full weight 46.6 / 36.9.
+  # A few latents cannot say where each dot of x̃ was, so a heavy first term of (13) makes
+  # G_E leave the dots there. At full weight: 46.6 / 36.9.
   generator.losses.cycle_f_weight = 0.03
-  # X_p and X_f differ in more than the implicit augmentation. At full weight
-  # D_p, which sees that, makes G_E redraw the content (45.0 / 39.7), and D_f makes
-  # G_A (both contents 46.1 / 40.0, G_A(x_p, z) alone 36.5 / 37.3).
+  # X_p and X_f differ in more than the implicit augmentation. D_p sees this, and at full
+  # weight makes G_E redraw the content: 45.0 / 39.7. D_f does the same to G_A: if it judges
+  # both contents, 46.1 / 40.0; if it judges G_A(x_p, z) alone, 36.5 / 37.3.
   generator.losses.adversarial_p_weight = 0.05
   generator.losses.adversarial_f_weight, generator.losses.adversarial_e_weight = 0.0, 1.0
-  # Against a G_E that brightens strokes and a G_A that dims them as much (011);
-  # with what came after it, within the noise (without 49.5 / 40.9).
+  # Keeps G_E from brightening strokes while G_A dims them by the same amount (011). After
+  # later changes its effect is within the noise. Without: 49.5 / 40.9.
   generator.losses.identity_weight = 1.0
 
 
 def short_moco(config: ml_collections.ConfigDict,
                recipe: str = "handwriting") -> None:
-  """MoCo for a thousand steps in place of a million.
+  """MoCo for a thousand steps instead of a million.
 
-  NOTE(paper): with the official settings the embeddings, nearly all alike at
-  first, are still so after a thousand steps: SGD spreads them too slowly, and a
-  long queue of keys from a moving key encoder rewards moving on rather than
-  telling images apart. docs/experiments/001 has the trials.
+  NOTE(paper): All embeddings are nearly the same at first. With the official settings
+  they still are after a thousand steps. SGD spreads them too slowly. A long queue of keys
+  from a moving key encoder rewards moving all embeddings rather than telling images
+  apart. docs/experiments/001 has the trials.
   """
   config.moco.queue = 512
   config.moco.momentum = 0.99
@@ -84,20 +82,20 @@ def short_moco(config: ml_collections.ConfigDict,
     stage.optimizer.lr = 1e-3
     stage.optimizer.weight_decay = 0.0
     stage.optimizer.schedule = "cosine"
-  # NOTE(paper): whether G_A stands before or after the hand-made augmentations is
-  # not said. Crops, turns and resampling of G_A(x, z) blur what it draws: 28.1 /
-  # 25.8 in place of 50.0 / 41.2 on MNIST-Omniglot; with no hand-made ones, as (15)
-  # is printed, 40.1 / 36.5 (docs/experiments/013).
+  # NOTE(paper): The paper does not say whether G_A comes before or after the hand-made
+  # augmentations. If G_A comes first, crops, rotations and resampling blur what it draws:
+  # 28.1 / 25.8 instead of 50.0 / 41.2 on MNIST-Omniglot. Without hand-made augmentations,
+  # as (15) is printed: 40.1 / 36.5 (docs/experiments/013).
   config.retrain.order = "last"
 
 
 def simclr(config: ml_collections.ConfigDict) -> None:
-  """SimCLR in place of MoCo v2, as its paper trains it (Chen et al. 2020).
+  """SimCLR instead of MoCo v2, trained as in its paper (Chen et al. 2020).
 
-  LARS with a learning rate of 0.3 · batch / 256, weight decay 1e-6, ten epochs of
-  warm-up and a cosine; crops as small as 8 %, strong colour changes. Call it after the
-  batch sizes are set. On sets that are much smaller than ImageNet, τ and the rate want
-  tuning: none of this was measured here.
+  It uses LARS with a learning rate of 0.3 · batch / 256, weight decay 1e-6, ten epochs of
+  warm-up and a cosine schedule, crops as small as 8 %, and strong colour changes. Call it
+  after the batch sizes are set. On sets much smaller than ImageNet, τ and the learning
+  rate need tuning. We have measured none of this.
   """
   config.pretrain.method = "simclr"
   config.simclr.temperature = 0.1
@@ -112,19 +110,19 @@ def simclr(config: ml_collections.ConfigDict) -> None:
 
 
 def imagenet_colours(config: ml_collections.ConfigDict) -> None:
-  """Colour images, normalised as is usual for ImageNet."""
+  """Colour images with the usual normalisation for ImageNet."""
   config.data.channels = 3
   config.data.mean = (0.485, 0.456, 0.406)
   config.data.std = (0.229, 0.224, 0.225)
 
 
 def runlocal(config: ml_collections.ConfigDict) -> None:
-  """Two steps of every stage, on few rendered characters: seconds on a CPU."""
+  """Two steps of every stage on a few rendered characters: seconds on a CPU."""
   config.data.pretrain = "rendered:latin?per_class=1"
   config.data.finetune = "rendered:scripts?per_class=6&classes=8"
   config.data.finetune_per_class = 4
   config.retrain.arms = "generator,control"
-  config.encoder.blocks = (1, 1, 1)  # what takes the time is compiling
+  config.encoder.blocks = (1, 1, 1)  # compiling takes most of the time
   config.moco.queue = 32
   config.moco.bn_groups = 8
   for stage in (config.pretrain, config.generator, config.retrain):
@@ -137,7 +135,7 @@ def runlocal(config: ml_collections.ConfigDict) -> None:
 
 
 def crl_tac(config: ml_collections.ConfigDict) -> None:
-  """CRL-TAC on MNIST: the data, a small encoder, its training."""
+  """CRL-TAC on MNIST: the data, a small encoder and its training."""
   config.method = "crl_tac"
   config.data.pretrain = config.data.finetune = "tfds:mnist:train"
   config.data.tests = "test=tfds:mnist:test"
@@ -147,17 +145,17 @@ def crl_tac(config: ml_collections.ConfigDict) -> None:
   config.data.mean, config.data.std = (0.13,), (0.31,)
   config.encoder.name = "convnet"
   config.encoder.width = 32
-  # NOTE(paper): but for D = 50 none of this is given. What was measured is in
-  # docs/experiments/007 and 008.
+  # NOTE(paper): The poster gives D = 50 and nothing else of this. docs/experiments/007 and
+  # 008 have our measurements.
   config.tac.steps = 1600
   config.tac.batch_size, config.tac.draws = 128, 4
-  # About as large as a digit (20 pixels of ink), so that most crops lack a part
-  # of it: h has to hold what the parts have in common.
+  # Crops are about as large as a digit (20 pixels of ink), so most of them miss a part of
+  # it. h must therefore hold what the parts have in common.
   config.tac.crop, config.tac.scales = 16, (1.0, 1.4)
   config.tac.scale_mass = "equal"
   config.tac.top = 16
   config.tac.head = "linear"
-  # Many draws of few images: of 32 hardly two show the digit.
+  # Few images with many draws each: among 32 draws, hardly two show the digit.
   config.tac.policy.batch, config.tac.policy.draws = 16, 96
   config.tac.policy.optimizer.schedule = "cosine"
   config.tac.policy.entropy_weight = 3.0
@@ -174,7 +172,7 @@ def mnist_npz(config: ml_collections.ConfigDict) -> None:
 
 
 def rendered_characters(config: ml_collections.ConfigDict) -> None:
-  """Rendered Latin characters for CRL-TAC, in place of MNIST."""
+  """Rendered Latin characters for CRL-TAC, instead of MNIST."""
   config.experiment += ", rendered characters"
   train = "rendered:latin?per_class=200"
   config.data.pretrain = config.data.finetune = train
@@ -182,7 +180,7 @@ def rendered_characters(config: ml_collections.ConfigDict) -> None:
 
 
 def tac_runlocal(config: ml_collections.ConfigDict) -> None:
-  """Two steps of every stage of CRL-TAC, on few rendered characters."""
+  """Two steps of every stage of CRL-TAC on a few rendered characters."""
   rendered_characters(config)
   train = "rendered:latin?per_class=6"
   config.data.pretrain = config.data.finetune = train
@@ -198,7 +196,7 @@ def tac_runlocal(config: ml_collections.ConfigDict) -> None:
 
 
 def _brief(config: ml_collections.ConfigDict) -> None:
-  """A narrow encoder, short probes, everything logged: of all `:runlocal`."""
+  """What all `:runlocal` share: a narrow encoder, short probes, everything logged."""
   config.encoder.width = 4
   config.evaluate.l2_iterations = 3
   config.evaluate.moco_epochs = 2

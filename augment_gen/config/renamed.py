@@ -23,6 +23,14 @@ RENAMED = {
 }
 
 
+# Fields that are gone, and why.
+GONE = {
+    "generator.latent.scale": "it follows from generator.latent.layout",
+    "generator.discriminator.standardise":
+        "it follows from generator.discriminator.features",
+}
+
+
 def today(field: str) -> str | None:
   """The name that a field of old has today; None if it is no field of old."""
   for old, new in RENAMED.items():

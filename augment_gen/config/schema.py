@@ -142,7 +142,6 @@ class PretrainConfig:
 class LatentConfig:
   """Z, the latents of G_A: z is uniform on [0, 1]^dim."""
   dim: Count = 128  # number of latents
-  scale: Positive = 2.0  # G_A reads scale · (z − 1/2)
   # How a U-Net takes z in, as a channel of the size of the image. "square": z itself as
   # a map of side²; "learned": the first latent says how much is drawn, linear maps of
   # the others say where.
@@ -176,13 +175,12 @@ class DiscriminatorConfig:
   layers: Annotated[int, Ge(2)] = 3  # dense layers, the last one included
   # What they see of F: "embedding"; "stages" adds mean and standard deviation over
   # the image of every channel of every stage; "maps" adds what the first convolution
-  # makes of each place (for small images: D's first layer grows with their area).
+  # makes of each place (for small images: D's first layer grows with their area). What
+  # is added is brought to mean 0 and variance 1, and the embedding with it.
   features: Literal["embedding", "stages", "maps"] = "embedding"
   # NOTE(paper): ours. Weight of the R1 penalty (Mescheder et al. 2018) on their
   # slope at real embeddings; the paper has none.
   r1_weight: NotNegative = 0.0
-  # First bring embeddings to mean 0 and variance 1 over X_p and X̃_f.
-  standardise: bool = False
 
 
 @dataclasses.dataclass(frozen=True)

@@ -62,18 +62,17 @@ BOUNDS = {
         0.1, math.inf,
         "other latents hardly change what G_A draws ({}): all views of an "
         "image look alike, whatever G_L may read off them; raise "
-        "config.generator.latent.scale or config.generator.losses.cycle_noise"),
+        "config.generator.losses.cycle_noise"),
     "latent_r2": Bound(
         0.5, math.inf,
         "G_A ignores its latents ({}): G_L cannot read them off G_A(x, z), the "
         "augmentation does not vary with them; raise "
-        "config.generator.losses.latent_weight or config.generator.latent.scale"),
+        "config.generator.losses.latent_weight"),
     # (c)
     "pattern_share": Bound(
         -math.inf, 0.8,
         "G_A draws one fixed pattern on every image ({}), which an encoder "
-        "soon overlooks; raise config.generator.losses.latent_weight or "
-        "config.generator.latent.scale"),
+        "soon overlooks; raise config.generator.losses.latent_weight"),
     # (d)
     "bank_distance": Bound(
         -math.inf, 0.5,

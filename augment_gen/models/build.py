@@ -17,6 +17,10 @@ ENCODERS: dict[str, Callable[..., nn.Module]] = {
     "convnet": convnet.ConvNet,
 }
 
+# G_A reads `scale · (z − 1/2)`. NOTE(paper): the paper gives no scale. What these do was
+# within the noise (docs/experiments/013).
+_LATENT_SCALE = {"square": 2.0, "learned": 8.0}
+
 
 def build_encoder(
     config: config_lib.EncoderConfig, data: config_lib.DataConfig,
@@ -72,7 +76,7 @@ def build_generator(
       "perceptron": perceptron.PerceptronEliminator}
   augmenter = augmenters[networks.augmenter]
   eliminator = eliminators[networks.eliminator]
-  return (augmenter(latent_scale=latent.scale, **sizes[networks.augmenter]),
+  return (augmenter(latent_scale=_LATENT_SCALE[latent.layout], **sizes[networks.augmenter]),
           eliminator(latent_dim=latent.dim, **sizes[networks.eliminator]))
 
 

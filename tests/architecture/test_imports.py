@@ -1,4 +1,4 @@
-"""Who may import whom: rooms lie in layers, and nothing imports upwards."""
+"""Rooms form layers, and a room imports only from the layers below it."""
 
 import ast
 import pathlib
@@ -7,9 +7,9 @@ import augment_gen
 
 ROOT = pathlib.Path(augment_gen.__file__).parent
 
-# From the ground up; a room may import those below it, and itself. `run` has its
-# machinery near the ground; its session, which brings everything together, is at the
-# top (docs/architecture.md).
+# The lowest layer comes first. A room may import itself and the layers below it. `run`
+# is in a low layer, but `run.session`, which combines everything, is near the top
+# (docs/architecture.md).
 LAYERS = (
     ("config",),
     ("run",),
@@ -22,7 +22,7 @@ LAYERS = (
     ("run.session", "export"),
     ("main",),
 )
-# Types alone, no import at run time.
+# Imports for type checkers only, not at run time.
 TYPES_ONLY = {("run", "data")}
 
 
@@ -37,7 +37,7 @@ def module_of(path: pathlib.Path) -> str:
 
 
 def imports(path: pathlib.Path):
-  """(imported module, only for types) of one file; names may be modules, too."""
+  """Yields (imported module, whether only for types) for the imports of a file."""
   tree = ast.parse(path.read_text(encoding="utf-8"))
   guarded = {id(node) for outer in ast.walk(tree)
              if isinstance(outer, ast.If) and "TYPE_CHECKING" in ast.dump(outer.test)
@@ -73,7 +73,7 @@ def test_nothing_is_imported_upwards_or_across():
   wrong = []
   for module, imported in graph().items():
     room = room_of(module)
-    if not room:  # the package itself, which sets a flag before JAX starts
+    if not room:  # the package itself: it sets a flag before JAX starts
       continue
     for name in imported:
       other = room_of(name)
@@ -96,7 +96,7 @@ def test_modules_form_no_cycle():
     if module in done or module not in edges:
       return
     for name in edges[module]:
-      # `from augment_gen.methods import building` is a module beside, no cycle.
+      # `from augment_gen.methods import building` imports a sibling: no cycle.
       visit(name, [*path, module])
     done.add(module)
 

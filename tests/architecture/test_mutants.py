@@ -1,4 +1,4 @@
-"""tools/mutate.py knows the code as it is."""
+"""The mutants in tools/mutate.py match the current code."""
 
 import importlib.util
 import pathlib

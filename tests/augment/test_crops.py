@@ -1,4 +1,4 @@
-"""Windows on a grid, against slices."""
+"""Crop windows on a grid, compared with array slices."""
 
 import jax
 import jax.numpy as jnp
@@ -38,7 +38,7 @@ def test_cut_at_places_off_the_grid():
 
 
 def test_windows_of_other_sizes_are_resized():
-  """Twice as large: means of 2 x 2 pixels weighted by a tent; of its size: as is."""
+  """Windows of twice the size are shrunk by a tent filter; others are unchanged."""
   rng = np.random.default_rng(1)
   grid = crops.CropGrid(image_size=8, crop=4, stride=4, scales=(1.0, 2.0))
   images = rng.random((1, 8, 8, 1), np.float32)
@@ -46,7 +46,7 @@ def test_windows_of_other_sizes_are_resized():
   np.testing.assert_allclose(cut[0, 0], images[0, 4:, 4:], atol=1e-6)
   flat = grid.cut(jnp.full((1, 8, 8, 1), 0.3), jnp.asarray([[4]]))
   np.testing.assert_allclose(flat, 0.3, atol=1e-6)
-  # Columns 0 and 1 become the first one, columns 6 and 7 the last.
+  # Columns 0 and 1 become the first column, columns 6 and 7 the last one.
   steps = jnp.broadcast_to(jnp.arange(8.0)[None, None, :, None], (1, 8, 8, 1))
   row = grid.cut(steps, jnp.asarray([[4]]))[0, 0, 0, :, 0]
   np.testing.assert_allclose(row[1:3], [2.5, 4.5], atol=1e-5)
@@ -85,7 +85,7 @@ def test_draws_without_replacement_follow_p():
   for t in range(4):
     first = np.mean(drawn[:, 0] == t)
     assert abs(first - p[t]) < 5 * np.sqrt(p[t] / n)
-    # The second one is drawn from what is left, in proportion.
+    # The second draw is from the rest, in proportion to p.
     second = sum(p[s] * p[t] / (1 - p[s]) for s in range(4) if s != t)
     assert abs(np.mean(drawn[:, 1] == t) - second) < 5 * np.sqrt(second / n)
 

@@ -1,4 +1,4 @@
-"""Augmentation ops against slow references in NumPy, SciPy and Pillow."""
+"""Augmentation ops, compared with slow references in NumPy, SciPy and Pillow."""
 
 import colorsys
 import functools
@@ -15,7 +15,7 @@ import scipy.ndimage
 from augment_gen.augment import geometric, photometric, sampling
 from augment_gen.run.random import stream
 
-# Every random op at a strength that shows, by name.
+# Every random op by name, at a strength with a visible effect.
 OPS = {
     "random_resized_crop": functools.partial(
         geometric.random_resized_crop, scale=(0.2, 1.0)),
@@ -32,7 +32,7 @@ OPS = {
     "gaussian_blur": functools.partial(
         photometric.gaussian_blur, sigma=(0.5, 2.0)),
 }
-# The same ops where they must change nothing.
+# The same ops with settings that must change nothing.
 IDENTITIES = {
     "random_resized_crop": functools.partial(
         geometric.random_resized_crop, scale=(1.0, 1.0), ratio=(1.0, 1.0)),
@@ -184,7 +184,7 @@ def test_warp_against_scipy(channels):
   rng = np.random.Generator(np.random.Philox(2))
   rows = rng.uniform(-3, 9, (5, 6)).astype(np.float32)
   cols = rng.uniform(-3, 11, (5, 6)).astype(np.float32)
-  rows[0, :4], cols[0, :4] = (0, 6, -1, 7), (0, 8, 3, 9)  # exact borders
+  rows[0, :4], cols[0, :4] = (0, 6, -1, 7), (0, 8, 3, 9)  # exactly on the borders
   expected = np.stack([
       scipy.ndimage.map_coordinates(image[..., c], (rows, cols), order=1,
                                     mode="grid-constant")
@@ -196,7 +196,7 @@ def test_warp_against_scipy(channels):
 def test_affine_against_scipy():
   image = image_of((11, 13, 1))
   angle, shift, scale, shear = 0.4, np.array([1.5, -2.0]), 1.3, 0.2
-  # In (y, x): shear first, then scale and turn.
+  # Coordinates are (y, x). Shear comes first, then rotation and scaling.
   turn = np.array([[math.cos(angle), math.sin(angle)],
                    [-math.sin(angle), math.cos(angle)]])
   forward = scale * turn @ np.array([[1, 0], [math.tan(shear), 1]])
@@ -243,8 +243,8 @@ def test_blur_against_scipy(sigma):
 
 def test_hue_against_colorsys():
   image = image_of((6, 6, 3))
-  image[0, :3] = [[0, 0, 0], [1, 1, 1], [0.5, 0.5, 0.5]]  # without a hue
-  image[1, :3] = [[1, 0, 0], [1, 1, 0], [0, 1, 1]]  # ties
+  image[0, :3] = [[0, 0, 0], [1, 1, 1], [0.5, 0.5, 0.5]]  # greys have no hue
+  image[1, :3] = [[1, 0, 0], [1, 1, 0], [0, 1, 1]]  # ties between channels
   for turns in (-0.5, -0.1, 0.0, 0.25, 0.5):
     expected = np.empty_like(image)
     for i, j in np.ndindex(6, 6):
@@ -267,7 +267,7 @@ def test_luma_is_pillows():
 
 
 def reference_change(image, name, factor):
-  """One change of ColorJitter, as torchvision's functional ones."""
+  """One change of ColorJitter, as in torchvision.transforms.functional."""
   grey = (image @ np.array([0.299, 0.587, 0.114], np.float32)
           if image.shape[-1] == 3 else image[..., 0])
   if name == "hue":
@@ -283,7 +283,7 @@ def reference_change(image, name, factor):
 
 @pytest.mark.parametrize("channels", [1, 3])
 def test_color_jitter_is_one_of_the_orders(channels):
-  """Rebuilds each output from the drawn factors; all orders must occur."""
+  """Each output follows from the drawn factors in some order; all orders occur."""
   image = image_of((2, 2, 3) if channels == 3 else (4, 4, 1))
   ranges = {"brightness": (0.2, 1.8), "contrast": (0.2, 1.8)}
   strengths = {"brightness": 0.8, "contrast": 0.8}
@@ -307,6 +307,6 @@ def test_color_jitter_is_one_of_the_orders(channels):
       if np.abs(out - expected).max() < 2e-5:
         matching.append(order)
     assert matching
-    if len(matching) == 1:  # some orders give the same while nothing clips
+    if len(matching) == 1:  # some orders agree if nothing clips
       seen.add(matching[0])
   assert len(seen) == math.factorial(len(ranges))

@@ -1,4 +1,4 @@
-"""Draws of Z against the moments of von Mises and Fisher."""
+"""Draws of Z, compared with the moments of the von Mises-Fisher distribution."""
 
 import jax
 import jax.numpy as jnp
@@ -10,7 +10,7 @@ from augment_gen.augment import policy
 
 
 def mean_cosine(beta, dim):
-  """E cos of the angle to the mean: I_{D/2}(β) / I_{D/2−1}(β)."""
+  """Expected cosine of the angle to the mean, I_{D/2}(β) / I_{D/2−1}(β)."""
   return special.ive(dim / 2, beta) / special.ive(dim / 2 - 1, beta)
 
 
@@ -28,11 +28,11 @@ def test_is_von_mises_fisher(beta, dim):
   cosine = z @ np.asarray(mean, np.float64)
   expected = mean_cosine(beta, dim)
   assert abs(cosine.mean() - expected) < 5 * cosine.std() / np.sqrt(n) + 1e-6
-  # E cos² = 1 − (D − 1) E cos / β, from the recurrence of Bessel functions.
+  # E cos² = 1 − (D − 1) E cos / β, by the recurrence of Bessel functions.
   square = 1 - (dim - 1) * expected / beta
   spread = np.std(cosine**2) / np.sqrt(n)
   assert abs(np.mean(cosine**2) - square) < 5 * spread + 1e-6
-  # To the sides it is the same in all directions.
+  # The part of z orthogonal to the mean is isotropic.
   side = z - cosine[:, None] * np.asarray(mean)
   assert np.all(np.abs(side.mean(axis=0)) < 5 * side.std(axis=0) / np.sqrt(n))
 

@@ -16,7 +16,7 @@ SIZE = 14
 
 
 def batch_of(count=6, channels=1, size=SIZE) -> np.ndarray:
-  """uint8 [N, H, W, C]: a bright square on black, noise in RGB."""
+  """uint8 [N, H, W, C]: a bright square on black; noise if C is 3."""
   rng = np.random.Generator(np.random.Philox(0))
   images = np.zeros((count, size, size, channels), np.uint8)
   images[:, 3:-3, 4:-4] = 200
@@ -49,7 +49,7 @@ def test_recipe_keeps_shape_and_range_and_follows_the_key(name, channels):
 
 
 def test_moco_v2_crops_like_crop_alone():
-  """The named streams pair the recipes: only what comes after differs."""
+  """Random streams are named, so the crops are equal and only later ops differ."""
   ramp = np.linspace(0, 1, SIZE, dtype=np.float32)
   ramp = np.tile(ramp[None, :, None], (SIZE, 1, 1))
   key = jax.random.key(4)
@@ -58,15 +58,15 @@ def test_moco_v2_crops_like_crop_alone():
   np.testing.assert_allclose(
       jax.jit(recipes.recipe("crop"))(key, ramp), crop, atol=1e-6)
   moco = jax.jit(recipes.recipe("moco_v2"))(key, ramp)
-  # Jitter, blur and flip keep the order of the columns, or mirror it.
+  # Jitter and blur keep the order of the columns; a flip reverses it.
   steps = np.diff(np.asarray(moco)[5, :, 0])
   assert np.all(steps >= -1e-5) or np.all(steps <= 1e-5)
 
 
 def test_moco_v2_probabilities():
-  """Grey in .2 of the images and mirrored in .5, whatever else happens."""
+  """20 % of the views are grey and 50 % are mirrored, whatever the other ops do."""
   image = np.zeros((8, 8, 3), np.float32)
-  image[..., 0], image[:, 4:, 1] = 0.8, 0.5  # red, right half orange
+  image[..., 0], image[:, 4:, 1] = 0.8, 0.5  # red, with an orange right half
   count = 1500
   out = np.asarray(jax.jit(lambda keys, x: recipes.augment_batch(
       recipes.recipe("moco_v2"), keys, x))(
@@ -74,7 +74,7 @@ def test_moco_v2_probabilities():
   grey = np.ptp(out, axis=-1).max(axis=(1, 2)) < 1e-4
   assert abs(grey.mean() - 0.2) < 0.045
   difference = out[:, :, 4:].mean((1, 2, 3)) - out[:, :, :4].mean((1, 2, 3))
-  told = np.abs(difference) > 1e-4  # crops within one half tell nothing
+  told = np.abs(difference) > 1e-4  # crops within one half show no direction
   assert told.mean() > 0.5
   assert abs((difference[told] < 0).mean() - 0.5) < 0.07
 
@@ -109,7 +109,7 @@ def test_implicit_changes_and_stays_in_range(name, channels):
   assert batch.shape == images.shape and batch.dtype == np.float32
   assert batch.min() >= 0 and batch.max() <= 1
   assert np.mean(np.any(np.abs(batch - images) > 0.05, axis=(1, 2, 3))) > 0.6
-  # The same image under several keys.
+  # One image under several keys.
   same = np.broadcast_to(images[:1], images.shape)
   varies = np.asarray(op(keys, same)).std(axis=0).max() > 0.01
   assert varies == (name != "inversion")
@@ -123,14 +123,14 @@ def test_dots_are_full_ink_in_the_stated_number_and_sizes(name, large):
       keys_of(count), images))[..., 0]
   assert set(np.unique(out)) == {0.0, 1.0}
   assert out.sum(axis=0).min() > 0, "a place that is never reached"
-  # n dots of this mean area, n uniform on 10..60; overlaps and the border take
-  # a little away.
+  # There are n dots of this mean area, n uniform on 10..60. Overlaps and the border
+  # reduce the covered area slightly.
   area = 1 + 3 * large
   covered = out.sum(axis=(1, 2))
   assert 9 <= covered.min() < 25
   assert 45 * area < covered.max() <= (60 if not large else 240)
   assert 0.88 * 35 * area < covered.mean() < 35 * area
-  # Dots that touch nothing are single pixels or whole 2 x 2 squares.
+  # Isolated dots are single pixels or whole 2 x 2 squares.
   sizes = []
   for picture in out[covered < 30]:
     labels = scipy.ndimage.label(picture, np.ones((3, 3)))[0]
@@ -175,7 +175,7 @@ def test_apply_once_depends_on_name_seed_and_index_alone(channels, monkeypatch):
   assert not np.array_equal(
       out, implicit.apply_once("dots", images, seed=4))
   assert not np.array_equal(out[7], out[2]), "places share their key"
-  # By hand, for an image of the last, padded chunk.
+  # Image 9 lies in the last, padded chunk.
   key = jax.random.fold_in(stream(jax.random.key(3), "dots"), 9)
   expected = jax.jit(implicit.implicit("dots"))(key, floats(images[9]))
   np.testing.assert_array_equal(out[9], np.round(np.asarray(expected) * 255))
@@ -224,7 +224,7 @@ def test_latents_from_the_prior_and_the_bank():
   rows, counts = np.unique(drawn, axis=0, return_counts=True)
   np.testing.assert_array_equal(rows, bank)
   assert counts.min() > 65 and counts.max() < 140
-  # A latent belongs to its key, not to its place.
+  # A latent depends on its key, not on its position in the batch.
   np.testing.assert_array_equal(
       learned.draw_latents(keys_of(500)[7:9], bank, 4), drawn[7:9])
   with pytest.raises(ValueError, match="dimensions"):

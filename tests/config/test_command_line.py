@@ -1,4 +1,4 @@
-"""Commands and configs: what is accepted, and how mistakes are told."""
+"""Commands and configs: accepted input and error messages."""
 
 import dataclasses
 import io
@@ -148,7 +148,7 @@ def test_every_value_is_checked_against_its_declared_type():
     assert line == f"config.{name}={value!r} must be a {words}"
   config = _replace(config, ["evaluate"], "l2_strengths", (1, 0.5))
   config = _replace(config, ["pretrain"], "epochs", 3)
-  assert not list(checks.problems(config))  # whole numbers are numbers
+  assert not list(checks.problems(config))  # integers are valid floats
 
 
 def quickstart():
@@ -156,7 +156,7 @@ def quickstart():
 
 
 def problems(devices=1, **changes):
-  """Problems of the quickstart with `section__field=value` changed."""
+  """Problems of the quickstart config with changes `section__field=value`."""
   config = quickstart()
   for name, value in changes.items():
     *sections, field = name.split("__")
@@ -272,7 +272,7 @@ def test_devices_must_divide_the_batch_and_the_groups():
 def test_all_problems_are_listed_at_once():
   found = problems(moco__temperature=0.0, encoder__name="x", data__channels=2)
   assert len(found) == 3
-  # What stands between fields is only looked at where each of them is sound.
+  # Conflicts between fields are only checked if each field is valid on its own.
   found = problems(moco__queue=7, stages="y", data__implicit="snow")
   assert len(found) == 4
 

@@ -1,4 +1,4 @@
-"""The settings in words: for `--help`, and in docs/settings.md."""
+"""The descriptions of the settings in `--help` and docs/settings.md."""
 
 import pathlib
 
@@ -27,7 +27,7 @@ def test_a_field_has_its_comment_its_bounds_and_its_default():
       "number > 0, with commas between several")
   assert fields["retrain.arms"].values.startswith("some of generator, prior")
   assert fields["data.implicit_seed"].words.startswith("JAX is given twice")
-  # A comment of two lines above, and defaults that a section overrides.
+  # Some comments take two lines above the field; some sections override defaults.
   assert fields["moco.bn_groups"].words.endswith("one for each GPU.")
   assert fields["retrain.policy.beta"].default == "5.0"
 

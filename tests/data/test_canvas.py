@@ -56,7 +56,7 @@ DATA = DataConfig(
 def test_a_task_on_a_canvas():
   task = load_task(DATA)
   assert task.pretrain.images.shape[1:] == (20, 20, 1)
-  assert task.finetune.images is task.pretrain.images  # one spec, read once
+  assert task.finetune.images is task.pretrain.images  # equal specs are read once
   assert task.tests["T"].images.shape[1:] == (20, 20, 1)
   assert len(np.unique(task.tests["T"].places, axis=0)) > 10
   dotted = load_task(dataclasses.replace(

@@ -15,7 +15,7 @@ def images_of(size):
 
 
 class Streamed:
-  """The same images, not in memory; notes what is read."""
+  """The images of `images_of`, but not in memory; records what is read."""
   name, shape, resident = "streamed", (2, 2, 1), None
 
   def __init__(self, size):
@@ -54,7 +54,7 @@ def test_every_epoch_is_a_permutation_without_its_last_part():
     assert len(set(order.tolist())) == 20
     assert order.min() >= 0 and order.max() < 23
   assert len({order.tobytes() for order in orders}) == 4
-  # What one epoch drops, others show.
+  # Images dropped in one epoch appear in another.
   assert set(np.concatenate(orders).tolist()) == set(range(23))
 
 
@@ -107,13 +107,13 @@ def test_a_set_that_is_not_in_memory_gives_the_same_batches():
   both = feed.ImageFeed({"x_p": streamed, "x_f": images_of(10)}, 4, 0, "generator")
   plain = _feed()
   assert set(both.resident) == {"x_f"} and set(plain.resident) == {"x_p", "x_f"}
-  for step in (0, 1, 2, 9, 4):  # read ahead, resumed, and back
+  for step in (0, 1, 2, 9, 4):  # in order, after a gap, and backwards
     there, here = both.host_batch(step), plain.host_batch(step)
     assert set(there["images"]) == {"x_p"} and not here["images"]
     a = both.fetch(both.resident, there)
     b = plain.fetch(plain.resident, here)
     jax.tree.map(np.testing.assert_array_equal, a, b)
-  # Each batch was read once, and the one after it.
+  # Each batch and the next one, read ahead, are read at most once.
   assert len(streamed.reads) <= 9
 
 

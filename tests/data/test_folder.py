@@ -1,4 +1,4 @@
-"""Folders of images, good and bad."""
+"""Image folders, valid and invalid."""
 
 import numpy as np
 from PIL import Image
@@ -20,7 +20,7 @@ def _load(path, options="", size=6, channels=1, **kwargs):
 
 @pytest.fixture(name="classes")
 def classes_fixture(tmp_path):
-  """cat/{a,b/deep}.png with values 10, 20; dog/x.png with 30; no images."""
+  """Images with values 10 and 20 in cat/, 30 in dog/; two files to pass over."""
   _save(tmp_path / "cat" / "a.png", fill=10)
   _save(tmp_path / "cat" / "b" / "deep.PNG", fill=20)
   _save(tmp_path / "dog" / "x.bmp", fill=30)
@@ -137,7 +137,7 @@ def test_exif_orientation_is_applied(tmp_path):
   values = np.zeros((8, 8), np.uint8)
   values[:, :4] = 255  # left half
   exif = Image.Exif()
-  exif[0x0112] = 6  # to be turned clockwise: left becomes top
+  exif[0x0112] = 6  # shown rotated clockwise, so left becomes top
   Image.fromarray(values).save(tmp_path / "a.png", exif=exif)
   image = _load(tmp_path, size=8).images[0, ..., 0]
   assert (image[:4] == 255).all() and (image[4:] == 0).all()
@@ -205,7 +205,7 @@ def test_links_in_a_circle_are_visited_once(tmp_path):
   assert images.images[:, 0, 0, 0].tolist() == [1, 2]
   (tmp_path / "links").mkdir()
   (tmp_path / "links" / "cat").symlink_to(tmp_path / "set" / "cat")
-  assert len(_load(tmp_path / "links")) == 2  # by "up" the dog, too
+  assert len(_load(tmp_path / "links")) == 2  # "up" leads to the dog
 
 
 def test_numbered_classes_are_in_the_order_of_numbers(tmp_path):

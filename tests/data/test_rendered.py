@@ -35,8 +35,8 @@ def test_lookalikes_are_left_out():
   letters = glyphs.characters("scripts")
   known = {unicodedata.name(c) for c in letters}
   assert "CYRILLIC CAPITAL LETTER ZHE" in known
-  assert "CYRILLIC SMALL LETTER ZHE" not in known  # its capital is there
-  assert "GREEK CAPITAL LETTER ALPHA" not in known  # as Latin A
+  assert "CYRILLIC SMALL LETTER ZHE" not in known  # its capital is included
+  assert "GREEK CAPITAL LETTER ALPHA" not in known  # looks like Latin A
   assert "CYRILLIC CAPITAL LETTER SHORT I" not in known  # accented
   drawn = {glyphs.distances(c)[0].tobytes() for c in letters[:300]}
   assert len(drawn) == 300
@@ -49,7 +49,7 @@ def test_faces_of_a_character_differ():
 
 
 def test_distance_is_to_the_outline():
-  """|: half its width inside; outside it falls by one pixel per pixel."""
+  """Inside a |, the maximum is half its width; outside, it falls by 1 per pixel."""
   face = glyphs.distances("|")[0] * glyphs.SIDE
   row = face[glyphs.SIDE // 2]
   inked = row > 0
@@ -59,7 +59,7 @@ def test_distance_is_to_the_outline():
 
 
 def test_plain_glyphs_without_variation():
-  """Ink of a drawing covers what the glyph's mask covers."""
+  """The ink of a drawing covers the same pixels as the glyph's mask."""
   rng = np.random.default_rng(0)
   faces = glyphs.distances("R")[:1]
   ink = rendered.draw(faces, 2, glyphs.SIDE, 0.0, rng)
@@ -83,7 +83,7 @@ def test_every_drawing_has_ink_and_differs():
   images = _load("latin?per_class=20", size=28)
   share = (images.images > 127).mean((1, 2, 3))
   assert share.min() > 0.005 and share.max() < 0.6
-  assert images.images[:, [0, -1]].mean() < 8  # dark at the border
+  assert images.images[:, [0, -1]].mean() < 8  # the border is dark
   assert len({image.tobytes() for image in images.images}) == len(images)
 
 

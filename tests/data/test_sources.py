@@ -129,7 +129,7 @@ def test_other_ranges_are_said_or_asked_for(tmp_path):
   np.testing.assert_array_equal(
       _load(spec + "?max=4095").images[..., 0], np.rint(twelve * (255 / 4095)))
   assert "max=-1" in sources.check(spec + "?max=-1")[0]
-  dark = _load(_save(tmp_path, images=_digits() // 16))  # 0 to 15
+  dark = _load(_save(tmp_path, images=_digits() // 16))  # values 0 to 15
   assert "WARNING: the brightest pixel is 15" in dark.notes[0]
   assert _load(_save(tmp_path, images=_digits())).notes == ()
 
@@ -211,7 +211,7 @@ def test_paths_as_people_write_them(tmp_path):
 def test_npz_cut_short_inside_an_array(tmp_path):
   spec = _save(tmp_path, images=_digits(), labels=[0] * 5)
   content = bytearray((tmp_path / "set.npz").read_bytes())
-  content[200:260] = bytes(60)  # inside the images: the checksum is wrong
+  content[200:260] = bytes(60)  # within the images, so the checksum is wrong
   (tmp_path / "set.npz").write_bytes(content)
   with pytest.raises(errors.UserError, match="cannot be read"):
     _load(spec)
@@ -249,7 +249,7 @@ def test_idx_damaged(tmp_path):
 
 
 def test_images_as_tfds_has_them_are_put_right():
-  # An upright, white L, as TFDS stores EMNIST: columns first.
+  # An upright white L. TFDS stores EMNIST transposed.
   letter = np.zeros((1, 6, 6), np.uint8)
   letter[0, :, 1] = letter[0, 5, 1:5] = 255
   request = base.Request("x", 6, 1)
@@ -257,7 +257,7 @@ def test_images_as_tfds_has_them_are_put_right():
   np.testing.assert_array_equal(
       arrays.prepare(
           stored, request, white=255, **tfds.ADJUST["emnist"])[..., 0], letter)
-  # Black on white RGB, as TFDS stores Omniglot.
+  # TFDS stores Omniglot as black on white RGB.
   stored = np.repeat(255 - letter[..., None], 3, -1)
   np.testing.assert_array_equal(
       arrays.prepare(
@@ -277,7 +277,7 @@ def test_tfds_address(address, wanted):
 
 
 class _Builder:
-  """A prepared dataset of 5 digits, without files."""
+  """A fake TFDS builder with 5 digits and no files."""
   name = "emnist"
   data_dir = "/data/emnist"
 
@@ -304,7 +304,7 @@ class _Builder:
 
     def examples():
       for i, image in enumerate(_digits()):
-        # As many rows and columns more as there were images before.
+        # With varied sizes, image i has 2i extra rows and columns.
         image = np.pad(image, (0, 2 * i * varied), constant_values=7)
         yield {"image": image[..., None], "label": i % 3}
     signature = {"image": tf.TensorSpec((None, None, 1), tf.uint8),
@@ -315,7 +315,7 @@ class _Builder:
 
 @pytest.fixture(name="tfds_builder")
 def tfds_builder_fixture(monkeypatch):
-  """Puts a builder in place of tfds.builder."""
+  """A function that makes tfds.builder return the given builder."""
   library = pytest.importorskip("tensorflow_datasets")
 
   def put(builder):

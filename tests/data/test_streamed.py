@@ -1,4 +1,4 @@
-"""X_p read from its folder as it is needed, beside the same images in memory."""
+"""X_p streamed from its folder, compared with the same images in memory."""
 
 import dataclasses
 
@@ -68,7 +68,7 @@ def test_a_task_holds_all_but_x_p(folder):
   task = load_task(data)
   assert task.pretrain.resident is None and task.finetune.resident is not None
   assert task.fingerprints["pretrain"] == task.pretrain.fingerprint
-  # Its size is no concern of the memory.
+  # A streamed X_p does not count towards max_resident_gib.
   small = dataclasses.replace(data, max_resident_gib=20 * 12 * 12 * 3 * 3 / 2**30)
   assert not check_data(small)
   assert any("need streaming" in line for line in check_data(

@@ -34,7 +34,7 @@ def test_implicit_augmentation_makes_the_four_sets():
   np.testing.assert_array_equal(clean.labels, dotted.labels)
   np.testing.assert_array_equal(
       result.finetune.labels, result.finetune_clean.labels)
-  # Dots add ink to every image and leave the rest.
+  # Dots add ink to every image and change nothing else.
   for a, b in ((result.finetune_clean, result.finetune), (clean, dotted)):
     added = b.images.astype(int) - a.images
     assert (added >= 0).all() and (added.max((1, 2, 3)) > 0).all()
@@ -67,7 +67,7 @@ def test_sets_follow_the_implicit_seed_alone():
 
 
 def test_dots_follow_the_implicit_seed(tmp_path):
-  """All images are black: whatever the split, only the dots can change."""
+  """All images are black, so only the dots can differ, whatever the split."""
   np.savez(tmp_path / "set.npz", images=np.zeros((8, 12, 12), np.uint8),
            labels=[0, 1, 2, 3] * 2)
   spec = f"npz:{tmp_path}/set.npz"
@@ -167,7 +167,7 @@ def test_a_development_split_leaves_the_test_sets_alone(implicit):
   whole = task.load_task(_data(implicit=implicit))
   part = task.load_task(_data(implicit=implicit, development=0.25))
   assert list(part.tests) == (["C", "D"] if implicit == "dots" else ["D"])
-  # One of four images of each class; with X̃_f's own augmentation.
+  # One of four images per class is held out, with the augmentation it has in X̃_f.
   assert (len(part.finetune), len(part.tests["D"])) == (12, 4)
   bytes_of = lambda images: {image.tobytes() for image in images.images}
   held, kept = bytes_of(part.tests["D"]), bytes_of(part.finetune)
@@ -195,7 +195,7 @@ def test_one_class_is_no_task():
 
 
 def test_memory_is_that_of_all_sets_and_copies():
-  """5 + 24 images, and as many clean ones as of the second set; 144 bytes each."""
+  """X_p has 5 images; X̃_f and its clean copy have 24 each; an image has 144 bytes."""
   size = lambda images: images * 12 * 12 / 2**30
   enough = lambda gib, **more: not task.check_data(
       _data(max_resident_gib=gib), **more)

@@ -65,7 +65,7 @@ def test_a_run_on_a_streamed_x_p_learns_what_it_learns_from_memory(
     assert main(command(
         "quickstart", workdir, f"--config.data.pretrain=folder:{streamed_folder}",
         f"--config.data.stream_pretrain={stream}", "--config.retrain.arms=generator",
-        "--config.generator.discriminator.standardise=False",
+        "--config.generator.discriminator.features=embedding",
         "--config.evaluate.controls=")) == 0
     found.append([json.loads(line) for line in
                   (workdir / "metrics.jsonl").read_text().splitlines()])

@@ -1,4 +1,4 @@
-"""What the grids in benchmarks/ claim of results, on results made up."""
+"""The claims that the grids in benchmarks/ check, on made-up results."""
 
 import importlib
 import json
@@ -11,14 +11,14 @@ from augment_gen.config import command_line
 from augment_gen.run import session
 
 FOLDER = pathlib.Path(__file__).parents[2] / "benchmarks"
-# As a run of seed 0 measured them (docs/experiments/006_sizes_of_dots.md).
+# Measured by a run with seed 0 (docs/experiments/006_sizes_of_dots.md).
 ACCURACIES = {"MoCo v2": (1.52, 3.56), "MoCo v2 + control": (1.71, 3.02),
               "MoCo v2 + random G_A": (14.45, 7.85),
               "MoCo v2 + G_A": (27.60, 16.96),
               "MoCo v2 + G_A (prior)": (28.39, 16.39),
               "MoCo v2 + oracle": (29.32, 19.35)}
 GOOD = ACCURACIES | {"MoCo v2 + G_A": (30.0, 20.0)}
-# What varies with the seed in `results`: differences need a spread.
+# Methods whose `results` vary with the seed, so that differences have a spread.
 VARIES = ("MoCo v2", "MoCo v2 + control", "MoCo v2 + random G_A")
 
 
@@ -55,7 +55,7 @@ def test_the_effect(benchmark, capsys):
   assert not holds(benchmark, benchmark.check_effect, results(ACCURACIES))
   out = capsys.readouterr().out
   assert "FAILS  D→D: MoCo v2 + G_A has 88 % of the oracle's 19.35" in out
-  # One seed decides nothing, and so does not fail.
+  # One seed cannot decide a claim, so nothing fails.
   assert holds(benchmark, benchmark.check_effect, results(with_priors, seeds=(0,)))
   assert "open   D→C: MoCo v2 + G_A less the best control" in capsys.readouterr().out
 
@@ -66,7 +66,7 @@ def test_ahead_of_everything_that_learned_nothing(benchmark, rival, capsys):
   found = results(GOOD | {"MoCo v2 + G_A (prior)": (30.0, 20.0),
                           rival: (29.95, 19.9)})
   for result in found:
-    for row in result["rows"]:  # the difference has a spread about 0
+    for row in result["rows"]:  # the difference varies about 0
       row["accuracy"] += (row["method"] == rival) * 0.3 * (row["seed"] - 1)
   assert not holds(benchmark, benchmark.check_effect, found)
   name = "an untrained G_A" if "random" in rival else f"the best control, {rival}"
@@ -89,7 +89,7 @@ def test_the_others(benchmark, capsys):
             "health": healthy} for name in names]
   assert holds(benchmark, benchmark.check_others, found)
   assert "holds" in capsys.readouterr().out
-  # What further epochs gain alone is no gain of G_A's.
+  # A gain that the control also has, from longer training, does not count.
   beside = ACCURACIES | {"MoCo v2 + control": (28.0, 3.0)}
   for index in range(len(names) - 3):
     found[index]["rows"] = results(beside, (0,))[0]["rows"]
@@ -98,7 +98,7 @@ def test_the_others(benchmark, capsys):
   said = capsys.readouterr().out
   assert f"at least four: {', '.join(names[-3:])}" in said
   assert f"{names[-1]}: G_A ignores its latents" in said
-  # Three of three that are measured: nothing is decided.
+  # With only three augmentations measured, the claim stays open.
   assert holds(benchmark, benchmark.check_others, found[-3:])
   assert "open" in capsys.readouterr().out
 
@@ -123,10 +123,10 @@ def test_what_is_drawn_is_counted(monkeypatch):
   monkeypatch.syspath_prepend(FOLDER)
   count = importlib.import_module("count_dots").count
   clean = np.zeros((2, 6, 5, 1), np.float32)
-  clean[:, 0] = 1.0  # a stroke; five rows of ground below it
+  clean[:, 0] = 1.0  # a stroke above five rows of background
   drawn = clean.copy()
-  drawn[0, 2, :3], drawn[0, 0, 0] = 0.9, 0.5  # three dots, a dimmed stroke
-  drawn[1, 3, 0], drawn[1, 3, 1] = 0.8, 0.3  # a dot, a grey
+  drawn[0, 2, :3], drawn[0, 0, 0] = 0.9, 0.5  # three dots and a dimmed stroke
+  drawn[1, 3, 0], drawn[1, 3, 1] = 0.8, 0.3  # a dot and a grey pixel
   assert count(drawn, clean) == pytest.approx(
       {"dots": 2.0, "std": 1.0, "greys": 2.0, "dimmed": 0.05,
        "1": 0.0, "2": 30.0, "3": 10.0, "4": 0.0})
@@ -136,14 +136,14 @@ def test_what_is_drawn_is_counted(monkeypatch):
 
 
 def channel_results(ours, untrained=80.0, mass=0.95):
-  """Two seeds; `ours`: accuracy by feature."""
+  """Results of two seeds; `ours` is CRL-TAC's accuracy by feature."""
   kinds = ("P", "P, one crop", "top-4", "top-1", "uniform", "true place")
   return [{"experiment": "Regional MNIST",
            "policy": {"test": {"mass_on_content": mass + 0.01 * seed}},
            "rows": [
                {"method": method, "crops": kind, "feature": feature,
                 "seed": seed, "protocol": "l2",
-                # Differences over seeds need a spread.
+                # Differences must vary with the seed.
                 "accuracy": accuracy[feature] + 0.1 * seed * (
                     method == "untrained encoder")}
                for method, accuracy in (
@@ -188,10 +188,10 @@ def test_top_n_is_no_worse(crl_tac):
 def test_an_untrained_encoder_is_worse(crl_tac):
   ours = {"f": 97.3, "head": 95.5}
   assert holds(crl_tac, crl_tac.check_encoder, "regional", channel_results(ours))
-  ahead = channel_results(ours, untrained=96.0)  # on the head alone
+  ahead = channel_results(ours, untrained=96.0)  # ahead on the head only
   assert not holds(crl_tac, crl_tac.check_encoder, "regional", ahead)
   one_seed = channel_results(ours)[:1]
-  assert holds(crl_tac, crl_tac.check_encoder, "regional", one_seed)  # open
+  assert holds(crl_tac, crl_tac.check_encoder, "regional", one_seed)  # the claim stays open
 
 
 def test_mass_on_the_digit(crl_tac):
@@ -212,7 +212,7 @@ def test_a_misspelt_part_is_refused(crl_tac, capsys):
 
 
 def test_a_run_under_trial_has_a_row_of_its_own(benchmark, tmp_path):
-  """MoCo v2 on X_p ∪ X̃_f is no second seed of MoCo v2."""
+  """A run on X_p ∪ X̃_f does not count as another seed of MoCo v2."""
   (union,) = [run for run in benchmark.runs(
       ["controls"], [0], benchmark.CONFIG, tmp_path) if run.name == "union-0"]
   (tmp_path / union.name).mkdir()
@@ -228,7 +228,7 @@ def test_a_run_under_trial_has_a_row_of_its_own(benchmark, tmp_path):
 def test_every_run_has_a_sound_config_and_a_folder_of_its_own(
     benchmark, crl_tac, tmp_path, monkeypatch):
   monkeypatch.chdir(FOLDER.parent)
-  # Which part a setting belongs to decides what it is measured on.
+  # Only ablations and other augmentations use the development split.
   for run in benchmark.runs(benchmark.PARTS, [0], benchmark.CONFIG, tmp_path):
     assert ("data.development" in run.settings) == (
         run.part in ("ablations", "others"))
@@ -241,7 +241,7 @@ def test_every_run_has_a_sound_config_and_a_folder_of_its_own(
         "--config.data.root=/x", "--config.pretrain.from_run=",
         "--config.generator.from_run="]).config
     found_wrong = [line for line in session.problems(config, devices=1)
-                   if "/x" not in line]  # but for the data, which is not there
+                   if "/x" not in line]  # the data may be missing
     assert not found_wrong, run
   folders = [run.name for run in found]
   assert len(set(folders)) == len(folders)
@@ -256,7 +256,7 @@ def test_finished_runs_are_not_run_again(crl_tac, tmp_path, monkeypatch,
   whole = channel_results({"f": 97.3, "head": 95.5})[0]
   for row in whole["rows"]:
     row["commit"] = "abc"
-  part = {**whole, "rows": whole["rows"][:-2]}  # the last kind of crops lacks
+  part = {**whole, "rows": whole["rows"][:-2]}  # the last kind of crops is missing
   options = grid.parser("", ["regional"]).parse_args(
       ["--data=/x", f"--out={tmp_path}"])
   config = command_line.parse([
@@ -273,7 +273,7 @@ def test_finished_runs_are_not_run_again(crl_tac, tmp_path, monkeypatch,
     return False
   monkeypatch.setattr(grid, "_run", no_time)
   assert grid.compute(runs, options) == runs[:1]
-  assert started == ["part"]  # and nothing after what there was no time for
+  assert started == ["part"]  # no time is left for later runs
   assert "1 of 3 runs are finished, at abc" in capsys.readouterr().out
 
 

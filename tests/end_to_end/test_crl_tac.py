@@ -1,4 +1,4 @@
-"""CRL-TAC end to end in small."""
+"""Small end-to-end runs of CRL-TAC."""
 
 import json
 import pathlib
@@ -45,7 +45,7 @@ def test_rows_of_every_encoder_under_every_kind_of_crops(whole):
     one = "one crop" in row["crops"] or row["crops"] == "top-1"
     assert row["crops_per_image"] == (
         1 if one else 2 if row["crops"] == "true place" else 4)
-    # 16 images of 4 crops, and in phase (b) 8 images of 6.
+    # 16 images with 4 crops each; in phase (b), 8 images with 6 crops each.
     assert (row["images_per_step"], row["images_per_step_forward"]) == {
         "CRL-TAC": (64, 48), "untrained encoder": (0, 0)}.get(
             row["method"], (64, 0))
@@ -79,7 +79,7 @@ def test_killed_in_each_stage_it_ends_with_the_same_bits(
       host_batch = feed.ImageFeed.host_batch
 
       def dying(self, t, number=number, host_batch=host_batch):
-        # All stages see the same images, so their feeds do not tell.
+        # All stages have equal feeds, so only checkpoints identify the stage.
         folder = tmp_path / "killed" / "checkpoints"
         finished = [(folder / name / "2").exists() for name in stages]
         if t == 1 and sum(finished) == number:
@@ -106,7 +106,7 @@ def test_killed_in_each_stage_it_ends_with_the_same_bits(
 
 def test_rows_are_kept_only_for_the_states_they_were_measured_on(
     whole, capsys, monkeypatch):
-  monkeypatch.setattr(tac, "evaluate_features", None)  # nothing is to be scored
+  monkeypatch.setattr(tac, "evaluate_features", None)  # must not be called
   before = (whole / "results.json").read_bytes()
   assert main(command(whole, "--config.tac.dim=2")) == 0
   assert capsys.readouterr().out.count("was evaluated before") == 14

@@ -1,4 +1,4 @@
-"""launch/tpu_vm.sh against a stand-in for gcloud, and the notebook's form."""
+"""launch/tpu_vm.sh with a fake gcloud, and the format of the notebook."""
 
 import json
 import os
@@ -19,7 +19,7 @@ ROOT = pathlib.Path(__file__).resolve().parents[2]
 SCRIPT = ROOT / "launch" / "tpu_vm.sh"
 NOTEBOOK = ROOT / "notebooks" / "quickstart.ipynb"
 
-# Records its arguments, answers `describe`, and plays the host of `ssh`.
+# Records its arguments, answers `describe`, and acts as the host for `ssh`.
 FAKE_GCLOUD = f"""#!{sys.executable}
 import json, os, subprocess, sys
 args = sys.argv[1:]
@@ -56,11 +56,11 @@ COMMANDS = {
 
 
 class Cloud:
-  """The script, run where `gcloud` is the stand-in."""
+  """Runs the script with the fake `gcloud` on the PATH."""
 
   def __init__(self, folder):
     self.calls_file = folder / "calls.jsonl"
-    self.host = folder / "host"  # plays the home folder of the VM
+    self.host = folder / "host"  # acts as the home folder of the VM
     self.repo = folder / "my repo"
     programs = folder / "bin"
     for path in (self.host / "augment_gen", self.repo / "configs", programs):
@@ -89,7 +89,7 @@ class Cloud:
             for line in self.calls_file.read_text().splitlines()]
 
   def install(self, program):
-    """Puts `program` in the place of Python on the host."""
+    """Replaces Python on the host with `program`."""
     python = self.host / "augment_gen_env" / "bin" / "python"
     python.parent.mkdir(parents=True)
     python.write_text(f"#!{sys.executable}\n{program}")
@@ -103,7 +103,7 @@ def cloud(tmp_path):
 
 
 def printed_calls(text):
-  """What a dry run printed, as the argument lists of gcloud."""
+  """The gcloud calls that a dry run printed, as lists of arguments."""
   words = shlex.split(text)
   calls = []
   for word in words:
@@ -254,10 +254,10 @@ def test_mistakes_end_in_one_line_and_no_call(cloud, args, message):
 
 
 def test_failures_of_gcloud_are_passed_on(cloud):
-  # The stand-in fails like the host's shell: there is no such program there.
+  # The fake gcloud returns the exit status of the command on the host.
   done = cloud("setup", *VM, "--prepare=exit 7", HOST=str(cloud.host))
   assert done.returncode == 7
-  assert len(cloud.calls()) == 3  # and nothing is installed after that
+  assert len(cloud.calls()) == 3  # nothing is installed after the failure
 
 
 def test_help(cloud):
@@ -302,7 +302,7 @@ sys.exit(75)
   assert args == ["-m", "augment_gen.main", "--config=configs/x.py:variant",
                   f"--workdir={workdir}", "--multihost", *extra]
   assert platforms == "tpu,cpu"
-  assert not pathlib.Path(workdir).exists()  # main wants it new or its own
+  assert not pathlib.Path(workdir).exists()  # main accepts only a new folder or a run
   logs = cloud("logs", *VM, "--workdir", workdir, HOST=str(cloud.host))
   assert logs.stdout == "exit status 75\n"
 

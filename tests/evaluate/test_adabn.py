@@ -1,4 +1,4 @@
-"""Batch-norm statistics of other images against NumPy."""
+"""Batch-norm statistics re-estimated on other images, compared with NumPy."""
 
 from flax import linen as nn
 import jax
@@ -9,7 +9,7 @@ from augment_gen.models.norm import BatchNorm
 
 
 class Encoder(nn.Module):
-  """F: batch norm of a convolution that keeps channels apart."""
+  """F: a 1 x 1 convolution, batch norm, and the mean over all pixels."""
 
   @nn.compact
   def __call__(self, x, *, train):
@@ -24,7 +24,7 @@ def images(n, shift=0, seed=0):
 
 def test_statistics_are_those_of_all_images_together():
   encoder, x = Encoder(), images(24)
-  x[:7] += np.uint8(120)  # the batches' means differ
+  x[:7] += np.uint8(120)  # the means of batches differ
   variables = encoder.init(jax.random.key(0), x[:2] / np.float32(255),
                            train=False)
   found = adabn.reestimate(
@@ -37,13 +37,13 @@ def test_statistics_are_those_of_all_images_together():
       found["batch_stats"]["norm"]["var"], h.var((0, 1, 2)), rtol=1e-3)
   jax.tree.map(np.testing.assert_array_equal, found["params"],
                variables["params"])
-  # With these, the embeddings of the images have mean 0.
+  # With these statistics, the embeddings of the images have mean 0.
   y, _ = encoder.apply(found, x / np.float32(255), train=False)
   np.testing.assert_allclose(np.mean(y, axis=0), 0, atol=1e-4)
 
 
 def test_sorted_images_are_drawn_at_random():
-  """Each batch is a sample of all, however the set is sorted."""
+  """Each batch is a random sample of the set, even if the set is sorted."""
   encoder = Encoder()
   x = np.concatenate([images(16), images(16, shift=120)])
   variables = encoder.init(jax.random.key(0), x[:2] / np.float32(255),

@@ -1,4 +1,4 @@
-"""Label-free gauges against loops and known cases."""
+"""Label-free gauges, compared with loops and known cases."""
 
 import itertools
 

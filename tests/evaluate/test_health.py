@@ -1,4 +1,4 @@
-"""Health of the generator: failures made by hand, numbers against loops."""
+"""Health of the generator: hand-made failures, and numbers compared with loops."""
 
 import math
 import re
@@ -20,9 +20,9 @@ Z = 4
 GREY = 128 / 255
 KEY = jax.random.key(3)
 
-# The world of these tests: 12x12 images whose upper four rows, the band, are
-# grey, and whose other rows are content. The implicit augmentation turns the
-# four blocks of the band brighter or darker, one latent each.
+# Toy data: 12x12 images. The upper four rows, the band, are grey; the other rows are
+# content. The implicit augmentation makes the four blocks of the band brighter or
+# darker, with one latent per block.
 
 
 def _images(seed, n=96):
@@ -56,7 +56,7 @@ def _augmented(images, seed=1, g_a=_add):
 
 
 def _predict(features):
-  # Content decides, but the band disturbs.
+  # The content determines the class, but changes of the band disturb it.
   score = features[:, 4:].mean(axis=1) + (features[:, :4] - GREY).sum(axis=1)
   return (score > 0.29).astype(int)
 
@@ -68,7 +68,7 @@ def _probe():
 
 
 def _measure(g_a=_add, g_el=_remove, x_f=None, clean=None, probe=None):
-  """With the true augmentation as X̃_f, unless `x_f` is given."""
+  """Measures health; X̃_f has the true augmentation unless `x_f` is given."""
   if x_f is None:
     clean = _images(11)
     x_f, probe = _augmented(clean), _probe()
@@ -77,7 +77,7 @@ def _measure(g_a=_add, g_el=_remove, x_f=None, clean=None, probe=None):
 
 
 def _warned(numbers):
-  """Names of the numbers that are warned of."""
+  """Names of the numbers that cause warnings."""
   return {re.search(r"\((\w+) [^ ]+, healthy", sentence).group(1)
           for sentence in health.warnings(numbers)}
 
@@ -85,7 +85,7 @@ def _warned(numbers):
 def test_the_true_augmentation_is_healthy():
   numbers = _measure()
   assert health.warnings(numbers) == []
-  assert health.unmeasured(numbers) == []  # so all bounds were tried
+  assert health.unmeasured(numbers) == []  # all bounds were checked
   assert numbers["edit"] == pytest.approx(0.8 / 4 / 3, rel=0.1)
   assert numbers["edit_ratio"] == pytest.approx(1.0, abs=0.1)
   assert numbers["latent_effect"] == pytest.approx(4 / 3, rel=0.1)
@@ -96,7 +96,7 @@ def test_the_true_augmentation_is_healthy():
   assert numbers["bank_follows"] > 0.9
   assert numbers["probe_clean"] == numbers["probe_eliminated"] == 100
   assert numbers["probe_augmented"] < 75
-  # Handing on what rounding did is no fault of an exact G_E.
+  # An exact G_E is not penalised for passing on what rounding changed.
   assert numbers["cycle_error"] < 1e-5
   assert numbers["cycle_requantised"] <= 1 + 1e-4
 
@@ -106,7 +106,7 @@ def test_identity():
   assert numbers["edit"] == numbers["edit_ratio"] == 0
   assert _warned(numbers) == {"edit_ratio", "embedding_gap", "latent_r2"}
   assert numbers["embedding_gap"] == pytest.approx(1)
-  assert "cycle_error" not in numbers  # a ratio to nothing
+  assert "cycle_error" not in numbers  # its denominator is 0
 
 
 def test_an_edit_of_zero_logits_is_the_identity():
@@ -127,7 +127,7 @@ def test_identity_without_clean_images():
 
 
 def _striped(x, z):
-  """Stripes on the content of every image, and weak latents."""
+  """Draws stripes on the content of every image; the latents have little effect."""
   stripes = 0.2 * (jnp.arange(12) % 2)
   return _add(x, z, 0.3).at[:, 4:].add(
       jnp.broadcast_to(stripes[None, None, :, None], x[:, 4:].shape))
@@ -142,7 +142,7 @@ def test_fixed_pattern():
   x_f = _augmented(_images(11), g_a=_striped)
   numbers = _measure(_striped, _unstripe, x_f)
   assert _warned(numbers) == {"pattern_share"}
-  # Unless the implicit augmentation is such a pattern itself.
+  # There is no warning if the implicit augmentation is such a pattern itself.
   numbers = _measure(_striped, _unstripe, x_f, clean=_images(11))
   assert numbers["pattern_share"] > 0.8
   assert health.warnings(numbers) == []
@@ -150,7 +150,7 @@ def test_fixed_pattern():
 
 def test_latents_ignored():
   def g_a(x, z):
-    brightness = jnp.mean(x, axis=(1, 2))  # [b, 1], decides in place of z
+    brightness = jnp.mean(x, axis=(1, 2))  # [b, 1], used instead of z
     return _add(x, jnp.modf(brightness * jnp.arange(300, 304)[None])[0])
   assert _warned(_measure(g_a)) == {"latent_effect", "latent_r2"}
 
@@ -170,7 +170,7 @@ def test_latents_hidden_where_none_sees_them():
 
 
 def test_collapsed_bank():
-  # X̃_f in which G_L finds nothing.
+  # G_L finds no augmentation in this X̃_f.
   numbers = _measure(x_f=_images(11))
   assert _warned(numbers) == {
       "bank_distance", "bank_edit_ratio", "bank_embedding_distance"}
@@ -241,7 +241,7 @@ def test_a_diverged_generator_is_warned_of():
 
 
 def _rough_world():
-  """Networks that do a little of everything, in NumPy and JAX alike."""
+  """Imperfect toy networks that run both in NumPy and in JAX."""
   rng = np.random.default_rng(0)
   to_image = rng.normal(size=(Z, 6 * 5 * 3)).astype(np.float32)
   to_z = rng.normal(size=(6 * 5 * 3, Z)).astype(np.float32)
@@ -270,7 +270,7 @@ def _blur_by_loops(x):
 
 
 def _mean_product(e):
-  """Over pairs of different examples: the unbiased ‖E e‖²."""
+  """The mean product over pairs of different examples, unbiased for ‖E e‖²."""
   e = e.reshape(len(e), -1).astype(float)
   return np.mean([e[i] @ e[j] for i in range(len(e)) for j in range(len(e))
                   if i != j])
@@ -360,7 +360,7 @@ def test_draws_of_the_prior_are_as_near_as_documented():
 
 
 def test_frechet_distance_of_few_images():
-  # Few images of many dimensions, and latents that move F a little.
+  # Few images, many dimensions, and latents with a small effect on F.
   rng = np.random.default_rng(0)
   y = rng.normal(size=(50, 200))
   a, b = (y + 0.3 * rng.normal(size=y.shape) for _ in range(2))
@@ -390,7 +390,7 @@ def test_chunks_change_nothing_and_are_compiled_once():
       np.testing.assert_allclose(
           y, scale * x[:n] / 255.0 + z[:n, None], rtol=1e-6)
       np.testing.assert_array_equal(rest["z"], z[:n] + 1)
-  assert traces == [(4, 2)]  # for both values of the variables
+  assert traces == [(4, 2)]  # one trace for both scales
   apply = chunks.chunked(lambda x, z: function(1.0, x, z), 4)
   apply(x, z)
   apply(x[:5], z[:5])

@@ -1,4 +1,4 @@
-"""Weighted kNN against a loop."""
+"""Weighted kNN, compared with a loop."""
 
 import jax.numpy as jnp
 import numpy as np
@@ -25,7 +25,7 @@ def test_matches_a_loop(k, temperature):
   rng = np.random.default_rng(k)
   labels = rng.integers(0, 4, 40)
   train = rng.normal(size=(40, 6)) * rng.uniform(0.1, 9, (40, 1))
-  test = rng.normal(size=(300, 6))  # more than one chunk, the last padded
+  test = rng.normal(size=(300, 6))  # several chunks, the last one padded
   expected = _reference(train, labels, test, 4, k, temperature)
   guesses = knn.knn_predict(train, labels, test, 4, k, temperature)
   np.testing.assert_array_equal(guesses, expected)
@@ -51,7 +51,7 @@ def test_of_equally_similar_neighbours_the_first_count(k, winner):
 
 
 def test_the_neighbours_are_selected_not_sorted():
-  """XLA falls back to a sort of all when it does not know the top-k pattern."""
+  """XLA sorts all similarities if it does not recognise the top-k pattern."""
   compiled = knn._vote.lower(
       jnp.ones((600, 4)), jnp.zeros(600, jnp.int32),
       jnp.ones((2, knn.CHUNK, 4)), 0.1, num_classes=3, k=20).compile()

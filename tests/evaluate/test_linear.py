@@ -1,4 +1,4 @@
-"""Linear probes against slow references."""
+"""Linear probes, compared with slow references."""
 
 import jax
 import jax.numpy as jnp
@@ -63,12 +63,12 @@ def test_l2_chunks_add_up(monkeypatch):
       features, labels, 5, strengths=(1e-2,), holdout=0.25, iterations=50,
       seed=0)[0]
   whole = fit()
-  monkeypatch.setattr(logistic, "CHUNK", 7)  # 60 examples: the last is padded
+  monkeypatch.setattr(logistic, "CHUNK", 7)  # 60 examples: the last chunk is padded
   np.testing.assert_allclose(fit().weights, whole.weights, atol=2e-3)
 
 
 def test_cross_entropy_and_its_gradient(monkeypatch):
-  monkeypatch.setattr(logistic, "CHUNK", 7)  # 60 examples: the last is padded
+  monkeypatch.setattr(logistic, "CHUNK", 7)  # 60 examples: the last chunk is padded
   features, labels = _data()
   weights = np.random.default_rng(0).normal(size=(6, 5)).astype(np.float32)
 
@@ -83,12 +83,12 @@ def test_cross_entropy_and_its_gradient(monkeypatch):
 
 
 def test_the_preconditioner_inverts_the_curvature_of_each_class():
-  """Exactly so where the features are uncorrelated: at two values each."""
+  """The inverse is exact for uncorrelated features, here with two values each."""
   corners = np.stack(np.meshgrid([1, 3], [-2, 2], [5, 6]), -1).reshape(-1, 3)
   x = np.concatenate([corners, np.ones((8, 1))], axis=1).astype(np.float32)
   labels = np.arange(8, dtype=np.int32) % 3
   bias = np.zeros((4, 3), np.float32)
-  bias[3] = [0.0, 1.0, -2.0]  # the same p for all examples
+  bias[3] = [0.0, 1.0, -2.0]  # all examples have the same p
   penalty = np.array([0.1, 0.1, 0.1, 0.0], np.float32)[:, None]
   to_weights = logistic._preconditioner(
       jnp.asarray(bias), logistic.to_chunks(x, labels), jnp.asarray(penalty))
@@ -98,7 +98,7 @@ def test_the_preconditioner_inverts_the_curvature_of_each_class():
     unit[:, :, c] = np.eye(4)
     root = np.stack([to_weights(v)[:, c] for v in unit], axis=1)
     block = p[c] * (1 - p[c]) * x.T @ x / 8 + np.diag(penalty[:, 0])
-    # No feature varies less than by a thousandth of its mean square.
+    # The variance is bounded below by a thousandth of the mean square.
     block[3, 3] += 1e-3 * p[c] * (1 - p[c])
     np.testing.assert_allclose(root.T @ block @ root, np.eye(4), atol=1e-3)
 
@@ -122,7 +122,7 @@ def test_minimise_ends_by_its_tolerance():
 
 
 def test_l2_takes_the_best_strength_and_of_equals_the_strongest():
-  # Twins: any strength separates them, so the strongest must win.
+  # Any strength separates these tight classes, so the strongest must win.
   features, labels = _data(spread=1e-3)
   _, info = linear.fit_l2(
       features, labels, 5, strengths=(1e-4, 1e-2, 1e-3), holdout=0.25,
@@ -130,7 +130,7 @@ def test_l2_takes_the_best_strength_and_of_equals_the_strongest():
   assert set(info["heldout_accuracy"].values()) == {100.0}
   assert info["l2_strength"] == 1e-2
 
-  # A strength that leaves no weights is as good as a guess.
+  # If the penalty suppresses all weights, the accuracy is at chance.
   features, labels = _data(num_per_class=40)
   _, info = linear.fit_l2(
       features, labels, 5, strengths=(1e3, 1e-3), holdout=0.25, iterations=100,
@@ -161,7 +161,7 @@ def test_iterations_are_limited():
 
 @pytest.mark.parametrize("batch_size", [7, 15, 100])
 def test_moco_is_pytorch_style_sgd(batch_size):
-  """Replayed in NumPy; 7 leaves a batch of one example at each epoch's end."""
+  """NumPy replays the training; batches of 7 leave one example for the last batch."""
   features, labels = _data(num_per_class=3)
   settings = {"lr": 0.1, "batch_size": batch_size, "seed": 3}
   start = linear.fit_moco(features, labels, 5, epochs=0, **settings)
@@ -199,7 +199,7 @@ def test_accuracy_is_in_percent():
       weights=np.eye(2, dtype=np.float32), bias=np.array([0.0, 1.5]),
       mean=np.array([1.0, 0.0]), std=np.array([1.0, 2.0]))
   features = np.array([[3, 0], [3, 2], [0, 0], [9, 0]], np.float32)
-  # Logits (2, 1.5), (2, 2.5), (-1, 1.5), (8, 1.5).
+  # The logits are (2, 1.5), (2, 2.5), (-1, 1.5), (8, 1.5).
   np.testing.assert_array_equal(probe.predict(features), [0, 1, 1, 0])
   assert probe.predict(features).dtype == np.int32
   assert linear.accuracy(probe, features, np.array([0, 1, 1, 1])) == 75.0

@@ -1,4 +1,4 @@
-"""One protocol for all rows."""
+"""The evaluation protocol, which is the same for all rows."""
 
 import dataclasses
 import types
@@ -18,7 +18,7 @@ CONFIG = EvaluateConfig(
 
 
 def _set(num_per_class, seed, noise=20):
-  """Three classes: which third of the image is bright."""
+  """Three classes; the class is the third of the image that is bright."""
   rng = np.random.default_rng(seed)
   labels = np.repeat(np.arange(3), num_per_class).astype(np.int32)
   images = rng.integers(0, noise, (len(labels), 6, 6, 1))

@@ -12,7 +12,7 @@ def _images(*shape, seed=0):
 
 
 def _contains(page, image):
-  """Whether [h, w, 3] `image` lies somewhere on the page, exactly."""
+  """Whether the page contains an exact copy of `image` [h, w, 3]."""
   h, w = image.shape[:2]
   corners = np.all(page[:-h + 1, :-w + 1] == image[0, 0], axis=-1)
   return any(np.array_equal(page[y:y + h, x:x + w], image)
@@ -45,7 +45,7 @@ def test_example_sheet(tmp_path, channels):
   page = grid.example_sheet({"X_p": images, "X̃_f": images[8:]}, path, columns=4)
   _same_as_file(page, path)
   assert all(_contains(page, _shown(image)) for image in images)
-  # Two rows of four are shown; the rest came from the second set.
+  # A sheet shows two rows of four; images 8 to 10 came from the second set.
   page = grid.example_sheet({"X_p": images}, path, columns=4)
   assert not _contains(page, _shown(images[8]))
 
@@ -69,7 +69,7 @@ def test_round_trip_sheet_shows_differences(tmp_path):
   _same_as_file(page, path)
   plain = grid.round_trip_sheet({"x": a, "G_E": b}, path)
   assert page.shape[1] > plain.shape[1] + 112
-  # No difference is white, the largest is black; uint8 counts as [0, 1].
+  # Equal pixels are white, the largest difference is black; uint8 is scaled to [0, 1].
   for first, second in ((a, b), (a, (255 * b).astype(np.uint8))):
     difference = grid._difference_image(first, second)
     assert np.all(difference[0] == 255) and np.all(difference[1] == 0)
@@ -131,7 +131,7 @@ def test_line_of_latents_changes_the_amount_alone():
   start = np.array([0.45, 0.9, 0.5])
   line = np.asarray(report._latent_line(start, z, 3.0 + z @ direction))
   assert line.shape == (8, 3) and line.min() >= 0 and line.max() <= 1
-  assert np.all(np.diff(line @ direction) > 0.1)  # weak to strong
+  assert np.all(np.diff(line @ direction) > 0.1)  # from weak to strong
   across = np.array([0.8, 0.0, 0.6])
   np.testing.assert_allclose(line[2:6] @ across, start @ across, atol=0.02)
   np.testing.assert_allclose(line[:, 1], start[1], atol=0.02)

@@ -18,7 +18,7 @@ def test_heat_maps_say_what_is_seen():
     expected[:, top:top + side, left:left + side] += p[:, k, None, None]
   np.testing.assert_allclose(seen, expected, atol=1e-6)
   np.testing.assert_allclose(middle.max(axis=(1, 2)), 1.0)
-  sure = np.eye(GRID.size)[[6]]  # top 2, left 2, side 4: its middle is 3 to 4
+  sure = np.eye(GRID.size)[[6]]  # top 2, left 2, side 4; middle pixels 3 and 4
   _, middle = policy.heat_maps(GRID, sure)
   np.testing.assert_array_equal(np.argwhere(middle[0]),
                                 [[3, 3], [3, 4], [4, 3], [4, 4]])

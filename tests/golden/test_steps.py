@@ -1,4 +1,4 @@
-"""The numbers of one step of every kind of stage."""
+"""The metrics of one step of every kind of stage."""
 
 import json
 import pathlib
@@ -17,7 +17,7 @@ ROOT = pathlib.Path(__file__).parents[2]
 PATH = pathlib.Path(__file__).parent / "steps.json"
 POLICY = ("--config.retrain.order=first", "--config.retrain.candidates=8",
           "--config.retrain.policy.batch=8", "--config.retrain.policy.draws=4")
-# Name of the stage -> config, changes.
+# {name of the stage: (config, changes)}.
 STAGES = {
     "pretrain, moco_v2": ("quickstart", ()),
     "pretrain, simclr": ("quickstart", ("--config.pretrain.method=simclr",)),

@@ -1,4 +1,4 @@
-"""I(X; Z) of CRL-TAC against its equation and against SimCLR."""
+"""I(X; Z) of CRL-TAC, compared with its equation and with SimCLR."""
 
 import itertools
 import math
@@ -23,7 +23,7 @@ def similarity(z, h):
 
 
 def slow(z, h, p=None, *, first=0, jensen=False, leave_out_self=True):
-  """Equation (2), sum by sum, from Z [n, m, D] and h [N, m, D]."""
+  """Equation (2) as loops over Z [n, m, D] and h [N, m, D]."""
   n, m, _ = z.shape
   p = np.ones(h.shape[:2]) if p is None else p
   p = p / p.sum(axis=1, keepdims=True)
@@ -54,7 +54,7 @@ def test_matches_the_equation(jensen, weighted, leave_out_self, drawn):
   h = unit(rng, 4, 3, 5)
   z = unit(rng, 4, 3, 5) if drawn else h
   p = rng.random((4, 3)) if weighted else None
-  # Any constant of an image is the same P: the draws' weights are scaled.
+  # A constant per image does not change P, because weights are normalised.
   log_p = None if p is None else jnp.asarray(
       np.log(p) + rng.standard_normal((4, 1)), jnp.float32)
   value, parts = lib.information(
@@ -68,7 +68,7 @@ def test_matches_the_equation(jensen, weighted, leave_out_self, drawn):
 
 
 def test_parts_of_the_images_average_to_the_whole():
-  """As on several devices: each has the Z of its own images, and all of h."""
+  """Each part has the Z of its own images and all of h, as on several devices."""
   rng = np.random.default_rng(1)
   h, p = unit(rng, 6, 2, 4), rng.random((6, 2))
   log_p = jnp.asarray(np.log(p), jnp.float32)
@@ -81,7 +81,7 @@ def test_parts_of_the_images_average_to_the_whole():
 
 @pytest.mark.parametrize("m", [2, 4])
 def test_with_uniform_p_mean_z_and_jensen_it_is_simclr(m):
-  """NT-Xent of Chen et al. (2020), equation 1, over all m - 1 positives."""
+  """NT-Xent (Chen et al. 2020, equation 1), averaged over all m − 1 positives."""
   rng = np.random.default_rng(2)
   h = unit(rng, 5, m, 6)
   flat, tau = h.reshape(-1, 6), 1 / BETA
@@ -108,7 +108,7 @@ def test_jensen_is_a_lower_bound():
 
 
 def test_no_more_than_the_log_of_the_number_of_images():
-  """Reached by images that are told apart perfectly, never exceeded."""
+  """Perfectly distinguishable images reach the bound; none exceed it."""
   rng = np.random.default_rng(4)
   for weighted in (False, True):
     for beta in (1.0, 50.0):
@@ -128,7 +128,7 @@ def test_no_more_than_the_log_of_the_number_of_images():
 
 
 def test_parts_are_alignment_and_uniformity_of_wang_and_isola():
-  """E‖f(x) − f(y)‖² over positives and log E e^{−t‖f(x) − f(y)‖²}, t = β/2."""
+  """E‖f(x) − f(y)‖² over positives, and log E e^{−t‖f(x) − f(y)‖²} with t = β/2."""
   rng = np.random.default_rng(5)
   h = unit(rng, 5, 2, 3)
   distance = np.sum(np.square(h[:, :, None, None] - h[None, None]), axis=-1)
@@ -157,7 +157,7 @@ def test_safe_where_exponentials_overflow_and_where_p_is_nothing():
 
 
 def test_p_learns_to_prefer_what_tells_images_apart():
-  """Two transformations show the image, one shows what all images share."""
+  """Two transformations show the image; the third shows what all images share."""
   h = np.zeros((4, 3, 5))
   h[:, :2] = np.eye(5)[:4, None]
   h[:, 2] = np.eye(5)[4]

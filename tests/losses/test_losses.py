@@ -1,4 +1,4 @@
-"""Losses against slow references written straight from the equations."""
+"""Losses, compared with slow references that follow the equations."""
 
 import itertools
 
@@ -71,7 +71,7 @@ def test_adversarial_losses_are_equations_8_9_11_12():
 
 
 def test_adversarial_losses_do_not_saturate():
-  """The naive −log sigmoid(−200) is infinite, its gradient NaN."""
+  """Computed naively, −log sigmoid(−200) is infinite and its gradient is NaN."""
   far = jnp.asarray([-200.0])
   value, grad = jax.value_and_grad(
       lambda a: adversarial.generator_loss(a))(far)
@@ -157,10 +157,10 @@ def test_sliced_wasserstein_sees_order_collapse_and_dependence():
   z = rng.random((2000, 4)).astype(np.float32)
   lines = latent.random_directions(jax.random.key(1), 4, 32)
   distance = lambda a: float(latent.sliced_wasserstein(a, z, lines))
-  assert distance(rng.permutation(z)) < 1e-6  # a set, not a sequence
+  assert distance(rng.permutation(z)) < 1e-6  # the order is irrelevant
   fresh = distance(rng.random((2000, 4)).astype(np.float32))
   constant = distance(np.full_like(z, 0.5))
-  # Each coordinate is uniform, but all are the same one.
+  # Each coordinate is uniform, but all coordinates are equal.
   dependent = distance(np.repeat(z[:, :1], 4, axis=1))
   assert fresh < 0.02 < 0.08 < dependent < constant
 
@@ -176,7 +176,7 @@ def test_random_directions_hold_the_axes_and_have_unit_length():
     (lambda q, k, n: infonce(q, k, n, 0.2)[0], [(4, 8), (4, 8), (6, 8)]),
     (latent.sliced_wasserstein, [(4, 8), (4, 8), (5, 8)])])
 def test_products_are_not_rounded_on_accelerators(loss, shapes):
-  """GPUs and TPUs round float32 factors, unless they are told not to."""
+  """GPUs and TPUs round float32 factors unless the precision is HIGHEST."""
   text = str(jax.make_jaxpr(loss)(*map(jnp.zeros, shapes)))
   assert text.count("dot_general") == text.count(
       "precision=(Precision.HIGHEST, Precision.HIGHEST)") > 0

@@ -1,4 +1,4 @@
-"""NT-Xent against the equation, written out."""
+"""NT-Xent, compared with its equation."""
 
 import jax
 import numpy as np

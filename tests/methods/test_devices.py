@@ -1,6 +1,7 @@
-"""Every stage on one device and on several, with the networks of its config.
+"""Every stage gives the same result on one device and on several.
 
-Small stand-ins hide what depends on the devices: batch norm, above all.
+The networks are those of the configs, because toy networks hide differences between
+devices, above all in batch norm.
 """
 
 import functools
@@ -17,7 +18,7 @@ from augment_gen.methods.crl_tac import stages as tac
 from augment_gen.run import parallel
 
 ARMS = ("generator", "prior", "policy", "random", "control", "oracle")
-# Plain gradients: Adam's first steps are as large where the gradient is rounding.
+# SGD, because Adam's first steps are full-sized even if the gradient is rounding error.
 SGD = [f"--config.{section}.{field}" for section in (
     "pretrain.optimizer", "generator.optimizer", "retrain.optimizer",
     "retrain.policy.optimizer", "tac.optimizer", "tac.policy.optimizer")
@@ -38,7 +39,7 @@ def task_of(config: Config):
 
 
 def two_steps(stage, devices: int):
-  """State and metrics after two steps."""
+  """The state and metrics after two steps."""
   mesh = parallel.make_mesh(jax.devices()[:devices])
   step = parallel.map_step(stage.step, mesh, stage.feed.fetch)
   state, frozen, resident, key = parallel.replicate(
@@ -50,7 +51,7 @@ def two_steps(stage, devices: int):
 
 
 def assert_alike(make_stage, devices: int):
-  """`make_stage(devices)` does on several devices what it does on one."""
+  """Asserts that a stage gives the same on several devices as on one."""
   one, metrics_one = two_steps(make_stage(1), 1)
   many, metrics_many = two_steps(make_stage(devices), devices)
   assert metrics_one.keys() == metrics_many.keys()
@@ -80,7 +81,7 @@ def test_pretrain(changes):
 
 @functools.cache
 def ends(config: Config):
-  """Stages 1 and 2, as they start."""
+  """The initial states of stages 1 and 2."""
   task = task_of(config)
   pretrained = jax.device_get(generator.pretrain(config, task, 1).state)
   trained = generator.generator(config, task, pretrained).state

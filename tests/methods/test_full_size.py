@@ -1,4 +1,4 @@
-"""Every config at its full size, traced without computing anything."""
+"""Every config at full size, traced but not computed."""
 
 import pathlib
 

@@ -1,4 +1,4 @@
-"""models/conv.py against `lax`, values and gradients."""
+"""Values and gradients of models/conv.py, compared with `lax`."""
 
 import itertools
 

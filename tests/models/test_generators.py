@@ -1,4 +1,4 @@
-"""The perceptrons and U-Nets G_A, G_E, G_L; the heads; the builders."""
+"""G_A, G_E and G_L as perceptrons and U-Nets, the heads, and the builders."""
 
 import math
 
@@ -34,7 +34,7 @@ def batch(size=3, latents=9):
 
 
 def some_params(module, *args):
-  """Random values in all leaves; compiling the real `init` takes long."""
+  """Random values in all leaves, because compiling the real `init` is slow."""
   rng = np.random.default_rng(0)
   shapes = jax.eval_shape(module.init, jax.random.key(0), *args)
   return jax.tree.map(
@@ -46,7 +46,7 @@ def some_params(module, *args):
 @pytest.mark.parametrize("kind", ["perceptron", "unet", "unet-learned"])
 def test_generators(kind, output):
   augmenter, eliminator = pairs(output, depth=2)[kind]
-  x, z = batch(32)  # steep marks: few places where they start have a slope
+  x, z = batch(32)  # marks are steep, so few pixels have a gradient
   params_a = some_params(augmenter, x, z)
   params_e = some_params(eliminator, x)
 
@@ -68,7 +68,7 @@ def test_generators(kind, output):
   for value in (image, restored, z_hat):
     assert value.dtype == jnp.float32
     assert value.min() >= 0 and value.max() <= 1
-    # Marks alone, steep as they are, end at black and white.
+    # Only marks reach pure black and white, because they are steep.
     assert (value.min() > 0 and value.max() < 1) or (
         value is image and kind == "unet-learned")
   for path, grad in jax.tree.leaves_with_path(grads):
@@ -151,7 +151,7 @@ def test_edit_of_nothing_is_nearly_the_identity():
 
 
 def test_an_edit_passes_gradients_on_in_black_and_white():
-  """1 where the image is left as it is, 0 where it is covered."""
+  """The gradient is 1 where the image is unchanged, 0 where it is covered."""
   x = jnp.asarray([-0.2, 0.0, 0.003, 0.3, 0.997, 1.0, 1.2])
   slope = lambda logits: np.asarray(jax.grad(lambda x: jnp.sum(
       outputs.to_image(jnp.full_like(x, logits), x, "edit")))(x))
@@ -159,11 +159,11 @@ def test_an_edit_passes_gradients_on_in_black_and_white():
   lit, dark = slope(20.0), slope(-20.0)
   np.testing.assert_allclose(lit[:4], 0.0, atol=0.02)
   np.testing.assert_allclose(dark[3:], 0.0, atol=0.02)
-  # Where it is not clipped it is the slope of the function itself.
+  # Where nothing is clipped, it is the true gradient.
   f = lambda x: float(outputs.to_image(jnp.float32(1.5), jnp.float32(x), "edit"))
   np.testing.assert_allclose(
       slope(1.5)[3], (f(0.301) - f(0.299)) / 0.002, rtol=1e-2)
-  # The output itself is what it was.
+  # The output is still that of the clipped image.
   y = outputs.to_image(jnp.full_like(x, 0.7), x, "edit")
   clipped = np.clip(x, 0.01, 0.99)
   np.testing.assert_allclose(
@@ -177,7 +177,7 @@ def test_latents_are_laid_out_in_space():
   params = some_params(augmenter, x, z)
   change = jnp.abs(augmenter.apply(params, x, z.at[0, 1].set(1.0))
                    - augmenter.apply(params, x, z)).sum(axis=(0, 3))
-  assert change[:8, 8:].sum() > change.sum() / 2  # The upper right quarter.
+  assert change[:8, 8:].sum() > change.sum() / 2  # the upper right quarter
 
 
 def test_unet_takes_full_size_images_in_bfloat16():
@@ -188,7 +188,7 @@ def test_unet_takes_full_size_images_in_bfloat16():
       jax.random.key(0), x, z)
   assert (image.shape, image.dtype) == (x.shape, jnp.float32)
   count = sum(a.size for a in jax.tree.leaves(params))
-  assert 25e6 < count < 40e6  # The original U-Net has 31 million.
+  assert 25e6 < count < 40e6  # the original U-Net has 31 million
   assert {a.dtype for a in jax.tree.leaves(params)} == {jnp.dtype("float32")}
   (image, z_hat), _ = jax.eval_shape(
       unet.UNetEliminator(196, 64, 4, dtype=jnp.bfloat16).init_with_output,
@@ -260,7 +260,7 @@ def test_build_generator(kinds, dim):
       augmenter=kinds[0], eliminator=kinds[1], hidden=12, layers=2, unet_width=4,
       unet_depth=1, output="edit")
   config = config_lib.GeneratorConfig(
-      networks=networks, latent=config_lib.LatentConfig(dim=dim, scale=3.0))
+      networks=networks, latent=config_lib.LatentConfig(dim=dim))
   augmenter, eliminator = build.build_generator(config, DATA)
   x, z = jnp.zeros((2, 8, 8, 3)), jnp.zeros((2, dim))
   image, _ = jax.eval_shape(
@@ -268,7 +268,7 @@ def test_build_generator(kinds, dim):
   (restored, z_hat), _ = jax.eval_shape(
       eliminator.init_with_output, jax.random.key(0), x)
   assert image.shape == restored.shape == x.shape and z_hat.shape == z.shape
-  assert augmenter.latent_scale == 3.0
+  assert augmenter.latent_scale == 2.0
   for kind, network in zip(kinds, (augmenter, eliminator)):
     assert kind in type(network).__name__.lower()
   assert augmenter.output == eliminator.output == "edit"
@@ -278,7 +278,7 @@ def test_generator_functions():
   config = config_lib.GeneratorConfig(
       networks=config_lib.NetworksConfig(hidden=12, layers=2))
   g_a, g_el = functions = build.generator_functions(config, DATA)
-  assert build.generator_functions(config, DATA) is functions  # compiled once
+  assert build.generator_functions(config, DATA) is functions  # so they compile once
   augmenter, eliminator = build.build_generator(config, DATA)
   x = jax.random.uniform(jax.random.key(0), (2, 8, 8, 3))
   z = jax.random.uniform(jax.random.key(1), (2, config.latent.dim))

@@ -1,4 +1,4 @@
-"""Latents laid out in space, and what they draw."""
+"""Spatial maps of latents, and the marks drawn from them."""
 
 import jax
 import jax.numpy as jnp
@@ -21,11 +21,11 @@ def test_pyramid_has_maps_of_all_scales_but_the_whole():
   z = jax.random.normal(jax.random.key(0), (500, 30))
   maps, variables = latent_maps.Pyramid(6, 5).init_with_output(
       jax.random.key(1), z)
-  assert maps.shape == (500, 6, 5, 3)  # 6 x 5, 3 x 3, 2 x 2
+  assert maps.shape == (500, 6, 5, 3)  # levels of 6 x 5, 3 x 3 and 2 x 2
   np.testing.assert_allclose(
       maps[..., 0].reshape(500, -1),
       z @ variables["params"]["level0"]["kernel"], rtol=1e-4, atol=1e-5)
-  # A 3 x 3 map over 6 rows: each of its rows twice.
+  # Resizing 3 rows to 6 repeats each row.
   np.testing.assert_allclose(maps[:, ::2, :, 1], maps[:, 1::2, :, 1], atol=1e-6)
   np.testing.assert_allclose(maps[..., 2].std(), 1, atol=0.3)
   np.testing.assert_allclose(maps[..., 0].std(), 1, atol=0.15)
@@ -58,7 +58,7 @@ def test_marks_against_each_pixel_written_out():
 
 
 def drawn_on_black(count, latents, shape):
-  """bool [count, *shape]: what an untrained G_A turns white, z by z."""
+  """bool [count, *shape]: pixels that an untrained G_A turns white, for each z."""
   x = jnp.full((count, *shape, 1), 0.01)
   z = jax.random.uniform(jax.random.key(0), (count, latents))
   augmenter = unet.UNetAugmenter(
@@ -68,19 +68,19 @@ def drawn_on_black(count, latents, shape):
 
 
 def test_learned_maps_bring_latents_to_every_place():
-  often = drawn_on_black(200, 10, (12, 10)).mean(axis=0)  # of each place
+  often = drawn_on_black(200, 10, (12, 10)).mean(axis=0)  # for each pixel
   assert 0.005 < often.mean() < 0.3
-  assert np.mean(often > 0) > 0.8  # no place is left out
-  assert often.max() < 0.5  # and none always taken
+  assert np.mean(often > 0) > 0.8  # no region is left out
+  assert often.max() < 0.5  # no pixel is always drawn
 
 
 def test_learned_maps_differ_in_amount_and_size_of_what_they_draw():
   drawn = drawn_on_black(400, 49, (28, 28))
   amount = drawn.mean((1, 2))
-  # Of independent pixels the amount of an image would hardly vary.
+  # If pixels were independent, the amount would hardly vary between images.
   independent = np.sqrt(amount.mean() * (1 - amount.mean()) / 784)
   assert amount.std() > 2 * independent
-  # And the right-hand neighbour of a drawn pixel would be no likelier drawn.
+  # A drawn pixel would not make its right-hand neighbour more likely to be drawn.
   pairs = (drawn[:, :, ::2] & drawn[:, :, 1::2]).mean()
   assert pairs > 2 * amount.mean() ** 2
 
@@ -97,7 +97,7 @@ def test_of_learned_maps_the_first_latent_says_how_much_is_drawn():
       for first in (0.0, 0.5, 1.0))
   assert (weak <= medium).all() and (medium <= strong).all()
   assert strong.mean() > 1.5 * medium.mean() > 2 * weak.mean() > 0
-  # And nothing else: the U-Net does not see it.
+  # The first latent does nothing else: the U-Net does not see it.
   gain = params["params"]["marks"]["gain"].at[-1].set(0.0)
   params["params"]["marks"]["gain"] = gain
   np.testing.assert_array_equal(

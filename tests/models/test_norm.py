@@ -1,4 +1,4 @@
-"""models/norm.py against Flax and against splitting by hand."""
+"""models/norm.py, compared with Flax and with groups split by hand."""
 
 from flax import linen as nn
 import jax

@@ -44,7 +44,7 @@ def test_scales_can_have_equal_mass():
 
 
 def test_a_window_is_scored_by_what_it_and_its_neighbours_show():
-  """P(t|x) / P(t'|x) does not change with what lies far from both."""
+  """P(t|x) / P(t'|x) does not depend on pixels far from both windows."""
   grid = CropGrid(image_size=40, crop=8, stride=4)
   net = CropDistribution(grid, width=4)
   x = jax.random.uniform(jax.random.key(0), (1, 40, 40, 1))
@@ -53,7 +53,7 @@ def test_a_window_is_scored_by_what_it_and_its_neighbours_show():
   ratio = lambda x: net.apply({"params": params}, x)[0, 0] - net.apply(
       {"params": params}, x)[0, 1]
   slope = np.asarray(jax.grad(ratio)(x))[0, ..., 0]
-  # Windows 0 and 1 and those next to them end before row 12 and column 16.
+  # Windows 0 and 1 and their neighbours end before row 12 and column 16.
   assert np.abs(slope[:12, :16]).max() > 0
   np.testing.assert_allclose(slope[12:], 0.0, atol=1e-5)
   np.testing.assert_allclose(slope[:, 16:], 0.0, atol=1e-5)
@@ -70,4 +70,4 @@ def test_convnet():
   np.testing.assert_array_equal(y, maps["pooled"])
   assert set(new["batch_stats"]) == {
       "stage1_norm1", "stage2_norm1", "stage2_norm2"}
-  assert np.all(np.isfinite(y))  # blank crops: no variance anywhere
+  assert np.all(np.isfinite(y))  # blank crops have no variance

@@ -1,4 +1,4 @@
-"""models/resnet.py: sizes as torchvision's, normalisation, gradients."""
+"""models/resnet.py: torchvision's sizes, normalisation and gradients."""
 
 import functools
 

@@ -1,4 +1,4 @@
-"""The run folder's contract, and checkpoints that can be trusted."""
+"""The rules of the run folder, and the detection of damaged checkpoints."""
 
 import json
 import subprocess
@@ -101,7 +101,7 @@ def test_metrics_past_the_resumed_step_are_forgotten(folder):
     writer.scalars("pretrain", step, {"loss": step})
   writer.scalars("generator", 3, {"loss": 9.0})
   with open(folder.metrics_path, "a") as f:
-    f.write('{"step": 4, "sta')  # cut by a crash
+    f.write('{"step": 4, "sta')  # a line cut off by a crash
   writer.resume("pretrain", 2)
   writer.scalars("pretrain", 3, {"loss": 30.0})
   writer.close()

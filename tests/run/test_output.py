@@ -1,4 +1,4 @@
-"""Nothing that is printed can end a run."""
+"""Printing never ends a run."""
 
 import os
 import pathlib
@@ -52,7 +52,7 @@ def test_a_full_output_ends_nothing(tmp_path):
 
 
 def test_every_file_is_opened_with_an_encoding():
-  """The locale's may lack what we write."""
+  """The locale's encoding may lack characters that we write."""
   call = re.compile(r"(?<![\w.])open\(|\.(read|write)_text\(")
   for path in ROOT.rglob("*.py"):
     text = path.read_text(encoding="utf-8")

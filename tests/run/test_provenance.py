@@ -69,7 +69,7 @@ def test_stages_of_other_images_are_not_taken_over(
     tmp_path, values, last, changed, found):
   values[last]["from_run"] = str(tmp_path)
   today = PRINTS | {changed: "new"}
-  assert not list(provenance.takeover_problems(values, today, READS))  # no record
+  assert not list(provenance.takeover_problems(values, today, READS))  # no record yet
   provenance.write(tmp_path, PRINTS)
   lines = list(provenance.takeover_problems(values, today, READS))
   assert len(lines) == found

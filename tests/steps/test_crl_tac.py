@@ -1,4 +1,4 @@
-"""CRL-TAC's step against (2) by finite differences, and on many devices."""
+"""CRL-TAC's step, compared with finite differences of (2), on one or more devices."""
 
 import dataclasses
 
@@ -28,7 +28,7 @@ RATE = 0.1
 
 
 class Scores(nn.Module):
-  """P(T|X) by one dense layer."""
+  """P(T|X) from one dense layer."""
 
   @nn.compact
   def __call__(self, x):
@@ -67,12 +67,12 @@ STEP_KEY = jax.random.fold_in(jax.random.key(7), 0)
 
 
 def moved_by(before, after):
-  """What SGD took its step along."""
+  """The gradient that SGD used."""
   return jax.tree.map(lambda a, b: (a - b) / RATE, before, after)
 
 
 def assert_is_gradient(f, params, slope, places=6, atol=1e-3):
-  """f: params -> float64-like scalar; slope: claimed gradient of f."""
+  """Asserts by finite differences that `slope` is the gradient of f: params -> scalar."""
   leaves, tree = jax.tree.flatten(params)
   slopes = jax.tree.leaves(slope)
   rng, f = np.random.default_rng(1), jax.jit(f)
@@ -137,7 +137,7 @@ def test_phase_b_follows_information_and_entropy(numerator, images_used):
   x = images()[:images_used]
   chosen = draw_t(example_keys(STEP_KEY, "uniform_draws", len(x)),
                   jnp.zeros((len(x), GRID.size)), 5)
-  h = encode(after.encoder.params, chosen, x)  # of θ as (a) left it
+  h = encode(after.encoder.params, chosen, x)  # with θ after phase (a)
 
   def loss(params):
     log_p = NETS.policy.apply({"params": params}, x)
@@ -178,7 +178,7 @@ def test_entropy_counts_up_to_the_target():
   target = float(np.median(entropy(log_p)))
 
   def excess(params):
-    """What counts without the target, and no longer with it."""
+    """The entropy above the target, which counts only without a target."""
     log_p = NETS.policy.apply({"params": params}, images())
     return 0.3 * jnp.maximum(entropy(log_p) - target, 0.0).mean()
 
@@ -191,7 +191,7 @@ def test_entropy_counts_up_to_the_target():
 
 
 def test_weight_of_entropy_follows_its_schedule():
-  """In the third of 10 steps 0.8 of the weight is left."""
+  """In the third of 10 steps, 0.8 of the weight is left."""
   def third_step(**changes):
     config = with_channel(**changes)
     state = tac.init(NETS, TXS, config, (6, 6, 1), jax.random.key(0))
@@ -210,7 +210,7 @@ def test_weight_of_entropy_follows_its_schedule():
 
 
 def test_p_finds_what_is_not_blank():
-  """Each image shows a pattern of its own somewhere on black."""
+  """Each image shows its own pattern at a random place on black."""
   rng = np.random.default_rng(0)
   x = np.zeros((16, 12, 12, 1), np.float32)
   for image in x:

@@ -1,4 +1,4 @@
-"""Algorithm 1: who is moved by what, and by how much."""
+"""Algorithm 1: which loss updates which network, and by how much."""
 
 import dataclasses
 
@@ -48,7 +48,7 @@ PLAYERS = ("augmenter", "eliminator", "disc_f", "disc_p")
 
 
 class Encoder(nn.Module):
-  """F, small and curved."""
+  """F: a small nonlinear network."""
 
   @nn.compact
   def __call__(self, x, *, train):
@@ -100,9 +100,9 @@ def run_step(nets, txs, frozen, state, devices=1, n=8, steps=1, config=CONFIG):
 
 
 def written_out_losses(nets, frozen, params, n=8, config=CONFIG):
-  """(7) and (10) straight from the paper, all players' parameters free.
+  """Losses (7) and (10) as in the paper, as functions of all players' parameters.
 
-  And what `config` adds to them.
+  They include the terms that `config` adds.
   """
   enc = frozen["encoder"]
   x_p = jnp.asarray(frozen["images"]["x_p"])
@@ -125,7 +125,7 @@ def written_out_losses(nets, frozen, params, n=8, config=CONFIG):
   total = config.losses.l1_reduction == "sum"
   l1 = lambda a: mean(jnp.abs(a)) * (a[0].size if total else 1)
   def noise(name):
-    """Of another strength for each image."""
+    """Noise with a random strength for each image."""
     pairs = [jax.random.split(k) for k in example_keys(key, name, n)]
     return jnp.stack([
         config.losses.cycle_noise * jax.random.uniform(strength)
@@ -185,7 +185,7 @@ def test_each_player_receives_the_gradient_of_its_own_loss_and_no_other(config):
       nets, frozen, params, config=config)
   of_d = jax.jit(jax.grad(lambda p: losses(p)[0]))(before)
   of_g = jax.jit(jax.grad(lambda p: losses(p)[1]))(before)
-  # The test means something only if the other loss would move the player too.
+  # The test is meaningful only if the other loss would also move the player.
   for other, names in ((of_g, ("disc_f", "disc_p")),
                        (of_d, ("augmenter", "eliminator"))):
     for name in names:
@@ -242,7 +242,7 @@ def test_the_average_is_what_is_used_after_training():
       augmenter=state.augmenter.replace(ema={"marker": 1}))
   images = np.random.default_rng(0).integers(
       0, 256, (5, *SHAPE), dtype=np.uint8)
-  np.testing.assert_allclose(  # sigmoid(0) of the zeros
+  np.testing.assert_allclose(  # sigmoid(0), as all weights are 0
       stages.latent_bank(config, images, averaged), 0.5)
   assert np.abs(stages.latent_bank(config, images, state) - 0.5).max() > 1e-3
   _, arrays = stages.second_view(config, None, "prior", averaged)
@@ -250,7 +250,7 @@ def test_the_average_is_what_is_used_after_training():
 
 
 def test_updates_are_simultaneous():
-  """With D moved first, G's gradient would be another one."""
+  """If D were updated first, G's gradient would differ."""
   nets, txs, frozen, state = setting(lr=0.5)
   before = {name: jax.device_get(getattr(state, name).params)
             for name in PLAYERS}
@@ -283,7 +283,7 @@ def test_what_g_a_puts_out_depends_on_the_latent():
 
 @pytest.mark.parametrize(
     "config", [CONFIG,
-               # Between the errors of the devices' latents.
+               # The slack lies between the latent errors of the devices.
                dataclasses.replace(OURS["both"], losses=dataclasses.replace(
                    OURS["both"].losses, latent_slack=0.25))],
     ids=["x_p", "both"])
@@ -309,7 +309,7 @@ def test_standardise_brings_embeddings_to_mean_0_and_variance_1():
 def test_detail_is_standardised_by_channel_not_by_place():
   rng = np.random.default_rng(0)
   detail = rng.normal((1.0, 5.0), (2.0, 0.3), (50, 9, 2)).astype(np.float32)
-  detail[:, 0] = 1.0  # a place where all images are the same
+  detail[:, 0] = 1.0  # all images are equal at this place
   embeddings = {"x_p": rng.normal(3, 4, (60, 5)).astype(np.float32)}
   frozen = frozen_encoder.freeze({}, embeddings, detail, standardise=True)
   shift, scale = np.asarray(frozen.shift), np.asarray(frozen.scale)
@@ -323,7 +323,7 @@ def test_detail_is_standardised_by_channel_not_by_place():
 
 @pytest.mark.parametrize("standardise", [True, False])
 def test_no_places_give_no_nan(standardise):
-  """--config.debug stops at any."""
+  """With --config.debug, any NaN stops the run."""
   y = np.ones((4, 3), np.float32)
   with jax.debug_nans(True):
     frozen = frozen_encoder.freeze(
@@ -354,14 +354,14 @@ def test_discriminators_may_see_more_than_the_embedding():
   np.testing.assert_allclose(
       np.asarray(see("stages")[0]), expected, rtol=1e-4, atol=1e-5)
   np.testing.assert_array_equal(see("maps")[1], x.reshape(4, 9, 1))
-  # A silent policy must not have an infinite slope.
+  # A silent channel must not have an infinite gradient.
   slope = jax.grad(lambda x: jnp.sum(
       frozen_encoder.make_see(encoder, "stages")(variables, x)[0]))
   assert np.all(np.isfinite(slope(np.zeros_like(x))))
 
 
 def test_a_silent_channel_is_not_blown_up():
-  """It differs on no real image, and by 0.01 on a generated one."""
+  """The channel is constant on real images and 0.01 off on a generated one."""
   rng = np.random.default_rng(0)
   y = rng.normal(1, 2, (50, 5)).astype(np.float32)
   y[:, 3] = 0.0
@@ -370,7 +370,7 @@ def test_a_silent_channel_is_not_blown_up():
   frozen = frozen_encoder.freeze({}, {"x_p": y}, detail, standardise=True)
   scale = np.asarray(frozen.scale)
   assert 0.01 * scale.max() < 1
-  # The others have variance 1, as before.
+  # The other channels still get variance 1.
   np.testing.assert_allclose(
       scale[[0, 1, 2, 4]], 1 / (y.std(0)[[0, 1, 2, 4]] + 1e-6), rtol=1e-4)
 

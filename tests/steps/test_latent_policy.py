@@ -20,7 +20,7 @@ CHANNEL = PolicyConfig(draws=3, batch=4, beta=5.0, width=2)
 
 
 class Veil(nn.Module):
-  """G_A: z is how much of the image is hidden."""
+  """G_A: dims the image by the fraction z."""
 
   @nn.compact
   def __call__(self, x, z):
@@ -32,7 +32,7 @@ P = LatentDistribution(3, width=2)
 
 
 def plain(frozen, x, key):
-  """A second view that is told apart: the veiled image as it is."""
+  """The second view without a recipe, so that its latent can be recognised."""
   return views.chosen_second(Veil(), P)(frozen, x, key)
 
 
@@ -63,7 +63,7 @@ FROZEN = {"augmenter": {}, "candidates": CANDIDATES}
 
 
 def prefer(state, place):
-  """P that all but surely chooses one candidate."""
+  """Makes P choose the candidate at `place` almost surely."""
   params = jax.tree.map(lambda a: a, state.policy.params)
   params["score"]["bias"] = jnp.zeros(3).at[place].set(50.0)
   return state.replace(policy=state.policy.replace(params=params))
@@ -106,11 +106,11 @@ def test_f_takes_mocos_step_and_p_its_own():
 
 
 def test_p_learns_to_leave_out_what_hides_the_image():
-  """At z = 0.9 images are all but black: nearly the same for all of them."""
+  """At z = 0.9 all images are almost black and nearly the same."""
   _, _, _, batch = set_up()
   x = batch["x_p"]
 
-  def seen(x, chosen):  # unit vectors that a veil draws to a common one
+  def seen(x, chosen):  # unit vectors; a veil moves them to a common one
     z = CANDIDATES[chosen, 0]
     y = (x - 0.5).reshape(len(x), 1, -1) * (1 - z[..., None]) ** 4
     y = jnp.concatenate([y, jnp.full((*chosen.shape, 1), 0.3)], axis=-1)

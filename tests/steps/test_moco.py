@@ -1,4 +1,4 @@
-"""MoCo against a slow NumPy reference, and on one device or many."""
+"""MoCo's step, compared with a slow NumPy reference, on one or more devices."""
 
 from flax import linen as nn
 import jax
@@ -21,7 +21,7 @@ CONFIG = MocoConfig(dim=3, queue=12, momentum=0.9, temperature=0.5,
 
 
 class Linear(nn.Module):
-  """F: one dense layer; small enough for finite differences."""
+  """F: one dense layer, small enough for finite differences."""
 
   @nn.compact
   def __call__(self, x, *, train):
@@ -37,7 +37,7 @@ class UnitHead(nn.Module):
 
 
 class Normed(nn.Module):
-  """F with batch norm, whose groups make the order of keys matter."""
+  """F with batch norm, whose groups make the order of the keys matter."""
   groups: int
 
   @nn.compact
@@ -47,13 +47,13 @@ class Normed(nn.Module):
 
 
 def two_images(frozen, batch, key):
-  """Views that are given, so that a reference can use them."""
+  """Fixed views, so that a reference can use them."""
   del frozen, key
   return batch["q"], batch["k"]
 
 
 def noisy(frozen, batch, key):
-  """Views with a draw for each example."""
+  """Views with random noise for each example."""
   del frozen
   keys = example_keys(key, "noise", len(batch["q"]))
   draw = lambda k: 0.1 * jax.random.normal(k, SHAPE)
@@ -123,7 +123,7 @@ def test_whole_steps_equal_the_slow_reference():
   pointer = 0
   for t in range(3):
     batch = batch_of(t)
-    # Momentum update, keys, loss against the queue as it was, SGD, enqueue.
+    # The order: momentum update, keys, loss with the old queue, SGD, enqueue.
     key_net = {n: 0.9 * key_net[n] + 0.1 * query[n] for n in query}
     keys = slow_forward(key_net, batch["k"].astype(np.float64))
     f = lambda p: slow_loss(p, batch, keys, queue, CONFIG.temperature)
@@ -163,7 +163,7 @@ def test_momentum_update():
 
 
 def test_logits_do_not_contain_this_steps_keys():
-  """A queue that already held the keys would put log 2 into the loss."""
+  """If the queue already held the keys, the loss would be at least log 2."""
   state, step = make(views=lambda f, b, k: (b["q"], b["q"]))
   poisoned = state.replace(
       queue=-jnp.ones_like(state.queue) * jnp.sqrt(1 / 3))
@@ -175,7 +175,7 @@ def test_logits_do_not_contain_this_steps_keys():
 
 
 def test_no_gradient_reaches_the_key_encoder():
-  """With momentum 1 the key encoder must stay as it was."""
+  """With momentum 1, the key encoder must not change."""
   config = MocoConfig(dim=3, queue=12, momentum=1.0, bn_groups=2)
   state, step = make(config)
   before = flat(state.key_params)
@@ -187,7 +187,7 @@ def test_no_gradient_reaches_the_key_encoder():
 
 @pytest.mark.parametrize("shuffle", [True, False])
 def test_shuffling_changes_statistics_but_not_the_pairing(shuffle):
-  """Keys come back in the batch's order, normalised in other company."""
+  """Keys return in the order of the batch, but are normalised in other groups."""
   config = MocoConfig(dim=3, queue=12, momentum=1.0, bn_groups=2,
                       shuffle=shuffle)
   net = ProjectedEncoder(Normed(2), UnitHead())
@@ -210,7 +210,7 @@ def test_shuffling_changes_statistics_but_not_the_pairing(shuffle):
 
 @pytest.mark.parametrize("devices", [2, 8])
 def test_devices_agree_with_one(devices):
-  """The same groups, keys, draws and order, however the batch is cut."""
+  """Groups, keys, draws and order do not depend on how the batch is split."""
   config = MocoConfig(dim=3, queue=32, momentum=0.9, bn_groups=8)
   results = []
   for n in (1, devices):

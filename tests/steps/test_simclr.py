@@ -1,4 +1,4 @@
-"""SimCLR's step against a slow reference, and on one device or many."""
+"""SimCLR's step, compared with a slow reference, on one or more devices."""
 
 import jax
 import jax.numpy as jnp
@@ -21,7 +21,7 @@ CONFIG = SimclrConfig(dim=4, temperature=0.5)
 
 
 def given(frozen, batch, key):
-  """Views that are given, so that a reference can use them."""
+  """Fixed views, so that a reference can use them."""
   del frozen, key
   return batch["q"], batch["k"]
 
@@ -65,7 +65,7 @@ def test_one_step_equals_the_equation():
 
 @pytest.mark.parametrize("devices", [2, 4])
 def test_many_devices_do_what_one_does(devices):
-  """With batch norm, whose statistics must not tell which views belong together."""
+  """Batch-norm statistics must not reveal which views belong together."""
   net = ProjectedEncoder(
       ConvNet(stage_sizes=(1,), width=4, bn_groups=norm.ALL_DEVICES),
       ProjectionHead(4))

@@ -1,4 +1,4 @@
-"""Pairs of views: which augmentation acts where."""
+"""Pairs of views: which augmentation is applied to which view."""
 
 from flax import linen as nn
 import jax
@@ -12,7 +12,7 @@ X = np.random.default_rng(0).random((64, 2, 2, 1)).astype(np.float32)
 
 
 def halve(key, image):
-  """A hand-made recipe that is seen in the result."""
+  """A hand-made recipe whose effect can be recognised."""
   del key
   return image / 2
 
@@ -27,7 +27,7 @@ def test_second_view_is_on_one_side_before_or_after_the_recipe(last, added):
   pair = views.with_second_view(halve, add_one, last=last)
   one, other = pair({}, {"x_p": jnp.asarray(X)}, jax.random.key(0))
   swapped = np.isclose(np.asarray(one), added).all(axis=(1, 2, 3))
-  assert 0.25 < swapped.mean() < 0.75  # either side, for each image anew
+  assert 0.25 < swapped.mean() < 0.75  # the side is drawn for each image
   expect = lambda mask: np.where(mask[:, None, None, None], added, X / 2)
   np.testing.assert_allclose(one, expect(swapped), rtol=1e-6)
   np.testing.assert_allclose(other, expect(~swapped), rtol=1e-6)
@@ -44,7 +44,7 @@ def test_hand_made_views_draw_apart():
 
 
 class ShowsLatents(nn.Module):
-  """G_A: an image of its latent."""
+  """G_A: a constant image with the mean of its latent."""
 
   @nn.compact
   def __call__(self, x, z):
@@ -53,7 +53,7 @@ class ShowsLatents(nn.Module):
 
 @pytest.mark.parametrize("from_bank", [True, False])
 def test_latents_are_of_the_bank_or_of_the_prior(from_bank):
-  # No latent of the prior lies there.
+  # The prior has no latents outside [0, 1].
   bank = jnp.asarray([[5.0, 5.0], [7.0, 7.0], [9.0, 9.0]])
   second = views.learned_second(ShowsLatents(), 2, from_bank)
   seen = np.asarray(second(

@@ -1,4 +1,4 @@
-"""Table 1 from results.json files."""
+"""Table 1 and the poster's table from results.json files."""
 
 import csv
 import io
@@ -39,7 +39,7 @@ def _seeds(count=3):
 
 
 def _cells(table):
-  """Table lines -> [[cell, ...]], split at two spaces."""
+  """Splits each line of a table into cells, at double spaces."""
   return [[cell.strip() for cell in line.split("  ") if cell.strip()]
           for line in table.splitlines()]
 
@@ -63,7 +63,7 @@ def test_columns_are_aligned():
   place = lines[1].index("D → C")
   assert lines[0].index("EMNIST") == place
   assert lines[3].index("3.0") == place
-  # The combining tilde takes a character, but no place.
+  # The combining tilde is a character of width 0.
   assert lines[7].index("38.0") == place + 1
 
 
@@ -82,7 +82,7 @@ def test_paired_differences_and_their_marks():
   assert line.endswith(
       f"{difference.mean():+.2f}, 95 % interval [{low:+.2f}, {high:+.2f}] (n=3), "
       f"p = {p:.2g} *")
-  # +1, -1, +1: inside the noise, so no mark anywhere.
+  # The differences +1, -1 and +1 are not significant, so they have no mark.
   assert all("*" not in x for x in lines if "MoCo v2 + control" in x)
 
 
@@ -140,13 +140,13 @@ def test_only_common_seeds_are_paired():
                         if r["method"] != "MoCo v2 + G_A"]
   results[1]["rows"] = [r for r in results[1]["rows"]
                         if r["method"] != "MoCo v2 + oracle"]
-  del results[2]["rows"][0]  # the oracle's; seed 0 is all that is left of it
+  del results[2]["rows"][0]  # the oracle's row; only seed 0 is left of it
   table = tables.format_table(results)
   difference = np.subtract(OURS, BASE)[1:]
   low, high = stats.ttest_1samp(difference, 0).confidence_interval(0.95)
   assert (f"{difference.mean():+.2f}, 95 % interval [{low:+.2f}, {high:+.2f}] (n=2)"
           in table)
-  assert "  MoCo v2 + oracle, " not in table  # one pair is no test
+  assert "  MoCo v2 + oracle, " not in table  # one pair allows no test
 
 
 def test_equal_differences_have_no_p():
@@ -199,7 +199,7 @@ def test_mixtures_are_said(part, words):
   assert "WARNING" not in tables.format_table(results)
   results[1]["provenance"][part] = "other"
   assert f"2 different {words}" in tables.format_table(results)
-  # Different experiments may differ.
+  # Different experiments may use different protocols or data.
   results[1]["experiment"] = "ImageNet-DAISO"
   assert "WARNING" not in tables.format_table(results)
 
@@ -306,7 +306,7 @@ def test_differences_to_an_untrained_encoder_are_marked():
   (ours,) = [line for line in lines if line[:2] == ["CRL-TAC", "P"]]
   assert all(text.endswith(" *") for text in ours[2:])
   (top,) = [line for line in lines if line[:2] == ["CRL-TAC", "top-4"]]
-  assert not any("*" in text for text in top)  # nothing to compare it with
+  assert not any("*" in text for text in top)  # there is nothing to compare it with
 
 
 def test_crops_and_augmentations_are_tables_of_their_own():

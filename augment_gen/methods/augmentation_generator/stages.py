@@ -148,7 +148,8 @@ def _frozen_encoder(config: Config, encoder: nn.Module, sets: dict[str, Images],
        if images.resident is not None},
       jnp.asarray(extract(
           detail, variables, np.concatenate(list(samples.values())), batch)),
-      settings.standardise,
+      # NOTE(paper): D sees the embedding alone there, at a scale that is not given.
+      settings.features != "embedding",
       [embed(samples[name]) for name, images in sets.items()
        if images.resident is None])
 
