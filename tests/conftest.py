@@ -19,8 +19,11 @@ import augment_gen  # noqa: F401  (adds its own XLA flag)
 jax.config.update("jax_numpy_rank_promotion", "raise")
 # The tests spend most of their time compiling, often the same functions.
 jax.config.update("jax_disable_most_optimizations", True)
-_cache = tempfile.TemporaryDirectory(prefix="augment_gen_tests_")
-jax.config.update("jax_compilation_cache_dir", _cache.name)
+# The first process makes a cache, which the workers that it starts share.
+if "AUGMENT_GEN_TEST_CACHE" not in os.environ:
+  _cache = tempfile.TemporaryDirectory(prefix="augment_gen_tests_")
+  os.environ["AUGMENT_GEN_TEST_CACHE"] = _cache.name
+jax.config.update("jax_compilation_cache_dir", os.environ["AUGMENT_GEN_TEST_CACHE"])
 jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.2)
 
 

@@ -11,7 +11,7 @@ from matplotlib.figure import Figure
 import matplotlib.ticker
 import numpy as np
 
-from augment_gen.figures import canvas
+from augment_gen.figures import drawing
 
 # Name of a panel -> pattern that is searched for in the names of metrics. The first
 # match wins; metrics without a match (parameter norms, speed) are not drawn.
@@ -51,7 +51,7 @@ def loss_curves(metrics: Iterable[Mapping[str, Any]],
   """
   panels = _sort(metrics) or {"": {}}
   rows, columns = len(panels), max(1, *map(len, panels.values()))
-  figure = Figure(figsize=(columns * PANEL[0], rows * PANEL[1]), dpi=canvas.DPI,
+  figure = Figure(figsize=(columns * PANEL[0], rows * PANEL[1]), dpi=drawing.DPI,
                   layout="constrained", facecolor="white")
   FigureCanvasAgg(figure)
   axes = figure.subplots(rows, columns, squeeze=False)
@@ -61,8 +61,8 @@ def loss_curves(metrics: Iterable[Mapping[str, Any]],
     for ax, family in zip(row, [f for f in ORDER if f in families]):
       _draw(ax, families[family], log=family == "gradient norm")
       ax.set_title(f"{stage}: {family}" if stage else family, fontsize=8,
-                   loc="left", color=canvas.INK)
-  return canvas.save(figure, path)
+                   loc="left", color=drawing.INK)
+  return drawing.save(figure, path)
 
 
 def _sort(metrics: Iterable[Mapping[str, Any]]) -> Panels:
@@ -94,12 +94,12 @@ def _draw(ax: Axes, curves: Mapping[str, list[tuple[int, float]]],
             marker=marker, label=name)
   ax.legend(fontsize=6, frameon=False, handlelength=1.2, labelspacing=0.3,
             borderaxespad=0.0, loc="upper left", bbox_to_anchor=(1.02, 1.0))
-  ax.set_xlabel("step", fontsize=7, color=canvas.INK)
+  ax.set_xlabel("step", fontsize=7, color=drawing.INK)
   if log:
     ax.set_yscale("log")
   else:
     ax.ticklabel_format(axis="y", useOffset=False)
-  ax.tick_params(which="both", labelsize=6.5, width=0.6, color=canvas.INK)
+  ax.tick_params(which="both", labelsize=6.5, width=0.6, color=drawing.INK)
   ax.xaxis.set_major_formatter(
       matplotlib.ticker.EngFormatter(sep="", places=None))
   ax.xaxis.set_major_locator(matplotlib.ticker.MaxNLocator(5, integer=True))

@@ -6,8 +6,8 @@ import os
 import matplotlib
 import numpy as np
 
-from augment_gen.figures import canvas
-from augment_gen.figures.canvas import GAP, LINE, MARGIN, Page
+from augment_gen.figures import drawing
+from augment_gen.figures.drawing import GAP, LINE, MARGIN, Page
 
 WIDE_GAP = 4 * GAP  # between groups of columns
 
@@ -33,7 +33,7 @@ def example_sheet(
   lines = {name: -(-len(images) // columns) for name, images in blocks.items()}
   block_height = {name: LINE + n * (h + GAP) + GAP for name, n in lines.items()}
   width = max([columns * (w + GAP) - GAP] +
-              [canvas.text_width(name, bold=True) for name in blocks])
+              [drawing.text_width(name, bold=True) for name in blocks])
   page = Page(2 * MARGIN + width, 2 * MARGIN + sum(block_height.values()) - GAP)
   top = MARGIN
   for name, images in blocks.items():
@@ -41,7 +41,7 @@ def example_sheet(
     for place, image in enumerate(images):
       row, column = divmod(place, columns)
       page.image(MARGIN + column * (w + GAP), top + LINE + row * (h + GAP),
-                 canvas.enlarge(canvas.to_rgb(image), zoom))
+                 drawing.enlarge(drawing.to_rgb(image), zoom))
     top += block_height[name]
   return page.save(path)
 
@@ -114,12 +114,12 @@ def _column_sheet(columns: Sequence[tuple[str, np.ndarray]], path, *,
   """
   h, w, zoom = _cell_size([images for _, images in columns])
   # A name wider than its images widens the column.
-  widths = [max(w, canvas.text_width(name) + 2 * GAP) for name, _ in columns]
+  widths = [max(w, drawing.text_width(name) + 2 * GAP) for name, _ in columns]
   gaps = [WIDE_GAP if place in ends else GAP for place in range(len(columns))]
   gaps[-1] = 0
   rows = max(len(images) for _, images in columns)
   header = 2 * LINE if title else LINE
-  width = max(sum(widths) + sum(gaps), canvas.text_width(title, bold=True))
+  width = max(sum(widths) + sum(gaps), drawing.text_width(title, bold=True))
   page = Page(2 * MARGIN + width, 2 * MARGIN + header + rows * (h + GAP) - GAP)
   page.text(MARGIN, MARGIN + LINE / 2 - 2, title, align="left", bold=True)
   left = MARGIN
@@ -128,7 +128,7 @@ def _column_sheet(columns: Sequence[tuple[str, np.ndarray]], path, *,
     page.text(middle, MARGIN + header - LINE / 2 - 2, name)
     for row, image in enumerate(images):
       page.image(middle - w // 2, MARGIN + header + row * (h + GAP),
-                 canvas.enlarge(canvas.to_rgb(image), zoom))
+                 drawing.enlarge(drawing.to_rgb(image), zoom))
     left += column_width + gap
   return page.save(path)
 
@@ -136,6 +136,6 @@ def _column_sheet(columns: Sequence[tuple[str, np.ndarray]], path, *,
 def _cell_size(sets) -> tuple[int, int, int]:
   """Largest height and width of the enlarged images, and the zoom factor."""
   shapes = [images.shape[1:3] for images in sets]
-  zoom = canvas.zoom_of(max(height for height, _ in shapes))
+  zoom = drawing.zoom_of(max(height for height, _ in shapes))
   return (zoom * max(height for height, _ in shapes),
           zoom * max(width for _, width in shapes), zoom)

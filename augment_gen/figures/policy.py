@@ -9,7 +9,7 @@ from matplotlib.figure import Figure
 import numpy as np
 
 from augment_gen.augment.crops import CropGrid
-from augment_gen.figures import canvas
+from augment_gen.figures import drawing
 from augment_gen.figures import grid as sheets
 
 _PANEL = (2.6, 3.2)  # inches
@@ -57,7 +57,7 @@ def heat_sheet(grid: CropGrid, images: np.ndarray, p: np.ndarray,
   """
   seen, middle = heat_maps(grid, p)
   return sheets.round_trip_sheet(
-      {"$x$": np.stack([canvas.to_rgb(image) for image in images]),
+      {"$x$": np.stack([drawing.to_rgb(image) for image in images]),
        "seen through $T(x)$": _coloured(seen, images),
        "$P(T|x)$, middles of crops": _coloured(middle, images)},
       path, title="P(T|X): trained distribution over crops")
@@ -66,7 +66,7 @@ def heat_sheet(grid: CropGrid, images: np.ndarray, p: np.ndarray,
 def _coloured(heat: np.ndarray, images: np.ndarray) -> np.ndarray:
   """Heat [R, H, W] in [0, 1], drawn over the images -> [R, H, W, 3] uint8."""
   colours = matplotlib.colormaps["inferno"](np.clip(heat, 0.0, 1.0))[..., :3]
-  under = np.stack([canvas.to_rgb(image) for image in images]) / 255.0
+  under = np.stack([drawing.to_rgb(image) for image in images]) / 255.0
   return np.round(255 * np.maximum(0.75 * colours, 0.6 * under)).astype(np.uint8)
 
 
@@ -89,12 +89,12 @@ def instance_sheet(representations: Mapping[str, np.ndarray],
   for ax, (name, h) in zip(axes, representations.items()):
     ax.imshow(h[order], aspect="auto", cmap="RdBu_r", vmin=-0.4, vmax=0.4,
               interpolation="nearest")
-    ax.set_title(name, fontsize=8, loc="left", color=canvas.INK)
+    ax.set_title(name, fontsize=8, loc="left", color=drawing.INK)
     ax.set_xlabel(f"{h.shape[1]} dimensions", fontsize=7)
     ax.set_ylabel(f"{len(h)} images, by class", fontsize=7)
     ax.set_xticks([])
     ax.set_yticks([])
-  return canvas.save(figure, path)
+  return drawing.save(figure, path)
 
 
 def circle_sheet(representations: Mapping[str, np.ndarray], labels: np.ndarray,
@@ -118,13 +118,13 @@ def circle_sheet(representations: Mapping[str, np.ndarray], labels: np.ndarray,
     ax.set_aspect("equal")
     ax.set_xlim(-1.5, 1.5)
     ax.set_ylim(-1.5, 1.5)
-    ax.set_title(name, fontsize=8, loc="left", color=canvas.INK)
+    ax.set_title(name, fontsize=8, loc="left", color=drawing.INK)
     ax.set_axis_off()
-  return canvas.save(figure, path)
+  return drawing.save(figure, path)
 
 
 def _panels(count: int, height: float = _PANEL[1]):
-  figure = Figure(figsize=(count * _PANEL[0], height), dpi=canvas.DPI,
+  figure = Figure(figsize=(count * _PANEL[0], height), dpi=drawing.DPI,
                   layout="constrained", facecolor="white")
   FigureCanvasAgg(figure)
   return figure, figure.subplots(1, count, squeeze=False)[0]

@@ -4,7 +4,7 @@ import numpy as np
 from PIL import Image
 import pytest
 
-from augment_gen.figures import canvas, curves, grid, report
+from augment_gen.figures import curves, drawing, grid, report
 
 
 def _images(*shape, seed=0):
@@ -20,8 +20,8 @@ def _contains(page, image):
 
 
 def _shown(image):
-  rgb = canvas.to_rgb(image)
-  return canvas.enlarge(rgb, canvas.zoom_of(len(rgb)))
+  rgb = drawing.to_rgb(image)
+  return drawing.enlarge(rgb, drawing.zoom_of(len(rgb)))
 
 
 def _same_as_file(page, path):
@@ -31,10 +31,10 @@ def _same_as_file(page, path):
 
 
 def test_pixels_are_enlarged_by_whole_factors():
-  assert [canvas.zoom_of(size) for size in (28, 105, 224, 500)] == [4, 1, 1, 1]
+  assert [drawing.zoom_of(size) for size in (28, 105, 224, 500)] == [4, 1, 1, 1]
   image = np.array([[[0.0], [1.0]]])
   np.testing.assert_array_equal(
-      canvas.enlarge(canvas.to_rgb(image), 2)[..., 0],
+      drawing.enlarge(drawing.to_rgb(image), 2)[..., 0],
       [[0, 0, 255, 255], [0, 0, 255, 255]])
 
 
@@ -58,7 +58,7 @@ def test_latent_sheet(tmp_path):
   for image in (*x, *views.reshape(-1, 28, 28, 1)):
     assert _contains(page, _shown(image))
   bare = grid.latent_sheet(x, views, path)
-  assert page.shape[0] - bare.shape[0] == canvas.LINE
+  assert page.shape[0] - bare.shape[0] == drawing.LINE
 
 
 def test_round_trip_sheet_shows_differences(tmp_path):
@@ -79,7 +79,7 @@ def test_wide_names_do_not_overlap(tmp_path):
   names = ["a name much wider than its image", "another name as wide as that"]
   page = grid.round_trip_sheet(
       {name: _images(1, 28, 28, 1) for name in names}, tmp_path / "wide.png")
-  assert page.shape[1] > sum(map(canvas.text_width, names))
+  assert page.shape[1] > sum(map(drawing.text_width, names))
 
 
 def _lines(steps=3):

@@ -17,7 +17,8 @@ from augment_gen.methods.augmentation_generator import stages as generator
 from augment_gen.methods.crl_tac import stages as tac
 from augment_gen.run import parallel
 
-ARMS = ("generator", "prior", "policy", "random", "control", "oracle")
+# The others differ from "generator" by their arrays alone.
+ARMS = ("generator", "policy", "control", "oracle")
 # SGD, because Adam's first steps are full-sized even if the gradient is rounding error.
 SGD = [f"--config.{section}.{field}" for section in (
     "pretrain.optimizer", "generator.optimizer", "retrain.optimizer",

@@ -54,11 +54,10 @@ def one_step(config=CONFIG, learned=True, nets=NETS, n=8, devices=1):
   mesh = parallel.make_mesh(jax.devices()[:devices])
   step = parallel.map_step(
       tac.make_step(nets, TXS, config, learned, steps=10), mesh,
-      lambda frozen, place: {"x_p": place})
+      lambda resident, x: {"x_p": x})
   before = jax.device_get(state)
   after, metrics = step(
-      parallel.replicate(state, mesh), parallel.replicate({}, mesh),
-      parallel.shard(images(n), mesh),
+      parallel.replicate(state, mesh), {}, {}, parallel.shard(images(n), mesh),
       parallel.replicate(jax.random.key(7), mesh))
   return before, jax.device_get(after), jax.device_get(metrics)
 

@@ -111,7 +111,7 @@ def make(config=CONFIG, net=None, views=two_images, optimizer=None):
   state = moco.init(net, tx, config, SHAPE, jax.random.key(0))
   step = parallel.map_step(
       moco.make_step(net, tx, config, views),
-      parallel.make_mesh(jax.devices()[:1]), lambda frozen, batch: batch)
+      parallel.make_mesh(jax.devices()[:1]), lambda resident, batch: batch)
   return state, step
 
 
@@ -136,7 +136,7 @@ def test_whole_steps_equal_the_slow_reference():
       queue[pointer] = k
       pointer = (pointer + 1) % len(queue)
 
-    state, metrics = step(state, {}, batch, jax.random.key(1))
+    state, metrics = step(state, {}, {}, batch, jax.random.key(1))
     np.testing.assert_allclose(metrics["loss"], loss, rtol=1e-5)
     for n, value in flat(state.query.params).items():
       np.testing.assert_allclose(value, query[n], rtol=2e-5, atol=2e-6)
@@ -167,7 +167,7 @@ def test_logits_do_not_contain_this_steps_keys():
   state, step = make(views=lambda f, b, k: (b["q"], b["q"]))
   poisoned = state.replace(
       queue=-jnp.ones_like(state.queue) * jnp.sqrt(1 / 3))
-  _, metrics = step(poisoned, {}, batch_of(0), jax.random.key(0))
+  _, metrics = step(poisoned, {}, {}, batch_of(0), jax.random.key(0))
   q = slow_forward(flat(make()[0].query.params), batch_of(0)["q"])
   expected = np.mean(np.log1p(12 * np.exp(
       (-q.sum(1) / np.sqrt(3) - 1) / CONFIG.temperature)))
@@ -180,7 +180,7 @@ def test_no_gradient_reaches_the_key_encoder():
   state, step = make(config)
   before = flat(state.key_params)
   for t in range(2):
-    state, _ = step(state, {}, batch_of(t), jax.random.key(1))
+    state, _ = step(state, {}, {}, batch_of(t), jax.random.key(1))
   for n, value in flat(state.key_params).items():
     np.testing.assert_array_equal(value, before[n])
 
@@ -203,7 +203,7 @@ def test_shuffling_changes_statistics_but_not_the_pairing(shuffle):
         stream(jax.random.fold_in(key, 0), "shuffle"), 6))
   expected = np.zeros((6, 3), np.float32)
   expected[order] = encode(batch["k"][order])
-  new, _ = step(state, {}, batch, key)
+  new, _ = step(state, {}, {}, batch, key)
   np.testing.assert_allclose(new.queue[:6], expected, atol=1e-5)
   assert np.allclose(expected, encode(batch["k"]), atol=1e-3) != shuffle
 
@@ -220,10 +220,10 @@ def test_devices_agree_with_one(devices):
     mesh = parallel.make_mesh(jax.devices()[:n])
     state = moco.init(net, tx, config, SHAPE, jax.random.key(0))
     step = parallel.map_step(moco.make_step(net, tx, config, noisy), mesh,
-                             lambda frozen, batch: batch)
+                             lambda resident, batch: batch)
     for t in range(3):
       batch = parallel.shard(batch_of(t, 16), mesh)
-      state, metrics = step(parallel.replicate(state, mesh), {}, batch,
+      state, metrics = step(parallel.replicate(state, mesh), {}, {}, batch,
                             jax.random.key(1))
     results.append(jax.device_get((state, metrics)))
   for a, b in zip(*(jax.tree.leaves(r) for r in results)):
@@ -233,7 +233,7 @@ def test_devices_agree_with_one(devices):
 def test_restart_keeps_networks_and_keys_and_forgets_the_optimiser():
   state, step = make()
   for t in range(3):
-    state, _ = step(state, {}, batch_of(t), jax.random.key(1))
+    state, _ = step(state, {}, {}, batch_of(t), jax.random.key(1))
   state = jax.device_get(state)
   tx = optax.sgd(0.1, momentum=0.9)
   again = moco.restart(state, tx)
