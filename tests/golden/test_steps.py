@@ -15,18 +15,12 @@ from augment_gen.run import parallel
 
 ROOT = pathlib.Path(__file__).parents[2]
 PATH = pathlib.Path(__file__).parent / "steps.json"
-POLICY = ("--config.retrain.order=first", "--config.retrain.candidates=8",
-          "--config.retrain.policy.batch=8", "--config.retrain.policy.draws=4")
 # {name of the stage: (config, changes)}.
 STAGES = {
     "pretrain, moco_v2": ("quickstart", ()),
     "pretrain, simclr": ("quickstart", ("--config.pretrain.method=simclr",)),
     "generator": ("quickstart", ()),
-    "generator, perceptrons": ("omniglot", ()),
-    "retrain-generator": ("quickstart", ()),
-    "retrain-policy": ("quickstart", POLICY),
     "tac": ("regional_mnist", ()),
-    "simclr": ("regional_mnist", ()),
 }
 
 
@@ -36,17 +30,13 @@ def first_step(name: str) -> dict[str, float]:
   config = parse(["main.py", f"--config={ROOT}/configs/{config_name}.py:runlocal",
                   "--workdir=unused", *changes]).config
   task, kind = load_task(config.data), name.partition(",")[0]
-  if kind in ("tac", "simclr"):
+  if kind == "tac":
     stage = crl_tac.train(config, task, kind)
   else:
     stage = generator.pretrain(config, task, 1)
     if kind != "pretrain":
       pretrained = jax.device_get(stage.state)
       stage = generator.generator(config, task, pretrained)
-    if kind.startswith("retrain"):
-      stage = generator.retrain(
-          config, task, 1, kind.removeprefix("retrain-"), pretrained,
-          jax.device_get(stage.state))
   mesh = parallel.make_mesh(jax.devices()[:1])
   _, metrics = parallel.map_step(stage.step, mesh, stage.feed.fetch)(
       *parallel.replicate((stage.state, stage.frozen, stage.feed.resident), mesh),
