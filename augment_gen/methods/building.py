@@ -3,9 +3,11 @@
 from collections.abc import Iterator, Sequence
 from typing import Any
 
+import jax
 import optax
 
 from augment_gen.config import Config, names, OptimizerConfig
+from augment_gen.models.heads import ProjectedEncoder
 from augment_gen.steps.state import make_optimizer, make_schedule, NetState
 
 
@@ -31,6 +33,12 @@ def encoder_of(net: NetState) -> dict:
   if net.batch_stats:
     variables["batch_stats"] = net.batch_stats["encoder"]
   return variables
+
+
+def project(net: ProjectedEncoder, state: NetState, images: jax.Array) -> jax.Array:
+  """H(F(x)) in inference mode: [b, H, W, C] in [0, 1] -> [b, D], of unit length."""
+  return net.apply({"params": state.params, "batch_stats": state.batch_stats},
+                   images, train=False)
 
 
 def setting(config: Config, field: str) -> Any:

@@ -1,6 +1,5 @@
 """Algorithm 1 of the CRL-TAC poster: alternating updates of an encoder and P(T|X)."""
 
-from collections.abc import Callable
 import dataclasses
 
 from flax import linen as nn
@@ -13,6 +12,7 @@ from augment_gen.augment.crops import CropGrid
 from augment_gen.augment.policy import draw_t
 from augment_gen.config import TacConfig
 from augment_gen.run import parallel
+from augment_gen.run.contracts import Step
 from augment_gen.run.random import example_keys, stream
 from augment_gen.steps import policy as policy_step
 from augment_gen.steps.state import apply_gradients, named, NetState
@@ -35,8 +35,7 @@ class TacState:
 
 
 def init(nets: Networks, txs: dict[str, optax.GradientTransformation],
-         config: TacConfig, image_shape: tuple[int, int, int],
-         key: jax.Array) -> TacState:
+         image_shape: tuple[int, int, int], key: jax.Array) -> TacState:
   """Creates a fresh state; `txs` has optimisers for "encoder" and "policy"."""
   crops = jnp.zeros((2, nets.grid.crop, nets.grid.crop, image_shape[2]))
   encoder = jax.jit(lambda k: nets.encoder.init(k, crops, train=False))(
@@ -49,7 +48,7 @@ def init(nets: Networks, txs: dict[str, optax.GradientTransformation],
 
 
 def make_step(nets: Networks, txs: dict[str, optax.GradientTransformation],
-              config: TacConfig, learned: bool, steps: int) -> Callable:
+              config: TacConfig, learned: bool, steps: int) -> Step:
   """Builds one iteration of the poster's Algorithm 1.
 
   Updates:

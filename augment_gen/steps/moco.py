@@ -4,9 +4,7 @@ Both stages take the same step but differ in their views (`views.py`). Pre-train
 two hand-made views. In re-training, one of them also passes through G_A.
 """
 
-from collections.abc import Callable
 import dataclasses
-from typing import Any
 
 from flax import struct
 import jax
@@ -17,11 +15,9 @@ from augment_gen.config import MocoConfig
 from augment_gen.losses.infonce import infonce
 from augment_gen.models.heads import ProjectedEncoder
 from augment_gen.run import parallel
+from augment_gen.run.contracts import PyTree, Step, Views
 from augment_gen.run.random import stream
 from augment_gen.steps.state import apply_gradients, named, NetState
-
-PyTree = Any
-Views = Callable[[PyTree, PyTree, jax.Array], tuple[jax.Array, jax.Array]]
 
 
 @struct.dataclass
@@ -81,7 +77,7 @@ def enqueue(queue: jax.Array, pointer: jax.Array,
 
 
 def make_step(net: ProjectedEncoder, tx: optax.GradientTransformation,
-              config: MocoConfig, views: Views) -> Callable:
+              config: MocoConfig, views: Views) -> Step:
   """Builds the step of MoCo's Algorithm 1, in the order of the official code.
 
   Args:

@@ -50,7 +50,7 @@ def with_channel(config=CONFIG, **changes):
 
 
 def one_step(config=CONFIG, learned=True, nets=NETS, n=8, devices=1):
-  state = tac.init(nets, TXS, config, (6, 6, 1), jax.random.key(0))
+  state = tac.init(nets, TXS, (6, 6, 1), jax.random.key(0))
   mesh = parallel.make_mesh(jax.devices()[:devices])
   step = parallel.map_step(
       tac.make_step(nets, TXS, config, learned, steps=10), mesh,
@@ -193,7 +193,7 @@ def test_weight_of_entropy_follows_its_schedule():
   """In the third of 10 steps, 0.8 of the weight is left."""
   def third_step(**changes):
     config = with_channel(**changes)
-    state = tac.init(NETS, TXS, config, (6, 6, 1), jax.random.key(0))
+    state = tac.init(NETS, TXS, (6, 6, 1), jax.random.key(0))
     step = jax.jit(tac.make_step(NETS, TXS, config, learned=True, steps=10))
     state = state.replace(step=state.step + 2)
     return step(state, {}, {"x_p": images()}, jax.random.key(7))
@@ -222,7 +222,7 @@ def test_p_finds_what_is_not_blank():
       encoder=ProjectedEncoder(ConvNet((1, 1), width=16), ProjectionHead(16)),
       policy=CropDistribution(grid, width=16), grid=grid)
   txs = {name: optax.adam(3e-3) for name in ("encoder", "policy")}
-  state = tac.init(nets, txs, config, (12, 12, 1), jax.random.key(0))
+  state = tac.init(nets, txs, (12, 12, 1), jax.random.key(0))
   step = jax.jit(tac.make_step(nets, txs, config, learned=True, steps=200))
   shown = []
   for t in range(200):

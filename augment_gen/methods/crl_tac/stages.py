@@ -106,7 +106,7 @@ def train(config: Config, task: Task, name: str) -> Stage:
   key = stream(jax.random.key(config.seed), "tac")
   return Stage(
       name=name,
-      state=crl_tac_step.init(nets, txs, stage, building.image_shape(config), key),
+      state=crl_tac_step.init(nets, txs, building.image_shape(config), key),
       step=crl_tac_step.make_step(nets, txs, stage, learned, steps),
       frozen={}, feed=feed, total_steps=steps, key=key,
       show=("encoder/information", *(

@@ -58,6 +58,4 @@ class MocoV2:
     return building.encoder_of(state.query)
 
   def project(self, state: moco_step.MocoState, images: jax.Array) -> jax.Array:
-    return self._net.apply(
-        {"params": state.query.params, "batch_stats": state.query.batch_stats},
-        images, train=False)
+    return building.project(self._net, state.query, images)

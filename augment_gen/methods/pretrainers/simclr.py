@@ -51,6 +51,4 @@ class Simclr:
     return building.encoder_of(state.net)
 
   def project(self, state: simclr_step.SimclrState, images: jax.Array) -> jax.Array:
-    return self._net.apply(
-        {"params": state.net.params, "batch_stats": state.net.batch_stats},
-        images, train=False)
+    return building.project(self._net, state.net, images)
