@@ -51,6 +51,15 @@ def foreground():
 def pytest_addoption(parser):
   parser.addoption("--update-golden", action="store_true",
                    help="write tests/golden anew in place of comparing with it")
+  parser.addoption("--slow", action="store_true",
+                   help="also run the tests marked as slow, about 6 minutes more")
+
+
+def pytest_collection_modifyitems(config, items):
+  if not config.getoption("--slow"):
+    for item in items:
+      if "slow" in item.keywords:
+        item.add_marker(pytest.mark.skip(reason="slow: pytest --slow runs it"))
 
 
 @pytest.fixture

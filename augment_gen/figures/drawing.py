@@ -9,6 +9,7 @@ import os
 
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
+import matplotlib.image
 import numpy as np
 
 DPI = 200
@@ -86,5 +87,7 @@ def save(figure: Figure, path: str | os.PathLike) -> np.ndarray:
   canvas = figure.canvas
   assert isinstance(canvas, FigureCanvasAgg)
   canvas.draw()
-  canvas.print_png(path)
-  return np.asarray(canvas.buffer_rgba())[..., :3].copy()
+  # `canvas.print_png` would draw everything a second time.
+  pixels = np.asarray(canvas.buffer_rgba())[..., :3].copy()
+  matplotlib.image.imsave(path, pixels, dpi=DPI)
+  return pixels
