@@ -69,7 +69,6 @@ ABLATIONS = {
     "G_A before the crops": {"retrain.order": "first"},
     "no hand-made augmentations in re-training": {"retrain.recipe": "none"},
     "16 latents": {"generator.latent.dim": 16},
-    "no identity term": {"generator.losses.identity_weight": 0.0},
     "no bank term": {"generator.losses.bank_weight": 0.0},
     "no cycle noise": {"generator.losses.cycle_noise": 0.0},
     "cycle_f at full weight": {"generator.losses.cycle_f_weight": 1.0},

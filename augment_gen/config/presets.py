@@ -58,9 +58,6 @@ def working_generator(config: ml_collections.ConfigDict) -> None:
   # both contents, 46.1 / 40.0; if it judges G_A(x_p, z) alone, 36.5 / 37.3.
   generator.losses.adversarial_p_weight = 0.05
   generator.losses.adversarial_f_weight, generator.losses.adversarial_e_weight = 0.0, 1.0
-  # Keeps G_E from brightening strokes while G_A dims them by the same amount (011). After
-  # later changes its effect is within the noise. Without: 49.5 / 40.9.
-  generator.losses.identity_weight = 1.0
 
 
 def short_moco(config: ml_collections.ConfigDict,

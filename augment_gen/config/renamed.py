@@ -5,7 +5,7 @@ import re
 _NETWORKS = ("augmenter", "eliminator", "hidden", "layers", "unet_width", "unet_depth",
              "output")
 _LOSSES = ("cycle_weight", "cycle_f_weight", "cycle_p_weight", "latent_weight",
-           "identity_weight", "latent_slack", "l1_reduction", "cycle_noise",
+           "latent_slack", "l1_reduction", "cycle_noise",
            "bank_weight")
 
 # Dotted name of old -> of today. A name may be that of a section.
@@ -25,6 +25,8 @@ RENAMED = {
 
 # Fields that are gone, and why.
 GONE = {
+    **dict.fromkeys(("generator.identity_weight", "generator.losses.identity_weight"),
+                    "the term changed nothing beyond the noise (docs/experiments/013)"),
     "generator.latent.scale": "it follows from generator.latent.layout",
     "generator.discriminator.standardise":
         "it follows from generator.discriminator.features",

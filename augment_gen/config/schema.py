@@ -216,7 +216,6 @@ class LossesConfig:
   cycle_f_weight: NotNegative = 1.0  # x̃ → G_E, G_L → G_A
   cycle_p_weight: NotNegative = 1.0  # x, z → G_A → G_E
   latent_weight: NotNegative = 1.0  # x, z → G_A → G_L
-  identity_weight: NotNegative = 0.0  # a fourth term, ‖G_E(x_p) − x_p‖₁
   # Mean error |z − ẑ| of a latent, 0 to 1, that costs nothing in the third term.
   latent_slack: NotNegative = 0.0
   # ‖·‖₁ of (13): the mean or the sum over pixels or latents.

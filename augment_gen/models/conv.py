@@ -14,11 +14,13 @@ from collections.abc import Iterator, Sequence
 import contextlib
 import contextvars
 import functools
+from typing import Any
 
 from flax import linen as nn
 import jax
 from jax import lax
 import jax.numpy as jnp
+import numpy as np
 
 LOWERINGS = ("auto", "lax", "products")
 
@@ -81,10 +83,15 @@ def conv_general_dilated(
         _windows(size, taps, stride, pad) for size, taps, stride, pad in zip(
             lhs.shape[1:3], rhs.shape[:2], window_strides, padding,
             strict=True))
-    places = len(rows) * len(columns)
-    tiny = places <= _TINY_OUTPUT and jax.default_backend() == "cpu"
-    if places and (tiny or name == "products"):
+    places, taps = len(rows) * len(columns), rhs.shape[0] * rhs.shape[1]
+    on_cpu = jax.default_backend() == "cpu"
+    if places and (name == "products" or (on_cpu and places <= _TINY_OUTPUT)):
       return _products(lhs, rhs, rows, columns, precision)
+    if places and on_cpu and taps == 1 and max(window_strides) > 1:
+      return _pointwise(lhs, rhs, window_strides, padding, precision)
+    if places and on_cpu and 1 < taps <= _TINY_OUTPUT and max(window_strides) == 1:
+      pads = tuple(map(tuple, padding))
+      return _few_taps(lhs, rhs, pads, precision)
   return lax.conv_general_dilated(
       lhs, rhs, window_strides, padding, lhs_dilation, rhs_dilation,
       dimension_numbers, feature_group_count, precision=precision)
@@ -116,6 +123,14 @@ def _windows(size: int, taps: int, stride: int, pad: tuple[int, int]
 
 def _products(lhs, rhs, rows, columns, precision):
   batch, features = lhs.shape[0], rhs.shape[-1]
+  whole = (slice(0, lhs.shape[1]), slice(0, lhs.shape[2]))
+  if all((r, c) == whole for r, _ in rows for c, _ in columns):
+    # Every place sees the whole image: one product does, and nothing is sliced.
+    taps = jnp.stack([rhs[r, c] for _, r in rows for _, c in columns], axis=3)
+    return jnp.dot(lhs.reshape(batch, -1),
+                   taps.reshape(-1, len(rows) * len(columns) * features),
+                   precision=precision).reshape(
+                       batch, len(rows), len(columns), features)
   places = []
   for pixel_rows, tap_rows in rows:
     for pixel_columns, tap_columns in columns:
@@ -126,5 +141,84 @@ def _products(lhs, rhs, rows, columns, precision):
       batch, len(rows), len(columns), features)
 
 
+def _pointwise(lhs, rhs, strides, padding, precision):
+  """A 1x1 convolution as one product; the strided one's gradient is slow in XLA:CPU."""
+  lhs = jnp.pad(lhs, ((0, 0), *padding, (0, 0)))[:, ::strides[0], ::strides[1]]
+  return jnp.einsum("bhwc,co->bhwo", lhs, rhs[0, 0], precision=precision)
+
+
+@functools.partial(jax.custom_vjp, nondiff_argnums=(2, 3))
+def _few_taps(lhs, rhs, padding, precision):
+  """A convolution of stride 1 whose kernel has at most 2x2 taps.
+
+  The gradient with respect to the kernel is a convolution with an output of that size,
+  XLA:CPU's slow case. Here it is one product per tap.
+  """
+  return lax.conv_general_dilated(
+      lhs, rhs, (1, 1), padding, dimension_numbers=_NHWC, precision=precision)
+
+
+def _few_taps_forward(lhs, rhs, padding, precision):
+  return _few_taps(lhs, rhs, padding, precision), (lhs, rhs)
+
+
+def _few_taps_backward(padding, precision, saved, dy):
+  lhs, rhs = saved
+  (d_lhs,) = jax.linear_transpose(
+      lambda x: lax.conv_general_dilated(
+          x, rhs, (1, 1), padding, dimension_numbers=_NHWC, precision=precision), lhs)(dy)
+  height, width, features = dy.shape[1:]
+  padded = jnp.pad(lhs, ((0, 0), *padding, (0, 0)))
+  flat = dy.reshape(-1, features)
+  taps = [jnp.dot(padded[:, i:i + height, j:j + width].reshape(-1, lhs.shape[-1]).T, flat,
+                  precision=precision)
+          for i in range(rhs.shape[0]) for j in range(rhs.shape[1])]
+  return d_lhs, jnp.stack(taps).reshape(rhs.shape).astype(rhs.dtype)
+
+
+_few_taps.defvjp(_few_taps_forward, _few_taps_backward)
+
+
 # The `nn.Conv` that all networks here use.
 Conv = functools.partial(nn.Conv, conv_general_dilated=conv_general_dilated)
+
+
+class UpConv(nn.Module):
+  """Doubles height and width by repeating places, then a 3x3 convolution with zero padding.
+
+  The repeated map is never made. Each output place sees only 2x2 different places of the
+  input, so that one 2x2 convolution with a set of features for each of the four parities
+  of row and column does the same with 4/9 of the products, and on matrices of a better
+  shape.
+
+  Attributes:
+    features: number of output channels.
+    dtype: dtype of the convolution; parameters are float32.
+  """
+  features: int
+  dtype: Any = jnp.float32
+
+  @nn.compact
+  def __call__(self, x: jax.Array) -> jax.Array:
+    """[B, H, W, C] -> [B, 2H, 2W, features]."""
+    batch, height, width, channels = x.shape
+    kernel = self.param("kernel", nn.initializers.lecun_normal(),
+                        (3, 3, channels, self.features), jnp.float32)
+    bias = self.param("bias", nn.initializers.zeros, (self.features,), jnp.float32)
+    # [2, 2, C, 2, 2, features]: taps, then parities.
+    taps = jnp.einsum("aip,bjq,pqco->ijcabo", _TAPS_OF_PARITY, _TAPS_OF_PARITY, kernel,
+                      precision=lax.Precision.HIGHEST)
+    h = conv_general_dilated(
+        x.astype(self.dtype),
+        taps.reshape(2, 2, channels, 4 * self.features).astype(self.dtype),
+        (1, 1), ((1, 1), (1, 1)), dimension_numbers=_NHWC)
+    h = h.reshape(batch, height + 1, width + 1, 2, 2, self.features)
+    rows = [jnp.stack([h[:, a:a + height, b:b + width, a, b] for b in (0, 1)], axis=3)
+            for a in (0, 1)]
+    y = jnp.stack(rows, axis=2).reshape(batch, 2 * height, 2 * width, self.features)
+    return y + bias.astype(self.dtype).reshape(1, 1, 1, -1)
+
+
+# [parity, tap of 2, tap of 3]: an even row sees its own place of the input with the last
+# two taps and the one before with the first; an odd row its own with the first two.
+_TAPS_OF_PARITY = np.array([[[1, 0, 0], [0, 1, 1]], [[1, 1, 0], [0, 0, 1]]], np.float32)

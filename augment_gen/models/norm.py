@@ -1,5 +1,6 @@
-"""Normalisation of images, and batch norm with statistics per group."""
+"""Normalisation of images, batch norm with statistics per group, and group norm."""
 
+import functools
 from typing import Any
 
 from flax import linen as nn
@@ -7,6 +8,7 @@ import jax
 import jax.numpy as jnp
 
 from augment_gen.config import errors
+from augment_gen.models import reductions
 from augment_gen.run import parallel
 
 
@@ -95,26 +97,121 @@ class BatchNorm(nn.Module):
     scale = self.param("scale", self.scale_init, (features,), jnp.float32)
     bias = self.param("bias", nn.initializers.zeros, (features,), jnp.float32)
 
-    groups = (self.groups or 1) if train else 1
+    if not train:
+      factor = jax.lax.rsqrt(running_var.value + self.epsilon) * scale
+      y = (x.astype(jnp.float32) - _last(running_mean.value, x)) * _last(factor, x)
+      return (y + _last(bias, x)).astype(self.dtype or x.dtype)
+
+    groups = self.groups or 1
     if x.shape[0] % groups:
       raise ValueError(
           f"{groups} batch-norm groups don't divide a batch of {x.shape[0]}")
-    grouped = x.astype(jnp.float32).reshape(groups, -1, features)
-    if train:
-      # Two passes, because E[x^2] - E[x]^2 would cancel for a large mean.
-      together = parallel.mean if self.groups == ALL_DEVICES else lambda a: a
-      mean = together(grouped.mean(axis=1, keepdims=True))  # [G, 1, C]
-      var = together(jnp.square(grouped - mean).mean(axis=1, keepdims=True))
-      if not self.is_initializing():
-        new_mean, new_var = parallel.mean(
-            (mean.mean(axis=(0, 1)), var.mean(axis=(0, 1))))
-        keep = self.momentum
-        running_mean.value = keep * running_mean.value + (1 - keep) * new_mean
-        running_var.value = keep * running_var.value + (1 - keep) * new_var
-    else:
-      mean, var = running_mean.value, running_var.value
-      mean, var = (a.reshape(1, 1, features) for a in (mean, var))
-
-    factor = jax.lax.rsqrt(var + self.epsilon) * scale.reshape(1, 1, features)
-    y = (grouped - mean) * factor + bias.reshape(1, 1, features)
+    y, mean, var = normalise(
+        x.reshape(groups, -1, features), scale, bias, features, self.epsilon,
+        self.groups == ALL_DEVICES)
+    if not self.is_initializing():
+      new_mean, new_var = parallel.mean((mean.mean(axis=(0, 1)), var.mean(axis=(0, 1))))
+      keep = self.momentum
+      running_mean.value = keep * running_mean.value + (1 - keep) * new_mean
+      running_var.value = keep * running_var.value + (1 - keep) * new_var
     return y.reshape(x.shape).astype(self.dtype or x.dtype)
+
+
+class GroupNorm(nn.Module):
+  """Group norm (Wu & He 2018), with the variables of `nn.GroupNorm`.
+
+  Attributes:
+    groups: number of groups of channels, which must divide the channels.
+    epsilon: added to the variance.
+    dtype: dtype of the output; None for that of the input. Statistics and scaling are
+      float32.
+  """
+  groups: int
+  epsilon: float = 1e-6
+  dtype: Any = None
+
+  @nn.compact
+  def __call__(self, x: jax.Array) -> jax.Array:
+    """Normalises each image: [B, ..., C] -> [B, ..., C]."""
+    features = x.shape[-1]
+    scale = self.param("scale", nn.initializers.ones, (features,), jnp.float32)
+    bias = self.param("bias", nn.initializers.zeros, (features,), jnp.float32)
+    y, _, _ = normalise(x.reshape(x.shape[0], -1, features), scale, bias, self.groups,
+                        self.epsilon, False)
+    return y.reshape(x.shape).astype(self.dtype or x.dtype)
+
+
+@functools.partial(jax.custom_vjp, nondiff_argnums=(3, 4, 5))
+def normalise(x: jax.Array, scale: jax.Array, bias: jax.Array, channel_groups: int,
+              epsilon: float, all_devices: bool
+              ) -> tuple[jax.Array, jax.Array, jax.Array]:
+  """Scales each set of rows to mean 0 and variance 1, then by `scale` and `bias`.
+
+  Its gradient is the closed form, which reads x and the gradient of y twice each.
+  Automatic differentiation would store and read several arrays of the size of x. The
+  mean and the variance pass no gradient of their own.
+
+  Args:
+    x: [L, N, C], L sets of N rows.
+    scale: float32 [C].
+    bias: float32 [C].
+    channel_groups: number of groups of neighbouring channels that share mean and
+      variance: C for batch norm.
+    epsilon: added to the variance.
+    all_devices: whether the sets reach over all devices of a mapped step.
+
+  Returns:
+    float32 [L, N, C], and the mean and the biased variance, each float32 [L, 1, C].
+  """
+  return _normalise_forward(x, scale, bias, channel_groups, epsilon, all_devices)[0]
+
+
+def _normalise_forward(x, scale, bias, channel_groups, epsilon, all_devices):
+  wide = x.astype(jnp.float32)
+  each_mean, var = reductions.moments(wide)
+  together = _together(channel_groups, all_devices)
+  mean = together(each_mean)
+  if mean is not each_mean:
+    # The variance about the common mean: Chan et al. (1979).
+    var = together(var + jnp.square(each_mean - mean))
+  inverse = jax.lax.rsqrt(var + epsilon)
+  y = (wide - mean) * (inverse * _row(scale)) + _row(bias)
+  return (y, mean, var), (x, scale, mean, inverse)
+
+
+def _normalise_backward(channel_groups, epsilon, all_devices, saved, cotangents):
+  del epsilon
+  x, scale, mean, inverse = saved
+  dy = cotangents[0]
+  normal = (x.astype(jnp.float32) - mean) * inverse
+  d_bias, d_scale = reductions.sums(dy, dy * normal)  # [L, 1, C]
+  together = _together(channel_groups, all_devices)
+  rows = x.shape[1]
+  slope, curve = (together(part * _row(scale)) / rows for part in (d_bias, d_scale))
+  dx = inverse * (dy * _row(scale) - slope - normal * curve)
+  return dx.astype(x.dtype), d_scale.sum(axis=(0, 1)), d_bias.sum(axis=(0, 1))
+
+
+normalise.defvjp(_normalise_forward, _normalise_backward)
+
+
+def _together(channel_groups: int, all_devices: bool):
+  """The mean over what shares statistics, of one value for each channel [L, 1, C]."""
+  def mean(values):
+    channels = values.shape[-1]
+    if channel_groups != channels:
+      grouped = values.reshape(len(values), 1, channel_groups, -1)
+      values = jnp.broadcast_to(
+          grouped.mean(axis=-1, keepdims=True), grouped.shape).reshape(values.shape)
+    return parallel.mean(values) if all_devices else values
+  return mean
+
+
+def _row(values: jax.Array) -> jax.Array:
+  """[C] -> [1, 1, C]."""
+  return values.reshape(1, 1, -1)
+
+
+def _last(values: jax.Array, x: jax.Array) -> jax.Array:
+  """Shapes [C] so that it broadcasts along the last axis of `x`."""
+  return values.reshape((1,) * (x.ndim - 1) + (-1,))

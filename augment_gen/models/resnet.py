@@ -12,7 +12,7 @@ import jax
 import jax.numpy as jnp
 
 from augment_gen.config import errors
-from augment_gen.models import conv, norm
+from augment_gen.models import conv, norm, pooling
 
 STEMS = ("imagenet", "small")
 
@@ -139,7 +139,7 @@ class ResNet(nn.Module):
     x = self._stem_conv(x, train)
     out["stem_conv"] = x
     if self.stem == "imagenet":
-      x = nn.max_pool(x, (3, 3), strides=(2, 2), padding=((1, 1), (1, 1)))
+      x = pooling.max_pool_3x3(x)
     out["stem"] = x
     for stage, blocks in enumerate(self.stage_sizes, start=1):
       for index in range(blocks):

@@ -20,7 +20,7 @@ import optax
 from augment_gen.augment.learned import draw_latents
 from augment_gen.config import GeneratorConfig, LossesConfig
 from augment_gen.losses.adversarial import discriminator_loss, generator_loss, r1_penalty
-from augment_gen.losses.cycle import cycle_loss, l1
+from augment_gen.losses.cycle import cycle_loss
 from augment_gen.losses.latent import random_directions, sliced_wasserstein
 from augment_gen.run import parallel
 from augment_gen.run.contracts import Batch, Metrics, Step
@@ -145,18 +145,17 @@ def _generators_loss(
       reduction=losses.l1_reduction, latent_slack=losses.latent_slack,
       weights=(losses.cycle_f_weight, losses.cycle_p_weight,
                losses.latent_weight))
-  identity = _identity_loss(losses, g_el, x_p, noisy)
   bank = _bank_distance(z_f, key)
 
-  # NOTE(paper): In the paper the weights of "adversarial_e", `identity` and `bank` are
-  # 0, and all others except λ are 1.
+  # NOTE(paper): In the paper the weights of "adversarial_e" and `bank` are 0, and
+  # all others except λ are 1.
   loss = (sum(weights[name] * fool for name, fool in fools.items())
           + losses.adversarial_p_weight * fool_p
-          + losses.cycle_weight * (cycle + losses.identity_weight * identity)
+          + losses.cycle_weight * cycle
           + losses.bank_weight * bank)
   metrics = {
       "loss": loss, **fools, "adversarial_p": fool_p, **terms,
-      "identity": identity, "bank_distance": bank,
+      "bank_distance": bank,
       "edit_a": jnp.mean(jnp.abs(x_a - x_p)),
       "edit_e": jnp.mean(jnp.abs(x_e - x_f)),
       "latent_error": jnp.mean(jnp.abs(z_cycle - z)),
@@ -243,21 +242,6 @@ def _noisy(strength: float, key: jax.Array, x: jax.Array, name: str) -> jax.Arra
     std = strength * jax.random.uniform(strength_key)
     return x + std * jax.random.normal(noise_key, x.shape)
   return jax.vmap(add)(x, example_keys(key, name, len(x)))
-
-
-def _identity_loss(losses: LossesConfig, g_el: Callable, x_p: jax.Array,
-                   noisy: Callable) -> jax.Array:
-  """‖G_E(x_p) − x_p‖₁, which asks G_E to leave clean images unchanged.
-
-  NOTE(paper): This term is ours, from CycleGAN (Zhu et al. 2017, section 5.2). Without
-  it, G_E may brighten strokes while G_A dims them by the same amount. This satisfies
-  every other term, and only D_p, which knows only the strokes of X_p, decides how far
-  it goes (docs/experiments/011).
-  """
-  if not losses.identity_weight:
-    return jnp.zeros(())
-  x_p_same, _ = g_el(noisy(x_p, "noise_i"))
-  return l1(x_p_same, x_p, losses.l1_reduction)
 
 
 def _bank_distance(z_f: jax.Array, key: jax.Array) -> jax.Array:

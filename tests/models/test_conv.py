@@ -50,6 +50,40 @@ def test_products_equal_lax(size, kernel, stride, padding):
     np.testing.assert_allclose(a, b, rtol=1e-5, atol=1e-4)
 
 
+@pytest.mark.parametrize("kernel, stride, padding", [
+    ((1, 1), (2, 2), ((0, 0), (0, 0))), ((1, 1), (2, 1), ((1, 0), (0, 2))),
+    ((2, 2), (1, 1), ((1, 1), (1, 1))), ((2, 1), (1, 1), "SAME"),
+    ((1, 4), (1, 1), ((0, 0), (2, 1)))])
+def test_kernels_of_few_taps_equal_lax(kernel, stride, padding):
+  rng = np.random.default_rng(0)
+  x = rng.standard_normal((3, 7, 6, 4), np.float32)
+  taps = rng.standard_normal((*kernel, 4, 5), np.float32)
+
+  def loss(function):
+    return jax.jit(jax.value_and_grad(lambda x, taps: jnp.sum(jnp.sin(function(
+        x, taps, stride, padding, dimension_numbers=NHWC))), (0, 1)))(x, taps)
+  jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-4),
+               loss(conv.conv_general_dilated), loss(lax.conv_general_dilated))
+
+
+@pytest.mark.parametrize("size", [(1, 1), (4, 3), (5, 5)])
+def test_up_conv_is_repetition_and_then_a_convolution(size):
+  x = np.random.default_rng(0).standard_normal((2, *size, 3)).astype(np.float32)
+  up, plain = conv.UpConv(4), nn.Conv(4, (3, 3))
+  params = up.init(jax.random.key(0), x)["params"]
+  params["bias"] = np.arange(4, dtype=np.float32)
+  repeat = lambda x: x.repeat(2, axis=1).repeat(2, axis=2)
+  assert jax.tree.map(jnp.shape, params) == jax.tree.map(
+      jnp.shape, plain.init(jax.random.key(0), repeat(x))["params"])
+
+  def loss(apply):
+    return jax.jit(jax.value_and_grad(
+        lambda params, x: jnp.sum(jnp.sin(apply({"params": params}, x))), (0, 1)))(
+            params, x)
+  jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-4),
+               loss(up.apply), loss(lambda v, x: plain.apply(v, repeat(x))))
+
+
 def test_only_the_centre_counts_at_1x1():
   x = np.ones((2, 1, 1, 3), np.float32)
   taps = np.zeros((3, 3, 3, 1), np.float32)

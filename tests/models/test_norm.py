@@ -120,3 +120,62 @@ def test_groups_must_divide_the_batch():
   variables = module.init(jax.random.key(0), images(), train=False)
   with pytest.raises(ValueError, match="3 batch-norm groups .* batch of 8"):
     module.apply(variables, images(), train=True, mutable=["batch_stats"])
+
+
+def written_out(x, scale, bias, channel_groups, epsilon):
+  """Normalises [L, N, C] as the definition says."""
+  grouped = x.reshape(*x.shape[:2], channel_groups, -1)
+  mean = grouped.mean((1, 3), keepdims=True)
+  var = jnp.square(grouped - mean).mean((1, 3), keepdims=True)
+  normal = ((grouped - mean) / jnp.sqrt(var + epsilon)).reshape(x.shape)
+  return normal * scale[None, None] + bias[None, None]
+
+
+@pytest.mark.parametrize("channel_groups", [1, 2, 6])
+@pytest.mark.parametrize("rows", [64, 13])  # in blocks and not
+def test_the_gradient_by_hand_is_that_of_the_definition(rows, channel_groups):
+  rng = np.random.default_rng(0)
+  x = rng.normal(2.0, 3.0, (3, rows, 6)).astype(np.float32)
+  scale, bias, weights = (rng.standard_normal(s).astype(np.float32)
+                          for s in (6, 6, x.shape))
+
+  def gradients(function):
+    return jax.jit(jax.value_and_grad(
+        lambda *args: jnp.sum(weights * jnp.sin(function(*args))), (0, 1, 2)))(
+            x, scale, bias)
+  jax.tree.map(
+      lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-3, atol=1e-4),
+      gradients(lambda *args: norm.normalise(*args, channel_groups, 1e-5, False)[0]),
+      gradients(lambda *args: written_out(*args, channel_groups, 1e-5)))
+
+
+def test_statistics_of_all_devices_pass_the_gradient_of_one_batch():
+  rng = np.random.default_rng(0)
+  x = rng.normal(2.0, 3.0, (8, 4, 2, 5)).astype(np.float32)
+  scale, bias, weights = (rng.standard_normal(s).astype(np.float32)
+                          for s in (5, 5, x.shape))
+
+  def loss(x, scale, bias, weights):
+    y, _, _ = norm.normalise(x.reshape(1, -1, 5), scale, bias, 5, 1e-5, True)
+    return jnp.sum(weights.reshape(y.shape) * jnp.sin(y))
+  expected = jax.grad(loss, (0, 1, 2))(x, scale, bias, weights)
+  mesh = parallel.make_mesh(jax.devices()[:4])
+
+  def on_each(x, scale, bias, weights):
+    dx, *rest = jax.grad(loss, (0, 1, 2))(x, scale, bias, weights)
+    return dx, *jax.lax.psum(rest, parallel.AXIS)
+  found = jax.jit(jax.shard_map(
+      on_each, mesh=mesh, in_specs=(P(parallel.AXIS), P(), P(), P(parallel.AXIS)),
+      out_specs=(P(parallel.AXIS), P(), P()), check_vma=False))(x, scale, bias, weights)
+  jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-5),
+               found, expected)
+
+
+def test_group_norm_is_that_of_flax():
+  x = np.random.default_rng(0).normal(2.0, 3.0, (3, 4, 4, 6)).astype(np.float32)
+  ours, flax = norm.GroupNorm(2), nn.GroupNorm(2, use_fast_variance=False)
+  variables = {"params": {"scale": jnp.linspace(0.5, 2, 6), "bias": jnp.arange(6.0)}}
+  assert (jax.tree.map(jnp.shape, ours.init(jax.random.key(0), x))
+          == jax.tree.map(jnp.shape, variables))
+  np.testing.assert_allclose(
+      ours.apply(variables, x), flax.apply(variables, x), rtol=1e-4, atol=1e-5)

@@ -38,7 +38,7 @@ CONFIG = GeneratorConfig(losses=LOSSES, latent=LatentConfig(dim=4))
 OURS = {content: dataclasses.replace(
     CONFIG, losses=dataclasses.replace(
         LOSSES, adversarial_f_weight=weights[0], adversarial_e_weight=weights[1],
-        latent_slack=0.05, identity_weight=0.9),
+        latent_slack=0.05),
     discriminator=DiscriminatorConfig(r1_weight=0.8))
         for content, weights in (("x_e", (0, 1.2)), ("both", (0.3, 0.8)))}
 CONFIGS = pytest.mark.parametrize(
@@ -163,9 +163,7 @@ def written_out_losses(nets, frozen, params, n=8, config=CONFIG):
                 for weight, x in contents)
             + config.losses.adversarial_p_weight * mean(
                 -log(d("disc_p", big_f(g_e(seen_f)))))
-            + config.losses.cycle_weight * (
-                loss_r + config.losses.identity_weight * l1(
-                    g_e(x_p + noise("noise_i")) - x_p))
+            + config.losses.cycle_weight * loss_r
             + config.losses.bank_weight * sliced_wasserstein(
                 g_l(seen_f), prior, lines))
   return loss_d, loss_g
