@@ -2,7 +2,6 @@
 
 import os
 import signal
-import tempfile
 
 # This must be set before JAX starts. Some tests map over several devices.
 os.environ["XLA_FLAGS"] = (
@@ -14,17 +13,16 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 import jax
 import pytest
 
-import augment_gen  # noqa: F401  (adds its own XLA flag)
+from augment_gen.run import runtime  # importing the package adds its own XLA flag
 
 jax.config.update("jax_numpy_rank_promotion", "raise")
 # The tests spend most of their time compiling, often the same functions.
 jax.config.update("jax_disable_most_optimizations", True)
-# The first process makes a cache, which the workers that it starts share.
-if "AUGMENT_GEN_TEST_CACHE" not in os.environ:
-  _cache = tempfile.TemporaryDirectory(prefix="augment_gen_tests_")
-  os.environ["AUGMENT_GEN_TEST_CACHE"] = _cache.name
-jax.config.update("jax_compilation_cache_dir", os.environ["AUGMENT_GEN_TEST_CACHE"])
+# The workers, the programs that tests start and the next run of the tests share it.
+runtime.keep_compiled_code()
 jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.2)
+if jax.config.jax_compilation_cache_dir:
+  os.environ["JAX_COMPILATION_CACHE_DIR"] = jax.config.jax_compilation_cache_dir
 
 
 @pytest.fixture(scope="module")

@@ -1,11 +1,20 @@
 """Settings of the process that must be made before JAX starts."""
 
+import hashlib
 import importlib.metadata
 import os
+import pathlib
+import platform
+import time
+from typing import Any
 
 # In jaxlib 0.10 this fusion halves the speed of ordinary convolutions on CPU.
 # models/conv.py avoids another slow case.
 _FAST_CPU_FLAG = "--xla_cpu_experimental_ynn_fusion_type="
+
+
+_DAYS_KEPT = 30
+_SECONDS_WORTH_KEEPING = 0.3  # what compiles faster is compiled again
 
 
 def prefer_fast_cpu_code() -> None:
@@ -20,3 +29,58 @@ def prefer_fast_cpu_code() -> None:
     return
   if importlib.metadata.version("jaxlib").startswith("0.10."):
     os.environ["XLA_FLAGS"] = f"{flags} {_FAST_CPU_FLAG}".strip()
+
+
+def keep_compiled_code() -> pathlib.Path | None:
+  """Turns JAX's persistent compilation cache on, so that only a first run compiles.
+
+  The folder is `$XDG_CACHE_HOME/augment_gen/compiled/MACHINE`, where the home folder is
+  often shared between machines. Code for one CPU may not run on another, and JAX's own
+  key does not tell them apart: MACHINE does. What was not read for a month is deleted.
+
+  A folder that is set already is left alone (`JAX_COMPILATION_CACHE_DIR`), and
+  `JAX_ENABLE_COMPILATION_CACHE=0` turns the cache off.
+
+  Returns:
+    The folder; None if this changed nothing or the folder cannot be written.
+  """
+  import jax  # pylint: disable=g-import-not-at-top  (`--help` must not wait for it)
+
+  settings: Any = jax.config  # which is not typed
+  if settings.jax_compilation_cache_dir or not settings.jax_enable_compilation_cache:
+    return None
+  caches = os.environ.get("XDG_CACHE_HOME") or "~/.cache"
+  folder = pathlib.Path(caches, "augment_gen", "compiled", machine()).expanduser()
+  try:
+    folder.mkdir(parents=True, exist_ok=True)
+    _forget_old(folder)
+  except OSError:
+    return None
+  jax.config.update("jax_compilation_cache_dir", str(folder))
+  jax.config.update("jax_persistent_cache_min_compile_time_secs", _SECONDS_WORTH_KEEPING)
+  return folder
+
+
+def machine() -> str:
+  """A short name that two machines share only if they run the same compiled code."""
+  facts = [platform.machine(), platform.processor(), importlib.metadata.version("jaxlib"),
+           *_processor()]
+  return hashlib.sha256("\n".join(facts).encode()).hexdigest()[:16]
+
+
+def _processor() -> list[str]:
+  """The lines of Linux that name the processor and its instructions."""
+  try:
+    lines = pathlib.Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
+  except OSError:
+    return []
+  return sorted({line for line in lines if line.startswith(
+      ("model name", "flags", "Features", "CPU part"))})
+
+
+def _forget_old(folder: pathlib.Path) -> None:
+  oldest = time.time() - _DAYS_KEPT * 24 * 3600
+  for path in folder.iterdir():
+    facts = path.stat()
+    if max(facts.st_atime, facts.st_mtime) < oldest:
+      path.unlink(missing_ok=True)

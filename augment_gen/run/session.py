@@ -17,7 +17,7 @@ from augment_gen.data.base import ImageSet
 from augment_gen.data.files import some
 from augment_gen.data.task import check_data, load_task
 from augment_gen.methods import METHODS, rules
-from augment_gen.run import parallel, preemption, provenance, takeover
+from augment_gen.run import parallel, preemption, provenance, runtime, takeover
 from augment_gen.run.contracts import Run
 from augment_gen.run.folder import check_owner, RunFolder
 from augment_gen.run.metrics import MetricWriter
@@ -41,6 +41,7 @@ def start(options: Options) -> None:
 def _start(options: Options, terminated: threading.Event) -> None:
   if options.multihost:
     jax.distributed.initialize()
+  runtime.keep_compiled_code()
   config = options.config
   if config.debug:
     jax.config.update("jax_debug_nans", True)
