@@ -72,7 +72,7 @@ def identity(values: Mapping[str, Any]) -> dict[str, Any]:
   continued with other values of these.
   """
   kept = {name: value for name, value in values.items()
-          if name not in ("stages", "log", "debug")}
+          if name not in ("stages", "log", "debug", "profile_steps")}
   for stage, field in (("pretrain", "from_run"), ("generator", "from_run"),
                        ("retrain", "arms"), ("tac", "controls"),
                        ("evaluate", "controls")):

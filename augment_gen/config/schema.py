@@ -386,6 +386,9 @@ class Config:
   # simclr_own, tac, evaluate.
   stages: Annotated[str, MinLen(1)] = "all"
   debug: bool = False  # NaN checks inside the step, compile logs
+  # "FIRST,LAST": a profile of these steps of every stage that is trained, in the run
+  # folder, with the operations per second in the log.
+  profile_steps: str = ""
   data: DataConfig = DataConfig()
   encoder: EncoderConfig = EncoderConfig()
   moco: MocoConfig = MocoConfig()

@@ -7,11 +7,15 @@ from augment_gen.config.errors import UserError
 from augment_gen.data import splits
 from augment_gen.data.task import Task
 from augment_gen.methods import building, METHODS
+from augment_gen.run import profile
 
 
 def problems(config: Config, devices: int) -> Iterator[str]:
   """Problems with stages, durations and batch sizes, one line each."""
   method = METHODS[config.method]
+  if profile.parse(config.profile_steps) is None:
+    yield (f"config.profile_steps='{config.profile_steps}' is not two step numbers from 1, "
+           "such as 10,20")
   yield from building.unknown_names("stages", config.stages, ("all", *method.STAGES))
   for section in method.trained_sections(config):
     epochs, steps = (building.setting(config, f"{section}.{name}")

@@ -13,6 +13,7 @@ from augment_gen.run.checkpoint import Checkpoints
 from augment_gen.run.contracts import Run, Stage, State
 from augment_gen.run.folder import RunFolder
 from augment_gen.run.metrics import MetricWriter
+from augment_gen.run.profile import StepProfile
 from augment_gen.run.progress import Progress
 
 
@@ -27,7 +28,8 @@ def end_of(run: Run, stage: Stage, train_it: bool) -> State:
     return finished_state(stage, run.folder, run.log)
   state = train(
       stage, folder=run.folder, mesh=run.mesh, writer=run.writer,
-      config=run.config.log, terminated=run.terminated, log=run.log)
+      config=run.config.log, terminated=run.terminated, log=run.log,
+      profile_steps=run.config.profile_steps)
   preemption.leave_if(run.terminated, f"after {stage.name}")
   return state
 
@@ -49,7 +51,7 @@ def finished_state(stage: Stage, folder: RunFolder, log=print) -> State:
 
 def train(stage: Stage, *, folder: RunFolder, mesh: jax.sharding.Mesh,
           writer: MetricWriter, config: LogConfig, terminated: threading.Event,
-          log=print) -> State:
+          log=print, profile_steps: str = "") -> State:
   """Trains a stage to its end, from its last checkpoint if there is one.
 
   Metrics are read one step late, so that the device never waits for the host.
@@ -62,6 +64,7 @@ def train(stage: Stage, *, folder: RunFolder, mesh: jax.sharding.Mesh,
     config: what is written and when.
     terminated: once it is set, the state is saved at the end of the step.
     log: prints a line for the user.
+    profile_steps: see `profile.StepProfile`.
 
   Returns:
     The final state, as NumPy arrays.
@@ -91,12 +94,16 @@ def train(stage: Stage, *, folder: RunFolder, mesh: jax.sharding.Mesh,
   progress = Progress(stage.name, first, stage.total_steps,
                       stage.feed.batch_size)
   report = _Reporter(stage, first, writer, progress)
+  profiled = StepProfile(profile_steps, folder.path / "profile" / stage.name, mapped, log)
 
   with contextlib.closing(progress):
     for t in range(first, stage.total_steps):
       host_batch = parallel.shard(stage.feed.host_batch(t), mesh)
-      state, metrics = mapped(state, frozen, resident, host_batch, key)
       done = t + 1
+      profiled.before(done, state)
+      with jax.transfer_guard("disallow"):
+        state, metrics = mapped(state, frozen, resident, host_batch, key)
+      profiled.after(done, (state, frozen, resident, host_batch, key))
       report.flush()
       progress.advance(done)
       last = done == stage.total_steps

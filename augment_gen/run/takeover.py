@@ -24,7 +24,7 @@ from augment_gen.run.folder import (
 # Settings on which the stages up to the one taken over cannot depend. Any other field
 # must be the same, including fields that are added in the future.
 _LATER = {"pretrain": ("generator", "retrain"), "generator": ("retrain",)}
-_NEVER = ("experiment", "stages", "debug", "log", "evaluate", "tac",
+_NEVER = ("experiment", "stages", "debug", "profile_steps", "log", "evaluate", "tac",
           "pretrain.from_run", "generator.from_run", "data.root",
           "data.max_resident_gib", "data.tests", "data.clean_name",
           "data.finetune_name")

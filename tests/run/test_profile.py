@@ -1,0 +1,47 @@
+"""Profiles of training steps."""
+
+import re
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from augment_gen.run import profile
+
+
+@pytest.mark.parametrize("text, steps", [
+    ("", (0, 0)), ("10,20", (10, 20)), ("3, 3", (3, 3)), ("0,4", None), ("5,4", None),
+    ("7", None), ("a,b", None)])
+def test_parse(text, steps):
+  assert profile.parse(text) == steps
+
+
+def test_the_report_counts_the_operations_of_the_steps_asked_for(tmp_path):
+  side = 256
+  step = jax.jit(lambda x, y: jnp.dot(x, y) / side)
+  lines = []
+  profiled = profile.StepProfile("2,4", tmp_path, step, lines.append)
+  x = y = jnp.ones((side, side))
+  for number in range(1, 7):
+    profiled.before(number, x)
+    x = step(x, y)
+    profiled.after(number, (x, y))
+  np.testing.assert_allclose(x, 1.0, rtol=1e-5)
+  assert list(tmp_path.rglob("*.xplane.pb"))
+  # 2 n³ for the product, n² for the division.
+  found = re.search(r"steps 2 to 4 .*, ([\d.]+) GFLOP, \d+ GFLOP/s, \d+ % of", lines[0])
+  assert float(found[1]) == pytest.approx(2 * side**3 / 1e9, rel=0.05, abs=0.1)
+  assert any("dot" in line or "fusion" in line for line in lines[1:])
+
+
+def test_no_profile_writes_nothing(tmp_path):
+  profiled = profile.StepProfile("", tmp_path, None, pytest.fail)
+  for number in range(1, 4):
+    profiled.before(number, None)
+    profiled.after(number, ())
+  assert not list(tmp_path.iterdir())
+
+
+def test_the_peak_is_that_of_a_real_machine():
+  assert 1e8 < profile.peak_flops() < 1e16
