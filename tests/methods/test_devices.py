@@ -87,8 +87,8 @@ def ends(config: Config):
   return pretrained, jax.device_get(trained)
 
 
-@pytest.mark.parametrize("name", [
-    "quickstart", pytest.param("omniglot", marks=SLOW)])
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["quickstart", "omniglot"])
 def test_generator(name):
   config = config_of(name)
   pretrained, _ = ends(config)
@@ -96,8 +96,8 @@ def test_generator(name):
       config, task_of(config), pretrained), 8)
 
 
-@pytest.mark.parametrize("arm", [
-    pytest.param("policy", marks=SLOW), "oracle"])
+@pytest.mark.slow
+@pytest.mark.parametrize("arm", ["policy", "oracle"])
 def test_retrain(arm):
   """"policy" draws latents for the G_A that the other arms have, too."""
   order = "first" if arm == "policy" else "last"
