@@ -50,7 +50,7 @@ def pytest_addoption(parser):
   parser.addoption("--update-golden", action="store_true",
                    help="write tests/golden anew in place of comparing with it")
   parser.addoption("--slow", action="store_true",
-                   help="also run the tests marked as slow, about 6 minutes more")
+                   help="also run the tests marked as slow")
 
 
 def pytest_collection_modifyitems(config, items):

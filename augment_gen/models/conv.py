@@ -1,13 +1,13 @@
-"""Convolutions that avoid a slow case of XLA's CPU backend.
+"""Convolutions that avoid slow cases of XLA's CPU backend.
 
 XLA:CPU (jaxlib 0.10) is many times slower than necessary, forward or backward, if the
 output of a convolution has at most 2x2 places. The last two stages of a ResNet on 28x28
-images are such cases. There, a convolution is exactly one matrix product per place,
-between the part of the image under the window and the part of the kernel inside the
-image. At 1x1, a 3x3 kernel thus reduces to its centre. benchmarks/conv_lowering.py
-prints the speed-up. We also measured im2col and space-to-depth for the other strided
-convolutions. On this jaxlib they were faster for some and slower for others, so they
-are not used.
+images are such cases, and so are the gradients of kernels of at most 2x2 taps. There, a
+convolution is exactly one matrix product per place, between the part of the image under
+the window and the part of the kernel inside the image. At 1x1, a 3x3 kernel thus
+reduces to its centre. benchmarks/conv_lowering.py prints the speed-up. We also measured
+im2col and space-to-depth for the other strided convolutions. On this jaxlib they were
+faster for some and slower for others, so they are not used.
 """
 
 from collections.abc import Iterator, Sequence
@@ -147,26 +147,25 @@ def _pointwise(lhs, rhs, strides, padding, precision):
   return jnp.einsum("bhwc,co->bhwo", lhs, rhs[0, 0], precision=precision)
 
 
-@functools.partial(jax.custom_vjp, nondiff_argnums=(2, 3))
-def _few_taps(lhs, rhs, padding, precision):
-  """A convolution of stride 1 whose kernel has at most 2x2 taps.
-
-  The gradient with respect to the kernel is a convolution with an output of that size,
-  XLA:CPU's slow case. Here it is one product per tap.
-  """
+def _stride_one(lhs, rhs, padding, precision):
   return lax.conv_general_dilated(
       lhs, rhs, (1, 1), padding, dimension_numbers=_NHWC, precision=precision)
 
 
+# A convolution of stride 1 whose kernel has at most 2x2 taps. The gradient with respect
+# to the kernel is a convolution with an output of that size, XLA:CPU's slow case. Here
+# it is one product per tap.
+_few_taps = jax.custom_vjp(_stride_one, nondiff_argnums=(2, 3))
+
+
 def _few_taps_forward(lhs, rhs, padding, precision):
-  return _few_taps(lhs, rhs, padding, precision), (lhs, rhs)
+  return _stride_one(lhs, rhs, padding, precision), (lhs, rhs)
 
 
 def _few_taps_backward(padding, precision, saved, dy):
   lhs, rhs = saved
   (d_lhs,) = jax.linear_transpose(
-      lambda x: lax.conv_general_dilated(
-          x, rhs, (1, 1), padding, dimension_numbers=_NHWC, precision=precision), lhs)(dy)
+      lambda x: _stride_one(x, rhs, padding, precision), lhs)(dy)
   height, width, features = dy.shape[1:]
   padded = jnp.pad(lhs, ((0, 0), *padding, (0, 0)))
   flat = dy.reshape(-1, features)
@@ -186,10 +185,10 @@ Conv = functools.partial(nn.Conv, conv_general_dilated=conv_general_dilated)
 class UpConv(nn.Module):
   """Doubles height and width by repeating places, then a 3x3 convolution with zero padding.
 
-  The repeated map is never made. Each output place sees only 2x2 different places of the
-  input, so that one 2x2 convolution with a set of features for each of the four parities
-  of row and column does the same with 4/9 of the products, and on matrices of a better
-  shape.
+  On CPU, the repeated map is never made. Each output place sees only 2x2 different places
+  of the input, so that one 2x2 convolution with a set of features for each of the four
+  parities of row and column does the same with 4/9 of the products, and on matrices of a
+  better shape. No other backend was measured, and each gets the plain form.
 
   Attributes:
     features: number of output channels.
@@ -205,6 +204,11 @@ class UpConv(nn.Module):
     kernel = self.param("kernel", nn.initializers.lecun_normal(),
                         (3, 3, channels, self.features), jnp.float32)
     bias = self.param("bias", nn.initializers.zeros, (self.features,), jnp.float32)
+    if jax.default_backend() != "cpu":
+      y = conv_general_dilated(
+          x.repeat(2, axis=1).repeat(2, axis=2).astype(self.dtype),
+          kernel.astype(self.dtype), (1, 1), "SAME", dimension_numbers=_NHWC)
+      return y + bias.astype(self.dtype).reshape(1, 1, 1, -1)
     # [2, 2, C, 2, 2, features]: taps, then parities.
     taps = jnp.einsum("aip,bjq,pqco->ijcabo", _TAPS_OF_PARITY, _TAPS_OF_PARITY, kernel,
                       precision=lax.Precision.HIGHEST)

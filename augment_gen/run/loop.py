@@ -96,7 +96,7 @@ def train(stage: Stage, *, folder: RunFolder, mesh: jax.sharding.Mesh,
   report = _Reporter(stage, first, writer, progress)
   profiled = StepProfile(profile_steps, folder.path / "profile" / stage.name, mapped, log)
 
-  with contextlib.closing(progress):
+  with contextlib.closing(progress), contextlib.closing(profiled):
     for t in range(first, stage.total_steps):
       host_batch = parallel.shard(stage.feed.host_batch(t), mesh)
       done = t + 1

@@ -64,6 +64,13 @@ class StepProfile:
     self._started = None
     self._report(seconds, args)
 
+  def close(self) -> None:
+    """Ends a profile whose last step was not reached."""
+    if self._started is not None:
+      jax.profiler.stop_trace()
+      self._started = None
+      self._log(f"profile in {self._folder}: ended before step {self._last}")
+
   def _report(self, seconds: float, args: tuple) -> None:
     cost = self._step.lower(*args).compile().cost_analysis() or {}
     operations, peak = cost.get("flops", 0.0), peak_flops()

@@ -12,7 +12,6 @@ from typing import Any
 # models/conv.py avoids another slow case.
 _FAST_CPU_FLAG = "--xla_cpu_experimental_ynn_fusion_type="
 
-
 _DAYS_KEPT = 30
 _SECONDS_WORTH_KEEPING = 0.3  # what compiles faster is compiled again
 
@@ -36,7 +35,7 @@ def keep_compiled_code() -> pathlib.Path | None:
 
   The folder is `$XDG_CACHE_HOME/augment_gen/compiled/MACHINE`, where the home folder is
   often shared between machines. Code for one CPU may not run on another, and JAX's own
-  key does not tell them apart: MACHINE does. What was not read for a month is deleted.
+  key need not tell them apart: MACHINE does. What was not read for a month is deleted.
 
   A folder that is set already is left alone (`JAX_COMPILATION_CACHE_DIR`), and
   `JAX_ENABLE_COMPILATION_CACHE=0` turns the cache off.

@@ -65,16 +65,19 @@ def assert_alike(make_stage, devices: int):
       one, many)
 
 
-@pytest.mark.parametrize("name", ["tac", pytest.param("simclr_own", marks=SLOW)])
-def test_crl_tac(name):
+@pytest.mark.parametrize("name, devices", [
+    pytest.param("tac", 2, marks=SLOW), ("tac", 8),
+    pytest.param("simclr", 8, marks=SLOW), pytest.param("simclr_own", 8, marks=SLOW)])
+def test_crl_tac(name, devices):
   config = config_of("regional_mnist")
-  assert_alike(lambda n: tac.train(config, task_of(config), name), 8)
+  assert_alike(lambda n: tac.train(config, task_of(config), name), devices)
 
 
-@pytest.mark.parametrize("method", [
-    "moco_v2", pytest.param("simclr", marks=SLOW)])
-def test_pretrain(method):
-  config = config_of("quickstart", f"--config.pretrain.method={method}")
+@pytest.mark.parametrize("changes", [
+    (), pytest.param(("--config.pretrain.with_finetune",), marks=SLOW),
+    pytest.param(("--config.pretrain.method=simclr",), marks=SLOW)])
+def test_pretrain(changes):
+  config = config_of("quickstart", *changes)
   assert_alike(lambda n: generator.pretrain(config, task_of(config), n), 8)
 
 
@@ -97,9 +100,9 @@ def test_generator(name):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("arm", ["policy", "oracle"])
+@pytest.mark.parametrize("arm", ["generator", "policy", "oracle"])
 def test_retrain(arm):
-  """"policy" draws latents for the G_A that the other arms have, too."""
+  """The other arms differ from "generator" by their arrays alone."""
   order = "first" if arm == "policy" else "last"
   config = config_of(
       "quickstart", f"--config.retrain.order={order}",

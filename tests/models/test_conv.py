@@ -66,8 +66,10 @@ def test_kernels_of_few_taps_equal_lax(kernel, stride, padding):
                loss(conv.conv_general_dilated), loss(lax.conv_general_dilated))
 
 
-@pytest.mark.parametrize("size", [(1, 1), (4, 3), (5, 5)])
-def test_up_conv_is_repetition_and_then_a_convolution(size):
+@pytest.mark.parametrize("size, backend", [
+    ((1, 1), "cpu"), ((4, 3), "cpu"), ((5, 5), "cpu"), ((4, 3), "tpu")])
+def test_up_conv_is_repetition_and_then_a_convolution(size, backend, monkeypatch):
+  monkeypatch.setattr(jax, "default_backend", lambda: backend)
   x = np.random.default_rng(0).standard_normal((2, *size, 3)).astype(np.float32)
   up, plain = conv.UpConv(4), nn.Conv(4, (3, 3))
   params = up.init(jax.random.key(0), x)["params"]

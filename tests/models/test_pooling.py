@@ -37,17 +37,19 @@ def test_2x2():
                value_and_gradient(flax_2x2, x, weights))
 
 
-@pytest.mark.parametrize("pool, windows", [
-    (pooling.max_pool_3x3, 9), (pooling.max_pool_2x2, 9)])
-def test_equal_entries_share_no_more_than_the_gradient(pool, windows):
+@pytest.mark.parametrize("pool", [pooling.max_pool_3x3, pooling.max_pool_2x2])
+def test_equal_entries_share_no_more_than_the_gradient(pool):
   """As where a ReLU has made everything 0."""
   x = jnp.zeros((1, 6, 6, 1))
   gradient = jax.grad(lambda x: jnp.sum(pool(x)))(x)
-  assert gradient.sum() == windows and gradient.min() >= 0
+  assert gradient.sum() == 9 and gradient.min() >= 0
 
 
 def test_other_backends_use_flax(monkeypatch):
   monkeypatch.setattr(jax, "default_backend", lambda: "gpu")
   x = np.random.default_rng(0).standard_normal((2, 5, 5, 1)).astype(np.float32)
   text = str(jax.make_jaxpr(jax.grad(lambda x: jnp.sum(pooling.max_pool_3x3(x))))(x))
-  assert "select_and_scatter" in text or "reduce_window" in text
+  assert "select_and_scatter" in text
+  monkeypatch.undo()
+  text = str(jax.make_jaxpr(jax.grad(lambda x: jnp.sum(pooling.max_pool_3x3(x))))(x))
+  assert "select_and_scatter" not in text
