@@ -76,7 +76,7 @@ def load(run: str | os.PathLike[str],
     raise UserError(f"{run} is a run of the method '{config.method}', which has no "
                     "G_A: only runs of 'augmentation_generator' can be loaded")
   trained = _newest(run, "generator", _generator_state, config)
-  g_a, g_el = generator_functions(config.generator, config.data)
+  g_a, g_el = generator_functions(config)
   variables = stages.encoder_variables(config, _newest(
       run, encoder, _pretrainer_state, config, config.pretrain
       if encoder == "pretrain" else config.retrain))

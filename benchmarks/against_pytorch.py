@@ -136,8 +136,7 @@ def _options() -> argparse.Namespace:
   parser.add_argument("--device", choices=("cpu", "cuda"), default="cpu")
   parser.add_argument(
       "--precision", choices=("float32", "bf16"), default="float32",
-      help="bf16: autocast in PyTorch, encoder.dtype in ours; U-Nets, perceptrons and P "
-      "of ours have no such setting and stay float32")
+      help="bf16: autocast in PyTorch, precision=bf16 in ours")
   parser.add_argument("--smoke", action="store_true",
                       help="tiny shapes, to see that all works; the times mean nothing")
   return parser.parse_args()
@@ -376,8 +375,6 @@ def _title(options: argparse.Namespace) -> str:
   lines = [f"{os.cpu_count()} CPUs, {options.device}, {options.precision}, medians of "
            f"{options.rounds} rounds; " + ", ".join(
                f"{name} {version}" for name, version in _versions().items())]
-  if options.precision == "bf16":
-    lines.append("Ours: bfloat16 convolutions of the encoder; all other networks float32.")
   if options.smoke:
     lines.append("Tiny shapes (--smoke), whatever the names say: the times mean nothing.")
   return "\n".join(lines) + "\n"

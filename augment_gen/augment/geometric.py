@@ -11,7 +11,6 @@ import jax
 import jax.numpy as jnp
 
 from augment_gen.augment import sampling
-from augment_gen.run.random import stream
 
 _CROP_TRIES = 10
 
@@ -55,11 +54,12 @@ def draw_crop_box(
     top, left, height, width: float32 scalars with integer values, in pixels.
   """
   image_height, image_width = shape
-  area = image_height * image_width * jax.random.uniform(
-      stream(key, "area"), (_CROP_TRIES,), minval=scale[0], maxval=scale[1])
-  aspect = jnp.exp(jax.random.uniform(
-      stream(key, "ratio"), (_CROP_TRIES,), minval=math.log(ratio[0]),
-      maxval=math.log(ratio[1])))
+  # All that is random comes from one draw: several would take longer than the rest.
+  u_area, u_aspect, place = jnp.split(
+      jax.random.uniform(key, (2 * _CROP_TRIES + 2,)), [_CROP_TRIES, 2 * _CROP_TRIES])
+  area = image_height * image_width * (scale[0] + (scale[1] - scale[0]) * u_area)
+  log_ratio = math.log(ratio[0]), math.log(ratio[1])
+  aspect = jnp.exp(log_ratio[0] + (log_ratio[1] - log_ratio[0]) * u_aspect)
   widths = jnp.round(jnp.sqrt(area * aspect))
   heights = jnp.round(jnp.sqrt(area / aspect))
   fits = ((widths > 0) & (widths <= image_width)
@@ -72,7 +72,6 @@ def draw_crop_box(
   any_fits = jnp.any(fits)
   width = jnp.where(any_fits, widths[first], central_width)
   height = jnp.where(any_fits, heights[first], central_height)
-  place = jax.random.uniform(stream(key, "place"), (2,))
   # The minimum guards against u * n rounding up to n.
   top = jnp.minimum(jnp.floor(place[0] * (image_height - height + 1)),
                     image_height - height)
@@ -151,16 +150,12 @@ def random_affine(
   Returns:
     [H, W, C] in [0, 1].
   """
-  angle, shear_x = (
-      math.radians(largest) * jax.random.uniform(
-          stream(key, name), minval=-1.0, maxval=1.0)
-      for name, largest in (("angle", degrees), ("shear", shear)))
-  shift = translate * jax.random.uniform(
-      stream(key, "shift"), (2,), minval=-1.0, maxval=1.0)
-  factor = jax.random.uniform(stream(key, "scale"), minval=scale[0],
-                              maxval=scale[1])
-  out = affine(image, angle, shift[0] * image.shape[0],
-               shift[1] * image.shape[1], factor, shear_x)
+  u = jax.random.uniform(key, (5,))
+  angle, shear_x = math.radians(degrees), math.radians(shear)
+  shift = translate * (2 * u[2:4] - 1)
+  factor = scale[0] + (scale[1] - scale[0]) * u[4]
+  out = affine(image, angle * (2 * u[0] - 1), shift[0] * image.shape[0],
+               shift[1] * image.shape[1], factor, shear_x * (2 * u[1] - 1))
   return jnp.clip(out, 0.0, 1.0)
 
 

@@ -11,7 +11,6 @@ import jax
 import jax.numpy as jnp
 
 from augment_gen.augment import sampling
-from augment_gen.run.random import stream
 
 # ITU-R BT.601, as in Pillow's convert("L").
 _LUMA = (0.299, 0.587, 0.114)
@@ -45,11 +44,6 @@ def adjust_hue(planes: jax.Array, turns) -> jax.Array:
   return jnp.clip(jnp.stack([channel(5), channel(3), channel(1)]), 0.0, 1.0)
 
 
-def _factor(key: jax.Array, strength: float) -> jax.Array:
-  return jax.random.uniform(key, minval=max(0.0, 1 - strength),
-                            maxval=1 + strength)
-
-
 def color_jitter(
     key: jax.Array, image: jax.Array, *, brightness: float = 0.0,
     contrast: float = 0.0, saturation: float = 0.0, hue: float = 0.0,
@@ -73,8 +67,13 @@ def color_jitter(
   strengths = {"brightness": brightness, "contrast": contrast}
   if image.shape[-1] == 3:
     strengths["saturation"] = saturation
-  factors = jnp.stack([_factor(stream(key, name), strength)
-                       for name, strength in strengths.items()])
+  # All that is random comes from one draw: several would take longer than the colours.
+  u_factors, u_order, (u_place, u_hue, u_apply) = jnp.split(
+      jax.random.uniform(key, (2 * len(strengths) + 3,)),
+      [len(strengths), 2 * len(strengths)])
+  strength = jnp.asarray(list(strengths.values()))
+  low = jnp.maximum(0.0, 1 - strength)
+  factors = low + (1 + strength - low) * u_factors
 
   def change(out, kind, factor):
     """Blends with black, with the mean grey value, or with the grey image."""
@@ -86,21 +85,20 @@ def color_jitter(
   # An order of the four changes is an order of the three blends and a place for the hue.
   # Each blend is applied before and after the hue, one of the two times with factor 1. A
   # vmapped batch thus computes the costly hue once instead of at each of four places.
-  order = jax.random.permutation(stream(key, "order"), len(strengths))
+  order = jnp.argsort(u_order)
   out = jnp.moveaxis(image, -1, 0)
   if image.shape[-1] == 1:
     for kind in order:
       out = change(out, kind, factors[kind])
   else:
-    hue_place = jax.random.randint(stream(key, "hue_place"), (), 0, 4)
-    turns = jax.random.uniform(stream(key, "hue"), minval=-hue, maxval=hue)
+    hue_place = jnp.floor(4 * u_place)
+    turns = hue * (2 * u_hue - 1)
     for place, kind in enumerate(order):
       out = change(out, kind, jnp.where(place < hue_place, factors[kind], 1.0))
     out = adjust_hue(out, turns)
     for place, kind in enumerate(order):
       out = change(out, kind, jnp.where(place < hue_place, 1.0, factors[kind]))
-  return jnp.where(jax.random.bernoulli(stream(key, "apply"), p),
-                   jnp.moveaxis(out, 0, -1), image)
+  return jnp.where(u_apply < p, jnp.moveaxis(out, 0, -1), image)
 
 
 def random_grayscale(key: jax.Array, image: jax.Array, *,
@@ -135,7 +133,7 @@ def gaussian_blur(key: jax.Array, image: jax.Array, *,
   Returns:
     [H, W, C] in [0, 1].
   """
-  drawn = jax.random.uniform(stream(key, "sigma"), minval=sigma[0],
-                             maxval=sigma[1])
+  u_sigma, u_apply = jax.random.uniform(key, (2,))
+  drawn = sigma[0] + (sigma[1] - sigma[0]) * u_sigma
   out = jnp.clip(blur(image, drawn), 0.0, 1.0)
-  return jnp.where(jax.random.bernoulli(stream(key, "apply"), p), out, image)
+  return jnp.where(u_apply < p, out, image)

@@ -82,8 +82,6 @@ class EncoderConfig:
   blocks: tuple[Count, ...] = ()
   # First layer of a ResNet: "imagenet" (7 × 7, stride 2, pooling) or "small" (3 × 3).
   stem: Literal["imagenet", "small"] = "imagenet"
-  # Type of the convolutions; statistics stay float32.
-  dtype: Literal["float32", "bfloat16"] = "float32"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -385,6 +383,9 @@ class Config:
   # Stages to run, or "all": pretrain, generator, retrain, evaluate; of CRL-TAC simclr,
   # simclr_own, tac, evaluate.
   stages: Annotated[str, MinLen(1)] = "all"
+  # Type of the products and maps of all networks, for GPU and TPU. Parameters, statistics,
+  # last layers, logits and losses are float32 in any case.
+  precision: Literal["float32", "bf16"] = "float32"
   debug: bool = False  # NaN checks inside the step, compile logs
   # "FIRST,LAST": a profile of these steps of every stage that is trained, in the run
   # folder, with the operations per second in the log.

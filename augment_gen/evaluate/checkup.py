@@ -31,7 +31,7 @@ def measure(config: Config, task: Task, encode: Encode, variables: Any,
     variables: F's variables.
     state: the state of stage 2 at any step.
   """
-  g_a, g_el = generator_functions(config.generator, config.data)
+  g_a, g_el = generator_functions(config)
   clean = task.finetune_clean
   return health.measure(
       Partial(g_a, state.augmenter.final_params),

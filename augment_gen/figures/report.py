@@ -47,7 +47,7 @@ def examples(task: Task, folder: RunFolder, writer: MetricWriter,
 def generator(config: Config, task: Task, state: GeneratorState,
               folder: RunFolder, writer: MetricWriter) -> None:
   """latents.png, latent_line.png (Fig. 5) and round_trips.png."""
-  g_a, g_el = generator_functions(config.generator, config.data)
+  g_a, g_el = generator_functions(config)
   g_a = Partial(jax.jit(g_a), state.augmenter.final_params)
   g_el = Partial(jax.jit(g_el), state.eliminator.final_params)
   x_p, x_f = _some(task.pretrain, _ROWS), _some(task.finetune, _ROWS)

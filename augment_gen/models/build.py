@@ -1,4 +1,4 @@
-"""Builds networks from sections of the config."""
+"""Builds networks from the config."""
 
 from collections.abc import Callable
 import functools
@@ -21,34 +21,39 @@ ENCODERS: dict[str, Callable[..., nn.Module]] = {
 # within the noise (docs/experiments/013).
 _LATENT_SCALE = {"square": 2.0, "learned": 8.0}
 
+# `config.precision`: the type of products and maps. Parameters, statistics, last layers
+# and losses are float32 in any case.
+_DTYPES = {"float32": jnp.float32, "bf16": jnp.bfloat16}
 
-def build_encoder(
-    config: config_lib.EncoderConfig, data: config_lib.DataConfig,
-    bn_groups: int = 1,
-) -> nn.Module:
+
+def dtype_of(config: config_lib.Config) -> Any:
+  """The type in which networks compute, see `config.precision`."""
+  return _DTYPES[config.precision]
+
+
+def build_encoder(config: config_lib.Config, bn_groups: int = 1) -> nn.Module:
   """Builds the encoder F.
 
   Args:
-    config: section `encoder`.
-    data: section `data`, for the normalisation of the images.
+    config: sections `encoder` and `data` (for the normalisation of the images), and
+      `precision`.
     bn_groups: number of batch-norm groups on *each device*, or `norm.ALL_DEVICES`.
   """
-  settings: dict[str, Any] = {"stage_sizes": config.blocks} if config.blocks else {}
-  if config.name != "convnet":
-    settings["stem"] = config.stem
-  return ENCODERS[config.name](
-      width=config.width, dtype=jnp.dtype(config.dtype), bn_groups=bn_groups,
+  encoder, data = config.encoder, config.data
+  settings: dict[str, Any] = {"stage_sizes": encoder.blocks} if encoder.blocks else {}
+  if encoder.name != "convnet":
+    settings["stem"] = encoder.stem
+  return ENCODERS[encoder.name](
+      width=encoder.width, dtype=dtype_of(config), bn_groups=bn_groups,
       mean=data.mean, std=data.std, **settings)
 
 
-def build_generator(
-    config: config_lib.GeneratorConfig, data: config_lib.DataConfig,
-) -> tuple[nn.Module, nn.Module]:
+def build_generator(config: config_lib.Config) -> tuple[nn.Module, nn.Module]:
   """Builds G_A, and G_E with G_L.
 
   Args:
-    config: section `generator`.
-    data: section `data`, for the shape of the images.
+    config: sections `generator` and `data` (for the shape of the images), and
+      `precision`.
 
   Returns:
     The augmenter `(x, z) -> image` and the eliminator
@@ -58,7 +63,7 @@ def build_generator(
     UserError: a U-Net has the "square" layout, but the number of latents is not a
       square number.
   """
-  networks, latent = config.networks, config.latent
+  networks, latent, data = config.generator.networks, config.generator.latent, config.data
   if ("unet" in (networks.augmenter, networks.eliminator)
       and latent.layout == "square"):
     latent_maps.latent_side(latent.dim)
@@ -69,29 +74,28 @@ def build_generator(
                      "hidden": networks.hidden, "layers": networks.layers,
                      "output": networks.output}}
   augmenters: dict[str, Callable[..., nn.Module]] = {
-      "unet": functools.partial(unet.UNetAugmenter, marks=config.marks),
+      "unet": functools.partial(unet.UNetAugmenter, marks=config.generator.marks),
       "perceptron": perceptron.PerceptronAugmenter}
   eliminators: dict[str, Callable[..., nn.Module]] = {
       "unet": unet.UNetEliminator,
       "perceptron": perceptron.PerceptronEliminator}
   augmenter = augmenters[networks.augmenter]
   eliminator = eliminators[networks.eliminator]
-  return (augmenter(latent_scale=_LATENT_SCALE[latent.layout], **sizes[networks.augmenter]),
-          eliminator(latent_dim=latent.dim, **sizes[networks.eliminator]))
+  dtype = dtype_of(config)
+  return (augmenter(latent_scale=_LATENT_SCALE[latent.layout], dtype=dtype,
+                    **sizes[networks.augmenter]),
+          eliminator(latent_dim=latent.dim, dtype=dtype, **sizes[networks.eliminator]))
 
 
 @functools.cache
-def generator_functions(
-    config: config_lib.GeneratorConfig, data: config_lib.DataConfig,
-) -> tuple[Callable, Callable]:
+def generator_functions(config: config_lib.Config) -> tuple[Callable, Callable]:
   """Returns the networks of `build_generator` as functions of their parameters.
 
   Equal arguments give the same function objects, so that callers compile them only once
   per process.
 
   Args:
-    config: section `generator`.
-    data: section `data`, for the shape of the images.
+    config: see `build_generator`.
 
   Returns:
     G_A `(params, x [b, H, W, C], z [b, Z]) -> image`, and G_E with G_L
@@ -100,12 +104,13 @@ def generator_functions(
   Raises:
     UserError: see `build_generator`.
   """
-  augmenter, eliminator = build_generator(config, data)
+  augmenter, eliminator = build_generator(config)
   return (lambda params, x, z: augmenter.apply({"params": params}, x, z),
           lambda params, x: eliminator.apply({"params": params}, x))
 
 
-def build_discriminator(
-    config: config_lib.DiscriminatorConfig) -> heads.Discriminator:
+def build_discriminator(config: config_lib.Config) -> heads.Discriminator:
   """Builds D_f or D_p, which differ only in their parameters."""
-  return heads.Discriminator(hidden=config.hidden, layers=config.layers)
+  discriminator = config.generator.discriminator
+  return heads.Discriminator(hidden=discriminator.hidden, layers=discriminator.layers,
+                             dtype=dtype_of(config))

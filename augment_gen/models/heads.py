@@ -1,5 +1,7 @@
 """Small networks on embeddings: the projection head and the discriminators."""
 
+from typing import Any
+
 from flax import linen as nn
 import jax
 import jax.numpy as jnp
@@ -30,9 +32,11 @@ class ProjectionHead(nn.Module):
     dim: D, the dimension of the projection.
     hidden: units of the hidden layer. None: the dimension of the embedding, as in the
       official MoCo. 0: no hidden layer, so the head is linear.
+    dtype: dtype of the hidden layer; parameters and the last layer are float32.
   """
   dim: int = 128
   hidden: int | None = None
+  dtype: Any = jnp.float32
 
   @nn.compact
   def __call__(self, y: jax.Array) -> jax.Array:
@@ -41,8 +45,8 @@ class ProjectionHead(nn.Module):
     hidden = y.shape[-1] if self.hidden is None else self.hidden
     if hidden:
       y = nn.relu(nn.Dense(
-          hidden, kernel_init=_TORCH_LINEAR, name="hidden")(y))
-    y = nn.Dense(self.dim, kernel_init=_TORCH_LINEAR, name="out")(y)
+          hidden, kernel_init=_TORCH_LINEAR, dtype=self.dtype, name="hidden")(y))
+    y = nn.Dense(self.dim, kernel_init=_TORCH_LINEAR, dtype=jnp.float32, name="out")(y)
     return l2_normalize(y)
 
 
@@ -66,17 +70,19 @@ class Discriminator(nn.Module):
   Attributes:
     hidden: units of each layer except the last.
     layers: number of dense layers, including the last.
+    dtype: dtype of all layers but the last; parameters and logits are float32.
   """
   hidden: int = 512
   layers: int = 3
+  dtype: Any = jnp.float32
 
   @nn.compact
   def __call__(self, y: jax.Array) -> jax.Array:
     """Maps features of images [B, D + K] to float32 logits [B]."""
     y = y.astype(jnp.float32)
     for index in range(self.layers - 1):
-      y = nn.Dense(self.hidden, kernel_init=_TORCH_LINEAR,
+      y = nn.Dense(self.hidden, kernel_init=_TORCH_LINEAR, dtype=self.dtype,
                    name=f"hidden{index + 1}")(y)
       y = nn.leaky_relu(y, 0.2)
-    y = nn.Dense(1, kernel_init=_TORCH_LINEAR, name="out")(y)
+    y = nn.Dense(1, kernel_init=_TORCH_LINEAR, dtype=jnp.float32, name="out")(y)
     return y.squeeze(-1)

@@ -6,6 +6,7 @@ image and 128 latents side by side, which is how G_A reads them here.
 """
 
 import math
+from typing import Any
 
 from flax import linen as nn
 import jax
@@ -18,12 +19,13 @@ class _HiddenLayers(nn.Module):
   """`layers` dense layers, each with a ReLU: [B, D] -> [B, hidden]."""
   hidden: int
   layers: int
+  dtype: Any
 
   @nn.compact
   def __call__(self, h: jax.Array) -> jax.Array:
     for index in range(self.layers):
       h = nn.Dense(self.hidden, kernel_init=nn.initializers.he_normal(),
-                   name=f"dense{index + 1}")(h)
+                   dtype=self.dtype, name=f"dense{index + 1}")(h)
       h = nn.relu(h)
     return h
 
@@ -37,12 +39,14 @@ class PerceptronAugmenter(nn.Module):
     layers: number of dense layers, including the last.
     latent_scale: scale of the latents; the network reads `latent_scale * (z - 1/2)`.
     output: "image" or "edit", see `outputs.to_image`.
+    dtype: dtype of all layers but the last; parameters and the output are float32.
   """
   image_shape: tuple[int, int, int]
   hidden: int = 912
   layers: int = 4
   latent_scale: float = 2.0
   output: str = "image"
+  dtype: Any = jnp.float32
 
   @nn.compact
   def __call__(self, x: jax.Array, z: jax.Array) -> jax.Array:
@@ -58,8 +62,9 @@ class PerceptronAugmenter(nn.Module):
     h = jnp.concatenate(
         [x.reshape(x.shape[0], -1), outputs.centred(z, self.latent_scale)],
         axis=-1)
-    h = _HiddenLayers(self.hidden, self.layers - 1, name="trunk")(h)
-    logits = nn.Dense(math.prod(self.image_shape), name="image")(h)
+    h = _HiddenLayers(self.hidden, self.layers - 1, self.dtype, name="trunk")(h)
+    logits = nn.Dense(
+        math.prod(self.image_shape), dtype=jnp.float32, name="image")(h)
     return outputs.to_image(
         logits.reshape(-1, *self.image_shape), x, self.output)
 
@@ -73,12 +78,14 @@ class PerceptronEliminator(nn.Module):
     hidden: units of each layer except the last.
     layers: number of dense layers, including the last.
     output: output of G_E, "image" or "edit", see `outputs.to_image`.
+    dtype: dtype of all layers but the last; parameters and the outputs are float32.
   """
   image_shape: tuple[int, int, int]
   latent_dim: int
   hidden: int = 912
   layers: int = 4
   output: str = "image"
+  dtype: Any = jnp.float32
 
   @nn.compact
   def __call__(self, x: jax.Array) -> tuple[jax.Array, jax.Array]:
@@ -91,9 +98,11 @@ class PerceptronEliminator(nn.Module):
       float32 [B, H, W, C] and [B, Z], both in [0, 1].
     """
     h = x.reshape(x.shape[0], -1)
-    h = _HiddenLayers(self.hidden, self.layers - 1, name="trunk")(h)
-    logits = nn.Dense(math.prod(self.image_shape), name="image")(h)
+    h = _HiddenLayers(self.hidden, self.layers - 1, self.dtype, name="trunk")(h)
+    logits = nn.Dense(
+        math.prod(self.image_shape), dtype=jnp.float32, name="image")(h)
     image = outputs.to_image(
         logits.reshape(-1, *self.image_shape), x, self.output)
     # NOTE(paper): G_L ends in a sigmoid, as in `unet.py`.
-    return image, nn.sigmoid(nn.Dense(self.latent_dim, name="latent")(h))
+    return image, nn.sigmoid(nn.Dense(
+        self.latent_dim, dtype=jnp.float32, name="latent")(h))

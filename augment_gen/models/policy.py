@@ -1,5 +1,7 @@
 """The policy P(T|X, η) of CRL-TAC, over crops of an image or over latents of G_A."""
 
+from typing import Any
+
 from flax import linen as nn
 import jax
 import jax.numpy as jnp
@@ -23,12 +25,15 @@ class CropDistribution(nn.Module):
     scale_mass: the mass of P on the windows of each scale, "learned" or "equal".
     mean: subtracted from the images; one number per channel, or one for all.
     std: divisor of the centred images; one number per channel, or one for all.
+    dtype: dtype of the convolutions but the last layer; parameters and the output are
+      float32.
   """
   grid: CropGrid
   width: int = 32
   scale_mass: str = "learned"
   mean: tuple[float, ...] = (0.5,)
   std: tuple[float, ...] = (0.5,)
+  dtype: Any = jnp.float32
 
   @nn.compact
   def __call__(self, x: jax.Array) -> jax.Array:
@@ -45,15 +50,16 @@ class CropDistribution(nn.Module):
     x = norm.of_images(x, self.mean, self.std)
     h = nn.relu(conv.Conv(
         self.width // 2, (stride, stride), strides=(stride, stride),
-        padding="VALID", name="stem")(x))
+        padding="VALID", dtype=self.dtype, name="stem")(x))
     logits = []
     for number, (side, places) in enumerate(self.grid.windows, start=1):
       field = max(side // stride, 1)
-      w = nn.relu(conv.Conv(self.width, (field, field), padding="VALID",
+      w = nn.relu(conv.Conv(self.width, (field, field), padding="VALID", dtype=self.dtype,
                             name=f"window{number}")(h))
       w = w[:, :places, :places]
-      w = nn.relu(conv.Conv(self.width, (3, 3), name=f"around{number}")(w))
-      w = conv.Conv(1, (1, 1), kernel_init=nn.initializers.zeros,
+      w = nn.relu(conv.Conv(self.width, (3, 3), dtype=self.dtype,
+                            name=f"around{number}")(w))
+      w = conv.Conv(1, (1, 1), kernel_init=nn.initializers.zeros, dtype=jnp.float32,
                     name=f"score{number}")(w)
       logits.append(w.reshape(len(x), -1))
     if self.scale_mass == "equal":
@@ -71,19 +77,22 @@ class LatentDistribution(nn.Module):
     width: channels at half the resolution; doubled at a quarter of the resolution.
     mean: subtracted from the images; one number per channel, or one for all.
     std: divisor of the centred images; one number per channel, or one for all.
+    dtype: dtype of the convolutions but the last layer; parameters and the output are
+      float32.
   """
   size: int
   width: int = 32
   mean: tuple[float, ...] = (0.5,)
   std: tuple[float, ...] = (0.5,)
+  dtype: Any = jnp.float32
 
   @nn.compact
   def __call__(self, x: jax.Array) -> jax.Array:
     """Maps float32 [B, H, W, C] in [0, 1] to float32 [B, K], log P(z|x)."""
     h = norm.of_images(x, self.mean, self.std)
     for number, width in enumerate((self.width, 2 * self.width), start=1):
-      h = nn.relu(conv.Conv(width, (3, 3), strides=(2, 2),
+      h = nn.relu(conv.Conv(width, (3, 3), strides=(2, 2), dtype=self.dtype,
                             name=f"conv{number}")(h))
-    logits = nn.Dense(self.size, kernel_init=nn.initializers.zeros,
+    logits = nn.Dense(self.size, kernel_init=nn.initializers.zeros, dtype=jnp.float32,
                       name="score")(h.reshape(len(h), -1))
     return jax.nn.log_softmax(logits, axis=-1)

@@ -10,7 +10,6 @@ import numpy as np
 
 from augment_gen.augment.recipes import augment_batch
 from augment_gen.augment.recipes import recipe as find_recipe
-from augment_gen.config import Config
 from augment_gen.data.base import ImageSet
 from augment_gen.data.task import Task
 from augment_gen.evaluate import logistic
@@ -34,10 +33,10 @@ def moco(config: Sequence[str], views: str, device: str, precision: str) -> Bloc
     views: "given" for two fixed batches, or "recipe" for the config's recipe on images
       that the feed picks.
     device: "cpu" or "cuda".
-    precision: "float32", or "bf16" for `encoder.dtype`.
+    precision: see `config.precision`.
   """
   del device  # is set in the environment
-  settings = _with_precision(read_config(config), precision)
+  settings = dataclasses.replace(read_config(config), precision=precision)
   stage, data = settings.pretrain, settings.data
   size, batch = data.side, stage.batch_size
   built = stages.pretrain(
@@ -57,7 +56,7 @@ def moco(config: Sequence[str], views: str, device: str, precision: str) -> Bloc
 def generator(config: Sequence[str], device: str, precision: str) -> Block:
   """Steps of Algorithm 1; F is random. Arguments as for `moco`."""
   del device
-  settings = _with_precision(read_config(config), precision)
+  settings = dataclasses.replace(read_config(config), precision=precision)
   data, method = settings.data, pretrainer(settings, 1)
   shape = (4 * settings.generator.batch_size, data.side, data.channels)
   tx = building.optimizer(settings.pretrain.optimizer, 1, 1)
@@ -69,7 +68,7 @@ def generator(config: Sequence[str], device: str, precision: str) -> Block:
 def crl_tac(config: Sequence[str], device: str, precision: str) -> Block:
   """Steps of CRL-TAC, both phases. Arguments as for `moco`."""
   del device
-  settings = _with_precision(read_config(config), precision)
+  settings = dataclasses.replace(read_config(config), precision=precision)
   images = on_canvas(4 * settings.tac.batch_size, settings.data.side,
                      settings.data.image_size, seed=0)
   return Block(_steps(crl_tac_stages.train(settings, _task(images), "tac")))
@@ -129,12 +128,6 @@ def augment(recipe: str, size: int, channels: int, batch: int, device: str,
     for step in range(steps):
       jax.block_until_ready(augmented(key, step, images))
   return Block(run)
-
-
-def _with_precision(config: Config, precision: str) -> Config:
-  dtype = {"float32": "float32", "bf16": "bfloat16"}[precision]
-  return dataclasses.replace(
-      config, encoder=dataclasses.replace(config.encoder, dtype=dtype))
 
 
 def _task(pretrain: np.ndarray, finetune: np.ndarray | None = None) -> Task:

@@ -13,7 +13,6 @@ import pytest
 import scipy.ndimage
 
 from augment_gen.augment import geometric, photometric, sampling
-from augment_gen.run.random import stream
 
 # Every random op by name, at a strength with a visible effect.
 OPS = {
@@ -293,10 +292,12 @@ def test_color_jitter_is_one_of_the_orders(channels):
   keys = keys_of(300 if channels == 3 else 30)
   outs = np.asarray(jax.jit(jax.vmap(functools.partial(
       photometric.color_jitter, **strengths), (0, None)))(keys, image))
-  draws = jax.jit(jax.vmap(lambda key: {
-      name: jax.random.uniform(stream(key, name), minval=low, maxval=high)
-      for name, (low, high) in ranges.items()}))(keys)
-  draws = jax.tree.map(np.asarray, draws)
+  # One draw: a factor and a place for each blend, then the place of the hue, the hue, p.
+  u = np.asarray(jax.vmap(lambda key: jax.random.uniform(
+      key, (9 if channels == 3 else 7,)))(keys))
+  places = {"brightness": 0, "contrast": 1, "saturation": 2, "hue": 7}
+  draws = {name: low + (high - low) * u[:, places[name]]
+           for name, (low, high) in ranges.items()}
   seen = set()
   for i, out in enumerate(outs):
     matching = []

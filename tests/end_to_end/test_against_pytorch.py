@@ -106,7 +106,7 @@ def test_moco(side, encoder, stem, channels):
       f"--config.encoder.name={encoder}", f"--config.encoder.stem={stem}",
       f"--config.data.channels={channels}"])
   moco = config.moco
-  net = ProjectedEncoder(build_encoder(config.encoder, config.data),
+  net = ProjectedEncoder(build_encoder(config),
                          ProjectionHead(moco.dim))
   state = moco_step.init(net, KEEP, moco, (12, 12, channels), KEY)
   state = dataclasses.replace(state, query=moved_net(state.query, 0),

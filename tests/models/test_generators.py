@@ -252,6 +252,10 @@ def test_discriminator():
 DATA = config_lib.DataConfig(image_size=8, channels=3)
 
 
+def of_generator(**settings):
+  return config_lib.Config(data=DATA, generator=config_lib.GeneratorConfig(**settings))
+
+
 @pytest.mark.parametrize("kinds, dim", [
     (("perceptron", "perceptron"), 5), (("unet", "unet"), 4),
     (("perceptron", "unet"), 4)])
@@ -259,9 +263,8 @@ def test_build_generator(kinds, dim):
   networks = config_lib.NetworksConfig(
       augmenter=kinds[0], eliminator=kinds[1], hidden=12, layers=2, unet_width=4,
       unet_depth=1, output="edit")
-  config = config_lib.GeneratorConfig(
-      networks=networks, latent=config_lib.LatentConfig(dim=dim))
-  augmenter, eliminator = build.build_generator(config, DATA)
+  config = of_generator(networks=networks, latent=config_lib.LatentConfig(dim=dim))
+  augmenter, eliminator = build.build_generator(config)
   x, z = jnp.zeros((2, 8, 8, 3)), jnp.zeros((2, dim))
   image, _ = jax.eval_shape(
       augmenter.init_with_output, jax.random.key(0), x, z)
@@ -275,13 +278,12 @@ def test_build_generator(kinds, dim):
 
 
 def test_generator_functions():
-  config = config_lib.GeneratorConfig(
-      networks=config_lib.NetworksConfig(hidden=12, layers=2))
-  g_a, g_el = functions = build.generator_functions(config, DATA)
-  assert build.generator_functions(config, DATA) is functions  # so they compile once
-  augmenter, eliminator = build.build_generator(config, DATA)
+  config = of_generator(networks=config_lib.NetworksConfig(hidden=12, layers=2))
+  g_a, g_el = functions = build.generator_functions(config)
+  assert build.generator_functions(config) is functions  # so they compile once
+  augmenter, eliminator = build.build_generator(config)
   x = jax.random.uniform(jax.random.key(0), (2, 8, 8, 3))
-  z = jax.random.uniform(jax.random.key(1), (2, config.latent.dim))
+  z = jax.random.uniform(jax.random.key(1), (2, config.generator.latent.dim))
   variables = augmenter.init(jax.random.key(2), x, z)
   np.testing.assert_array_equal(
       g_a(variables["params"], x, z), augmenter.apply(variables, x, z))
@@ -294,8 +296,9 @@ def test_generator_functions():
 @pytest.mark.parametrize("name, dim", [
     ("resnet18", 64), ("resnet34", 64), ("resnet50", 256)])
 def test_build_encoder(name, dim):
-  config = config_lib.EncoderConfig(name=name, width=8, dtype="bfloat16")
-  encoder = build.build_encoder(config, DATA, bn_groups=2)
+  config = config_lib.Config(
+      data=DATA, encoder=config_lib.EncoderConfig(name=name, width=8), precision="bf16")
+  encoder = build.build_encoder(config, bn_groups=2)
   (y, _), _ = jax.eval_shape(
       lambda key, x: encoder.init_with_output(key, x, train=False),
       jax.random.key(0), jnp.zeros((2, 32, 32, 3)))
@@ -305,19 +308,20 @@ def test_build_encoder(name, dim):
 
 
 def test_build_discriminator():
-  config = config_lib.DiscriminatorConfig(hidden=6, layers=4)
+  config = of_generator(
+      discriminator=config_lib.DiscriminatorConfig(hidden=6, layers=4))
   assert build.build_discriminator(config) == heads.Discriminator(6, 4)
 
 
 def test_a_square_map_needs_a_square_number_of_latents():
   with pytest.raises(errors.UserError, match="no square"):
-    build.build_generator(config_lib.GeneratorConfig(
-        networks=config_lib.NetworksConfig(eliminator="unet")), DATA)
+    build.build_generator(of_generator(
+        networks=config_lib.NetworksConfig(eliminator="unet")))
 
 
 def test_blocks_set_the_depth_of_the_encoder():
-  config = config_lib.EncoderConfig(name="resnet50", width=4, blocks=(1, 2))
-  network = build.build_encoder(config, config_lib.DataConfig())
+  network = build.build_encoder(config_lib.Config(encoder=config_lib.EncoderConfig(
+      name="resnet50", width=4, blocks=(1, 2))))
   x = jax.ShapeDtypeStruct((2, 28, 28, 1), jnp.float32)
   (y, _), variables = jax.eval_shape(
       lambda key, x: network.init_with_output(key, x, train=False),

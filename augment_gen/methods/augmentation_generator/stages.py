@@ -30,6 +30,7 @@ from augment_gen.models.build import (
   build_discriminator,
   build_encoder,
   build_generator,
+  dtype_of,
   generator_functions,
 )
 from augment_gen.models.policy import LatentDistribution
@@ -59,7 +60,7 @@ def encode(config: Config):
 
   Cached, so that the function is compiled once per run.
   """
-  encoder = build_encoder(config.encoder, config.data, bn_groups=1)
+  encoder = build_encoder(config, bn_groups=1)
   return lambda variables, images: encoder.apply(
       variables, images, train=False)[0]
 
@@ -68,7 +69,7 @@ def encode(config: Config):
 def batch_statistics(config: Config):
   """See `adabn.make_batch_statistics`; cached like `encode`."""
   return adabn.make_batch_statistics(
-      build_encoder(config.encoder, config.data, bn_groups=1))
+      build_encoder(config, bn_groups=1))
 
 
 def pretrain(config: Config, task: Task, devices: int) -> Stage:
@@ -89,11 +90,11 @@ def pretrain(config: Config, task: Task, devices: int) -> Stage:
 
 
 def generator_networks(config: Config) -> generator_step.Networks:
-  augmenter, eliminator = build_generator(config.generator, config.data)
+  augmenter, eliminator = build_generator(config)
   return generator_step.Networks(
-      encoder=build_encoder(config.encoder, config.data, bn_groups=1),
+      encoder=build_encoder(config, bn_groups=1),
       augmenter=augmenter, eliminator=eliminator,
-      discriminator=build_discriminator(config.generator.discriminator))
+      discriminator=build_discriminator(config))
 
 
 def generator(config: Config, task: Task,
@@ -157,7 +158,7 @@ def _frozen_encoder(config: Config, encoder: nn.Module, sets: dict[str, Images],
 def latent_bank(config: Config, images: Images | np.ndarray,
                 trained: generator_step.GeneratorState) -> np.ndarray:
   """Z̃ = {G_L(x̃) : x̃ ∈ X̃_f} of (15), float32 [M, Z] for M images."""
-  _, g_el = generator_functions(config.generator, config.data)
+  _, g_el = generator_functions(config)
   return extract(
       lambda params, x: g_el(params, x)[1], trained.eliminator.final_params, images,
       config.evaluate.batch_size)
@@ -175,10 +176,10 @@ def random_augmenter(
   Returns:
     The module and its parameters.
   """
-  augmenter, _ = build_generator(config.generator, config.data)
+  augmenter, _ = build_generator(config)
   networks = dataclasses.replace(config.generator.networks, output="edit")
-  untrained, _ = build_generator(
-      dataclasses.replace(config.generator, networks=networks), config.data)
+  untrained, _ = build_generator(dataclasses.replace(
+      config, generator=dataclasses.replace(config.generator, networks=networks)))
   key = stream(jax.random.key(config.seed), "random_augmenter")
   x = jnp.asarray(sample(task.pretrain, _STRENGTH_IMAGES), jnp.float32) / 255
   if config.retrain.order == "last":
@@ -209,7 +210,7 @@ def second_view(config: Config, task: Task, arm: str,
   if arm == "random":
     augmenter, params = random_augmenter(config, task, trained)
   else:
-    augmenter, _ = build_generator(config.generator, config.data)
+    augmenter, _ = build_generator(config)
     params = trained.augmenter.final_params
   frozen: dict[str, Any] = {"augmenter": {"params": params}}
   if arm == "policy":
@@ -229,7 +230,7 @@ def latent_distribution(config: Config) -> LatentDistribution:
   retrain = config.retrain
   return LatentDistribution(
       retrain.candidates, width=retrain.policy.width, mean=config.data.mean,
-      std=config.data.std)
+      std=config.data.std, dtype=dtype_of(config))
 
 
 def retrain(config: Config, task: Task, devices: int, arm: str,
@@ -282,7 +283,7 @@ def _with_policy(config: Config, method: Pretrainer, state: State, step: Step,
   state = latent_policy.LatentPolicyState(
       step=jnp.zeros((), jnp.int32), pretrainer=state,
       policy=policy_step.init(policy, tx, building.image_shape(config), key))
-  augmenter, _ = build_generator(config.generator, config.data)
+  augmenter, _ = build_generator(config)
   return state, latent_policy.make_step(
       method.project, augmenter, step,
       policy_step.make_update(policy, tx, settings, policy.size, steps))

@@ -16,7 +16,7 @@ from augment_gen.data.feed import ImageFeed
 from augment_gen.data.task import Task
 from augment_gen.methods import building
 from augment_gen.models import norm
-from augment_gen.models.build import build_encoder
+from augment_gen.models.build import build_encoder, dtype_of
 from augment_gen.models.heads import HIDDEN, ProjectedEncoder, ProjectionHead
 from augment_gen.models.policy import CropDistribution
 from augment_gen.run.loop import Stage
@@ -60,12 +60,12 @@ def networks(config: Config, name: str = "tac") -> crl_tac_step.Networks:
       encoder=ProjectedEncoder(
           # An image's crops are positives and lie on one device: with statistics per
           # device, batch norm would tell them apart from negatives.
-          build_encoder(config.encoder, config.data, norm.ALL_DEVICES),
-          ProjectionHead(config.tac.dim, HIDDEN[config.tac.head])),
+          build_encoder(config, norm.ALL_DEVICES),
+          ProjectionHead(config.tac.dim, HIDDEN[config.tac.head], dtype_of(config))),
       policy=CropDistribution(
           grid, width=config.tac.policy.width,
           scale_mass=config.tac.scale_mass, mean=config.data.mean,
-          std=config.data.std),
+          std=config.data.std, dtype=dtype_of(config)),
       grid=grid)
 
 

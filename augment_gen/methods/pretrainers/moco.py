@@ -8,7 +8,7 @@ import optax
 
 from augment_gen.config import Config
 from augment_gen.methods import building
-from augment_gen.models.build import build_encoder
+from augment_gen.models.build import build_encoder, dtype_of
 from augment_gen.models.heads import ProjectedEncoder, ProjectionHead
 from augment_gen.run.contracts import Step, Views
 from augment_gen.steps import moco as moco_step
@@ -23,9 +23,8 @@ class MocoV2:
     self._config = config
     # Each device gets its share of the batch-norm groups.
     self._net = ProjectedEncoder(
-        build_encoder(config.encoder, config.data,
-                      bn_groups=config.moco.bn_groups // devices),
-        ProjectionHead(config.moco.dim))
+        build_encoder(config, config.moco.bn_groups // devices),
+        ProjectionHead(config.moco.dim, dtype=dtype_of(config)))
 
   @staticmethod
   def problems(config: Config, devices: int) -> Iterator[str]:

@@ -9,7 +9,7 @@ import optax
 from augment_gen.config import Config
 from augment_gen.methods import building
 from augment_gen.models import norm
-from augment_gen.models.build import build_encoder
+from augment_gen.models.build import build_encoder, dtype_of
 from augment_gen.models.heads import ProjectedEncoder, ProjectionHead
 from augment_gen.run.contracts import Step, Views
 from augment_gen.steps import simclr as simclr_step
@@ -24,8 +24,8 @@ class Simclr:
     del devices  # batch norm spans all of them
     self._config = config
     self._net = ProjectedEncoder(
-        build_encoder(config.encoder, config.data, norm.ALL_DEVICES),
-        ProjectionHead(config.simclr.dim))
+        build_encoder(config, norm.ALL_DEVICES),
+        ProjectionHead(config.simclr.dim, dtype=dtype_of(config)))
 
   @staticmethod
   def problems(config: Config, devices: int) -> Iterator[str]:
