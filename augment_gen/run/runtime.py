@@ -8,9 +8,11 @@ import platform
 import time
 from typing import Any
 
-# In jaxlib 0.10 this fusion halves the speed of ordinary convolutions on CPU.
-# models/conv.py avoids another slow case.
+# In jaxlib 0.10, this fusion halves the speed of ordinary convolutions on CPU. In 0.12 it
+# costs much less (docs/experiments/016). models/conv.py avoids another slow case.
 _FAST_CPU_FLAG = "--xla_cpu_experimental_ynn_fusion_type="
+
+_SERIES = ("0.10.", "0.11.", "0.12.")
 
 _DAYS_KEPT = 30
 _SECONDS_WORTH_KEEPING = 0.3  # what compiles faster is compiled again
@@ -20,13 +22,13 @@ def prefer_fast_cpu_code() -> None:
   """Adds the XLA flag that makes convolutions fast on CPU, if XLA knows it.
 
   A flag that XLA does not know ends the process, so it is only set for the jaxlib series
-  on which it was measured. A value given by the user takes precedence.
+  that know it. A value given by the user takes precedence.
   """
   flags = os.environ.get("XLA_FLAGS", "")
   name = _FAST_CPU_FLAG.partition("=")[0]
   if name in flags:
     return
-  if importlib.metadata.version("jaxlib").startswith("0.10."):
+  if importlib.metadata.version("jaxlib").startswith(_SERIES):
     os.environ["XLA_FLAGS"] = f"{flags} {_FAST_CPU_FLAG}".strip()
 
 

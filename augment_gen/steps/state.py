@@ -136,23 +136,23 @@ _SMALL = 1 << 14
 
 
 def _group(tree: PyTree) -> list[jax.Array]:
-  """Joins the small leaves to one vector, which comes first; the others follow."""
+  """Returns the large leaves, and, if there are any, the small ones joined to a vector."""
   leaves = jax.tree.leaves(tree)
   small = [leaf.reshape(-1) for leaf in leaves if leaf.size < _SMALL]
-  return [jnp.concatenate(small)] * bool(small) + [
-      leaf for leaf in leaves if leaf.size >= _SMALL]
+  large = [leaf for leaf in leaves if leaf.size >= _SMALL]
+  return [*large, jnp.concatenate(small)] if small else large
 
 
 def _ungroup(groups: list[jax.Array], like: PyTree) -> PyTree:
   """Inverts `_group`, given a tree of the same shapes."""
   leaves, form = jax.tree.flatten(like)
-  large = iter(groups[-sum(leaf.size >= _SMALL for leaf in leaves):])
+  large, joined = iter(groups), groups[-1]
   start, out = 0, []
   for leaf in leaves:
     if leaf.size >= _SMALL:
       out.append(next(large))
     else:
-      out.append(groups[0][start:start + leaf.size].reshape(leaf.shape))
+      out.append(joined[start:start + leaf.size].reshape(leaf.shape))
       start += leaf.size
   return jax.tree.unflatten(form, out)
 
