@@ -54,7 +54,7 @@ def draw_crop_box(
     top, left, height, width: float32 scalars with integer values, in pixels.
   """
   image_height, image_width = shape
-  # All that is random comes from one draw: several would take longer than the rest.
+  # One draw for all: on CPU, each is a loop of its own (docs/experiments/016).
   u_area, u_aspect, place = jnp.split(
       jax.random.uniform(key, (2 * _CROP_TRIES + 2,)), [_CROP_TRIES, 2 * _CROP_TRIES])
   area = image_height * image_width * (scale[0] + (scale[1] - scale[0]) * u_area)
@@ -150,12 +150,13 @@ def random_affine(
   Returns:
     [H, W, C] in [0, 1].
   """
-  u = jax.random.uniform(key, (5,))
-  angle, shear_x = math.radians(degrees), math.radians(shear)
-  shift = translate * (2 * u[2:4] - 1)
-  factor = scale[0] + (scale[1] - scale[0]) * u[4]
-  out = affine(image, angle * (2 * u[0] - 1), shift[0] * image.shape[0],
-               shift[1] * image.shape[1], factor, shear_x * (2 * u[1] - 1))
+  # One draw for all: on CPU, each is a loop of its own (docs/experiments/016).
+  *signed, u_scale = jax.random.uniform(key, (5,))
+  u_angle, u_shear, u_y, u_x = (2 * u - 1 for u in signed)
+  out = affine(
+      image, math.radians(degrees) * u_angle, translate * u_y * image.shape[0],
+      translate * u_x * image.shape[1], scale[0] + (scale[1] - scale[0]) * u_scale,
+      math.radians(shear) * u_shear)
   return jnp.clip(out, 0.0, 1.0)
 
 

@@ -67,7 +67,7 @@ def color_jitter(
   strengths = {"brightness": brightness, "contrast": contrast}
   if image.shape[-1] == 3:
     strengths["saturation"] = saturation
-  # All that is random comes from one draw: several would take longer than the colours.
+  # One draw for all: on CPU, each is a loop of its own (docs/experiments/016).
   u_factors, u_order, (u_place, u_hue, u_apply) = jnp.split(
       jax.random.uniform(key, (2 * len(strengths) + 3,)),
       [len(strengths), 2 * len(strengths)])

@@ -9,7 +9,8 @@ import time
 from typing import Any
 
 # In jaxlib 0.10, this fusion halves the speed of ordinary convolutions on CPU. In 0.12 it
-# costs much less (docs/experiments/016). models/conv.py avoids another slow case.
+# costs 12 % of a narrow network's step (docs/experiments/016). models/conv.py avoids
+# another slow case.
 _FAST_CPU_FLAG = "--xla_cpu_experimental_ynn_fusion_type="
 
 _SERIES = ("0.10.", "0.11.", "0.12.")

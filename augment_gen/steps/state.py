@@ -118,9 +118,8 @@ def apply_gradients(
 def _on_grouped_leaves(tx: optax.GradientTransformation) -> optax.GradientTransformation:
   """Applies an elementwise optimiser to `_group(parameters)`.
 
-  A ResNet has dozens of leaves of a few hundred numbers. XLA compiles several functions
-  for each leaf, and starting them takes longer than what they compute
-  (docs/experiments/016).
+  A ResNet has dozens of leaves of a few hundred numbers, and XLA compiles several
+  functions for each leaf (docs/experiments/016).
   """
 
   def update(updates, state, params=None):
@@ -131,7 +130,8 @@ def _on_grouped_leaves(tx: optax.GradientTransformation) -> optax.GradientTransf
   return optax.GradientTransformation(lambda params: tx.init(_group(params)), update)
 
 
-# Longer leaves stay alone: copying them together would take longer than it saves.
+# Longer leaves stay alone: joining them would cost more in each step than it saves in
+# compiling.
 _SMALL = 1 << 14
 
 

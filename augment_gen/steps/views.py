@@ -24,7 +24,7 @@ def _two_views(augment: Callable, x_1: jax.Array, x_2: jax.Array, key: jax.Array
                ) -> tuple[jax.Array, jax.Array]:
   """Computes t(x_1) and t'(x_2) of images [b, H, W, C].
 
-  One call for both makes a program of half the size.
+  One call for both, so that the recipe is compiled once.
   """
   keys = jnp.concatenate([example_keys(key, name, len(x_1))
                           for name in ("view_1", "view_2")])

@@ -501,11 +501,11 @@ def test_non_finite_losses_name_metric_and_steps(tmp_path, monkeypatch, capsys):
 def test_what_was_learned_is_exported(quickstart):
   learned = export.load(quickstart)
   task = load_task(learned.config.data)
-  z = np.random.default_rng(0).uniform(size=(300, 49)).astype(np.float32)
+  z = np.random.default_rng(0).integers(0, 2, (300, 49)).astype(np.float32)
   x = np.resize(task.pretrain.images, (300, 28, 28, 1))
   views = learned.augment(x, z)
   assert views.shape == x.shape and views.dtype == np.float32
-  assert np.all(np.abs(views - learned.augment(x, 1 - z)).max((1, 2, 3)) > 0.01)
+  assert np.all(np.abs(views - learned.augment(x, 1 - z)).max((1, 2, 3)) > 0.1)
   with pytest.raises(UserError, match="300 images need one"):
     learned.augment(x, z[:200])
   for function in (learned.encode, learned.eliminate):

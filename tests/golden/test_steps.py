@@ -3,15 +3,11 @@
 import json
 import pathlib
 
-import jax
 import numpy as np
 import pytest
+from stepping import stage_of, take
 
 from augment_gen.config.command_line import parse
-from augment_gen.data.task import load_task
-from augment_gen.methods.augmentation_generator import stages as generator
-from augment_gen.methods.crl_tac import stages as crl_tac
-from augment_gen.run import parallel
 
 ROOT = pathlib.Path(__file__).parents[2]
 PATH = pathlib.Path(__file__).parent / "steps.json"
@@ -29,18 +25,7 @@ def first_step(name: str) -> dict[str, float]:
   config_name, changes = STAGES[name]
   config = parse(["main.py", f"--config={ROOT}/configs/{config_name}.py:runlocal",
                   "--workdir=unused", *changes]).config
-  task, kind = load_task(config.data), name.partition(",")[0]
-  if kind == "tac":
-    stage = crl_tac.train(config, task, kind)
-  else:
-    stage = generator.pretrain(config, task, 1)
-    if kind != "pretrain":
-      pretrained = jax.device_get(stage.state)
-      stage = generator.generator(config, task, pretrained)
-  mesh = parallel.make_mesh(jax.devices()[:1])
-  _, metrics = parallel.map_step(stage.step, mesh, stage.feed.fetch)(
-      *parallel.replicate((stage.state, stage.frozen, stage.feed.resident), mesh),
-      parallel.shard(stage.feed.host_batch(0), mesh), stage.key)
+  _, metrics = take(stage_of(config, name.partition(",")[0]))
   return {metric: float(value) for metric, value in sorted(metrics.items())}
 
 

@@ -9,13 +9,13 @@ import functools
 import jax
 import numpy as np
 import pytest
+from stepping import take
 
 from augment_gen.config import Config
 from augment_gen.config.command_line import parse
 from augment_gen.data.task import load_task
 from augment_gen.methods.augmentation_generator import stages as generator
 from augment_gen.methods.crl_tac import stages as tac
-from augment_gen.run import parallel
 
 SLOW = pytest.mark.slow
 # SGD, because Adam's first steps are full-sized even if the gradient is rounding error.
@@ -38,22 +38,10 @@ def task_of(config: Config):
   return load_task(config.data)
 
 
-def two_steps(stage, devices: int):
-  """The state and metrics after two steps."""
-  mesh = parallel.make_mesh(jax.devices()[:devices])
-  step = parallel.map_step(stage.step, mesh, stage.feed.fetch)
-  state, frozen, resident, key = parallel.replicate(
-      (stage.state, stage.frozen, stage.feed.resident, stage.key), mesh)
-  for t in range(2):
-    host_batch = parallel.shard(stage.feed.host_batch(t), mesh)
-    state, metrics = step(state, frozen, resident, host_batch, key)
-  return jax.device_get((state, metrics))
-
-
 def assert_alike(make_stage, devices: int):
   """Asserts that a stage gives the same on several devices as on one."""
-  one, metrics_one = two_steps(make_stage(1), 1)
-  many, metrics_many = two_steps(make_stage(devices), devices)
+  one, metrics_one = take(make_stage(1), steps=2)
+  many, metrics_many = take(make_stage(devices), 2, devices)
   assert metrics_one.keys() == metrics_many.keys()
   for name in metrics_one:
     np.testing.assert_allclose(

@@ -1,17 +1,13 @@
 """`precision=bf16`: the losses of one step are those of float32 within 3 %."""
 
-import functools
 import pathlib
 
 import jax
 import jax.numpy as jnp
 import pytest
+from stepping import stage_of, take
 
 from augment_gen.config.command_line import parse
-from augment_gen.data.task import load_task
-from augment_gen.methods.augmentation_generator import stages as generator
-from augment_gen.methods.crl_tac import stages as crl_tac
-from augment_gen.run import parallel
 
 ROOT = pathlib.Path(__file__).parents[2]
 # Losses alone: norms of gradients of a batch of 16 differ by more.
@@ -23,28 +19,13 @@ LOSSES = {
 }
 
 
-@functools.cache
-def task_of(data):
-  return load_task(data)
-
-
 def first_step(kind, precision):
   name = "regional_mnist" if kind == "tac" else "quickstart"
   config = parse([
       "main.py", f"--config={ROOT}/configs/{name}.py:runlocal", "--workdir=unused",
       f"--config.precision={precision}", "--config.encoder.blocks=(1,)",
       "--config.generator.networks.unet_width=4"]).config
-  task = task_of(config.data)
-  if kind == "tac":
-    stage = crl_tac.train(config, task, "tac")
-  else:
-    stage = generator.pretrain(config, task, 1)
-    if kind == "generator":
-      stage = generator.generator(config, task, jax.device_get(stage.state))
-  mesh = parallel.make_mesh(jax.devices()[:1])
-  state, metrics = parallel.map_step(stage.step, mesh, stage.feed.fetch)(
-      *parallel.replicate((stage.state, stage.frozen, stage.feed.resident), mesh),
-      parallel.shard(stage.feed.host_batch(0), mesh), stage.key)
+  state, metrics = take(stage_of(config, kind))
   return state, {name: float(metrics[name]) for name in LOSSES[kind]}
 
 
