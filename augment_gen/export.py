@@ -27,7 +27,7 @@ from augment_gen.evaluate.chunks import chunked
 from augment_gen.methods import building
 from augment_gen.methods.augmentation_generator import stages
 from augment_gen.methods.pretrainers import pretrainer
-from augment_gen.models.build import generator_functions
+from augment_gen.models.build import generator_functions, latent_dim
 from augment_gen.run.checkpoint import Checkpoints
 from augment_gen.run.folder import read_config
 from augment_gen.steps import generator as generator_step
@@ -83,7 +83,7 @@ def load(run: str | os.PathLike[str],
   encode = chunked(Partial(stages.encode(config), variables), _CHUNK)
   augment = chunked(Partial(g_a, trained.augmenter.final_params), _CHUNK)
   eliminate = chunked(Partial(g_el, trained.eliminator.final_params), _CHUNK)
-  shape, dim = building.image_shape(config), config.generator.latent.dim
+  shape, dim = building.image_shape(config), latent_dim(config)
 
   def augment_checked(images, latents):
     images = as_floats(images, shape)

@@ -23,6 +23,7 @@ from augment_gen.config import errors
 from augment_gen.run.random import stream
 
 _CHUNK = 256  # images per call of `_apply_chunk`
+_EXPOSURES = 15  # images along a motion
 
 
 def _pixel(image: jax.Array) -> float:
@@ -170,6 +171,47 @@ def _noise(key: jax.Array, image: jax.Array) -> jax.Array:
   return jnp.clip(image + deviation * noise, 0.0, 1.0)
 
 
+def _motion_blur(key: jax.Array, image: jax.Array) -> jax.Array:
+  """Motion along a straight line of 3 to 7 pixels in a random direction."""
+  length = _pixel(image) * _uniform(key, "length", 3.0, 7.0)
+  angle = _uniform(key, "angle", 0.0, math.pi)
+  rows, cols = sampling.pixel_grid(image)
+  last_row, last_col = rows.shape[0] - 1, rows.shape[1] - 1
+  steps = (np.arange(_EXPOSURES) + 0.5) / _EXPOSURES - 0.5
+
+  def moved(step):
+    # What lies outside has the colour of the border.
+    return sampling.warp(
+        image, jnp.clip(rows + step * length * jnp.sin(angle), 0, last_row),
+        jnp.clip(cols + step * length * jnp.cos(angle), 0, last_col))
+
+  return jnp.mean(jax.vmap(moved)(jnp.asarray(steps, jnp.float32)), axis=0)
+
+
+def _haze(key: jax.Array, image: jax.Array) -> jax.Array:
+  """Low contrast behind haze: t x + (1 − t) a (Koschmieder's law).
+
+  The transmission t is uniform on 0.3 to 0.7 and the light of the haze a on 0.5 to 0.9.
+  """
+  transmission = _uniform(key, "transmission", 0.3, 0.7)
+  light = _uniform(key, "light", 0.5, 0.9)
+  return transmission * image + (1 - transmission) * light
+
+
+def _raster(key: jax.Array, image: jax.Array) -> jax.Array:
+  """Fine parallel lines, one pixel wide and 3 to 5 apart, in a random direction."""
+  pixel = _pixel(image)
+  period = pixel * _uniform(key, "period", 3.0, 5.0)
+  angle = _uniform(key, "angle", 0.0, math.pi)
+  opacity = _uniform(key, "opacity", 0.3, 0.7)
+  rows, cols = sampling.pixel_grid(image)
+  along = jnp.cos(angle) * rows + jnp.sin(angle) * cols
+  along = along + period * _uniform(key, "phase", 0.0, 1.0)
+  distance = jnp.abs(along - period * jnp.round(along / period))
+  line = jnp.clip(pixel / 2 + 0.5 - distance, 0.0, 1.0)
+  return _paint(image, opacity * line, _ink(key, image))
+
+
 _IMPLICIT: dict[str, recipes.Augment] = {
     "dots": _dots,
     # Dots of two sizes: G_A must also learn how many of each to draw.
@@ -181,8 +223,32 @@ _IMPLICIT: dict[str, recipes.Augment] = {
     "erase": _erase,
     "inversion": _inversion,
     "noise": _noise,
+    "motion_blur": _motion_blur,
+    "haze": _haze,
+    "raster": _raster,
 }
 NAMES = tuple(_IMPLICIT)
+
+# What a learned chain of operators should say of these augmentations: the range of each
+# uniform amount, in the unit in which the operator reads it (augment/operators).
+TRUE_RANGES: dict[str, dict[str, tuple[float, float]]] = {
+    "dots": {"specks.light": (100 * 10 / 784, 100 * 60 / 784)},
+    "mixed_dots": {"specks.light": (75 * 10 / 784, 75 * 60 / 784),
+                   "specks.light_large": (25 * 10 / 784, 25 * 60 / 784)},
+    "blur": {"blur.defocus": (0.5, 1.8)},
+    "gradient": {"glare.strength": (40, 90), "glare.turns": (0, 360),
+                 "glare.evenness": (0, 0)},
+    "strokes": {"scratches.light": (1, 4), "scratches.length": (8, 22),
+                "scratches.width": (0.8, 1.6)},
+    "blobs": {"spots.radius": (2, 5)},
+    "erase": {"occluders.number": (1, 3), "occluders.side": (5, 12),
+              "occluders.tone": (0, 0)},
+    "inversion": {"tone.contrast": (-1, -1)},
+    "noise": {"noise.read": (255 * 0.1, 255 * 0.3)},
+    "motion_blur": {"blur.motion": (3, 7), "blur.turns": (0, 180)},
+    "haze": {"tone.contrast": (0.3, 0.7)},
+    "raster": {"raster.light": (30, 70), "raster.period": (3, 5)},
+}
 
 
 def implicit(name: str) -> recipes.Augment:

@@ -42,7 +42,7 @@ def draw_latents(keys: jax.Array, bank: jax.Array | None,
 
 # Parameters that produce the logits, for both kinds of G_A. At 0 nothing is drawn.
 # Larger gains draw more marks and make each one stronger.
-_OF_LOGITS = ("image", "marks")
+_OF_LOGITS = ("image", "marks", "strengths")
 
 
 def match_strength(augmenter: nn.Module, params: PyTree, x: jax.Array,

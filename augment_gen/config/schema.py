@@ -184,7 +184,14 @@ class DiscriminatorConfig:
 @dataclasses.dataclass(frozen=True)
 class NetworksConfig:
   """The networks G_A and G_E with G_L."""
-  augmenter: Literal["perceptron", "unet"] = "perceptron"  # G_A
+  # G_A. "operators": a chain of imaging operators with learned amounts.
+  augmenter: Literal["perceptron", "unet", "operators"] = "perceptron"
+  # The operators of the chain; they act in the order of augment/operators.
+  operators: Annotated[str, EachOf(
+      "occluders", "scratches", "specks", "spots", "shading", "glare", "blur", "tone",
+      "colour", "noise", "sharpening", "raster", "compression")] = (
+          "occluders,scratches,specks,spots,shading,glare,blur,tone,colour,noise,"
+          "sharpening,raster,compression")
   eliminator: Literal["perceptron", "unet"] = "perceptron"  # G_E with G_L
   hidden: Count = 912  # units of the perceptrons
   layers: Annotated[int, Ge(2)] = 4  # dense layers, the last one included
@@ -218,6 +225,8 @@ class LossesConfig:
   latent_slack: NotNegative = 0.0
   # ‖·‖₁ of (13): the mean or the sum over pixels or latents.
   l1_reduction: Literal["mean", "sum"] = "mean"
+  # Whether (13) trains G_A, too, as in the paper, or G_E and G_L alone.
+  cycle_trains_augmenter: bool = True
   # Noise on all that G_E, G_L and the second half of a cycle see: its standard
   # deviation is uniform on [0, cycle_noise], drawn for each image.
   cycle_noise: NotNegative = 0.0

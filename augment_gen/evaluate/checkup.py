@@ -11,7 +11,7 @@ from augment_gen.data.base import evenly, Images, ImageSet, sample
 from augment_gen.data.task import Task
 from augment_gen.evaluate import health, knn
 from augment_gen.evaluate.features import Encode, extract
-from augment_gen.models.build import generator_functions
+from augment_gen.models.build import generator_functions, latent_dim, shown_latents
 from augment_gen.run.random import stream
 from augment_gen.steps.generator import GeneratorState
 
@@ -32,6 +32,7 @@ def measure(config: Config, task: Task, encode: Encode, variables: Any,
     state: the state of stage 2 at any step.
   """
   g_a, g_el = generator_functions(config)
+  shown = shown_latents(config)
   clean = task.finetune_clean
   return health.measure(
       Partial(g_a, state.augmenter.final_params),
@@ -39,9 +40,10 @@ def measure(config: Config, task: Task, encode: Encode, variables: Any,
       Partial(encode, variables),
       _read(task.pretrain), _read(task.finetune),
       key=stream(jax.random.key(config.seed), "health"),
-      latent_dim=config.generator.latent.dim,
+      latent_dim=latent_dim(config),
       x_f_clean=None if clean is None else _read(clean),
-      probe=_probe(config, task, encode, variables))
+      probe=_probe(config, task, encode, variables),
+      shown=lambda z: shown(state.augmenter.final_params, z))
 
 
 def _probe(config: Config, task: Task, encode: Encode,

@@ -139,6 +139,7 @@ def measure(
     g_a: Callable, g_el: Callable, encode: Callable, x_p: np.ndarray,
     x_f: np.ndarray, *, key: jax.Array, latent_dim: int,
     x_f_clean: np.ndarray | None = None, probe: Probe | None = None,
+    shown: Callable | None = None,
 ) -> dict[str, float]:
   """Measures the failures (a) to (f) of Algorithm 1; `BOUNDS` judges them.
 
@@ -158,6 +159,8 @@ def measure(
     latent_dim: Z.
     x_f_clean: uint8, `x_f` without the implicit augmentation, if known.
     probe: for (e), if known.
+    shown: how plainly each latent shows in G_A(x, z), z [b, Z] -> [b, Z] in [0, 1];
+      None if all do. Latents count as much as they show.
 
   Returns:
     The numbers below, with the healthy range in brackets. Numbers that need clean
@@ -214,17 +217,19 @@ def measure(
 
   z = latents("latent")
   x_a = g_a(x, z)
+  weight = np.ones_like(z) if shown is None else np.asarray(shown(z))
   x_cycle, z_cycle = g_el(x_a)
   x_e, bank = g_el(x_f)
   x_bank = g_a(x, latents("bank", bank))
   y, y_a, y_bank = encode(x), encode(x_a), encode(x_bank)
   edit, cycle = l1(x_a, x), l1(x_cycle, x)
-  health = {"edit": edit, "latent_r2":
-            1.0 - np.sum((z_cycle - z)**2) / np.sum((z - 0.5)**2)}
+  health = {"edit": edit}
   ratios = {
+      "latent_error": (np.sum(weight * (z_cycle - z)**2),
+                       np.sum(weight * (z - 0.5)**2)),
       "latent_effect": (l1(x_a, g_a(x, latents("other"))), edit),
       "pattern_share": distances.squared_mean(x_a - x),
-      "bank_distance": _bank_distances(bank, key),
+      "bank_distance": _bank_distances(bank, weight.mean(axis=0), key),
       "bank_edit_ratio": (l1(x_bank, x), edit),
       "bank_embedding_distance": (distances.paired_frechet(y_bank, y_a),
                                   distances.paired_frechet(y, y_a)),
@@ -254,6 +259,8 @@ def measure(
   # Not `>=`: a NaN in the denominator must give NaN.
   health |= {name: part / whole for name, (part, whole) in ratios.items()
              if not whole < _NOTHING}
+  if "latent_error" in health:
+    health["latent_r2"] = 1.0 - health.pop("latent_error")
   return {name: float(value) for name, value in health.items()}
 
 
@@ -284,11 +291,16 @@ def unmeasured(health: Mapping[str, float]) -> list[str]:
   return [name for name in BOUNDS if name not in health]
 
 
-def _bank_distances(bank: np.ndarray, key: jax.Array) -> tuple[float, float]:
-  """Distances of the bank [m, Z], and of the point 1/2, from m draws of the prior."""
+def _bank_distances(bank: np.ndarray, weight: np.ndarray, key: jax.Array,
+                    ) -> tuple[float, float]:
+  """Distances of the bank [m, Z], and of the point 1/2, from m draws of the prior.
+
+  Latent i counts `weight[i]`, from 0 to 1.
+  """
   prior = jax.random.uniform(stream(key, "prior"), bank.shape)
   lines = random_directions(stream(key, "directions"), bank.shape[1])
-  distance = lambda z: float(sliced_wasserstein(jnp.asarray(z), prior, lines))
+  distance = lambda z: float(sliced_wasserstein(
+      jnp.asarray(weight * z), weight * prior, lines))
   return distance(bank), distance(np.full_like(bank, 0.5))
 
 

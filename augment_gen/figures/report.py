@@ -15,7 +15,7 @@ from augment_gen.figures import curves as curves_lib
 from augment_gen.figures import grid
 from augment_gen.figures import policy as policy_lib
 from augment_gen.models import latent_maps
-from augment_gen.models.build import generator_functions
+from augment_gen.models.build import generator_functions, latent_dim
 from augment_gen.run.folder import RunFolder
 from augment_gen.run.metrics import MetricWriter
 from augment_gen.run.random import stream
@@ -52,7 +52,7 @@ def generator(config: Config, task: Task, state: GeneratorState,
   g_el = Partial(jax.jit(g_el), state.eliminator.final_params)
   x_p, x_f = _some(task.pretrain, _ROWS), _some(task.finetune, _ROWS)
   key = stream(jax.random.key(config.seed), "figures")
-  z = jax.random.uniform(key, (_LATENTS, config.generator.latent.dim))
+  z = jax.random.uniform(key, (_LATENTS, latent_dim(config)))
   step = int(state.step)
 
   # The same latents for every image, so that columns can be compared.
@@ -76,7 +76,7 @@ def generator(config: Config, task: Task, state: GeneratorState,
   writer.image("figures/latent_line", step, image)
 
   z_rows = jax.random.uniform(
-      stream(key, "rows"), (_ROWS, config.generator.latent.dim))
+      stream(key, "rows"), (_ROWS, latent_dim(config)))
   x_a = g_a(x_p, z_rows)
   x_p_cycle, _ = g_el(x_a)
   x_e, z_f = g_el(x_f)

@@ -28,6 +28,7 @@ def l1(a: jax.Array, b: jax.Array, reduction: str) -> jax.Array:
 def cycle_loss(
     *, x_f: jax.Array, x_f_cycle: jax.Array, x_p: jax.Array,
     x_p_cycle: jax.Array, z: jax.Array, z_cycle: jax.Array, reduction: str,
+    z_shown: jax.Array | None = None,
     weights: tuple[float, float, float] = (1.0, 1.0, 1.0),
     latent_slack: float = 0.0,
 ) -> tuple[jax.Array, dict[str, jax.Array]]:
@@ -41,6 +42,7 @@ def cycle_loss(
     z: [B, Z] in [0, 1].
     z_cycle: G_L(G_A(x_p, z)).
     reduction: see `l1`.
+    z_shown: weights [B, Z] of the entries in the third term; all 1 in the paper.
     weights: weights of the three terms (f, p, z); all 1 in the paper.
     latent_slack: threshold for the mean error |z − z_cycle| of an entry, averaged over
       the batch. The third term is 0 up to it. The paper has 0.
@@ -49,10 +51,11 @@ def cycle_loss(
     loss: scalar float32. Its mean over devices is the loss of the whole batch.
     terms: the three norms, without weights and without the slack.
   """
+  shown = jnp.ones_like(z) if z_shown is None else z_shown
   terms = {
       "cycle_f": l1(x_f_cycle, x_f, reduction),
       "cycle_p": l1(x_p_cycle, x_p, reduction),
-      "cycle_z": l1(z_cycle, z, reduction),
+      "cycle_z": l1(shown * z_cycle, shown * z, reduction),
   }
   allowed = latent_slack * (z[0].size if reduction == "sum" else 1)
   # The threshold applies to the mean over all devices. Otherwise the mean loss over

@@ -5,10 +5,20 @@ import functools
 from typing import Any
 
 from flax import linen as nn
+import jax
 import jax.numpy as jnp
 
 from augment_gen import config as config_lib
-from augment_gen.models import convnet, heads, latent_maps, perceptron, resnet, unet
+from augment_gen.augment import operators
+from augment_gen.models import (
+  convnet,
+  heads,
+  latent_maps,
+  operator_chain,
+  perceptron,
+  resnet,
+  unet,
+)
 
 ENCODERS: dict[str, Callable[..., nn.Module]] = {
     "resnet18": resnet.ResNet18,
@@ -79,12 +89,29 @@ def build_generator(config: config_lib.Config) -> tuple[nn.Module, nn.Module]:
   eliminators: dict[str, Callable[..., nn.Module]] = {
       "unet": unet.UNetEliminator,
       "perceptron": perceptron.PerceptronEliminator}
-  augmenter = augmenters[networks.augmenter]
   eliminator = eliminators[networks.eliminator]
   dtype = dtype_of(config)
-  return (augmenter(latent_scale=_LATENT_SCALE[latent.layout], dtype=dtype,
-                    **sizes[networks.augmenter]),
-          eliminator(latent_dim=latent.dim, dtype=dtype, **sizes[networks.eliminator]))
+  augmenter: nn.Module
+  if networks.augmenter == "operators":
+    augmenter = _operator_chain(config)
+  else:
+    augmenter = augmenters[networks.augmenter](
+        latent_scale=_LATENT_SCALE[latent.layout], dtype=dtype,
+        **sizes[networks.augmenter])
+  return augmenter, eliminator(
+      latent_dim=latent_dim(config), dtype=dtype, **sizes[networks.eliminator])
+
+
+def _operator_chain(config: config_lib.Config) -> operator_chain.OperatorChain:
+  return operator_chain.OperatorChain(operators.chosen(
+      config_lib.names(config.generator.networks.operators), config.data.channels))
+
+
+def latent_dim(config: config_lib.Config) -> int:
+  """Z: a chain of operators has as many latents as its amounts need."""
+  if config.generator.networks.augmenter == "operators":
+    return len(_operator_chain(config).latents)
+  return config.generator.latent.dim
 
 
 @functools.cache
@@ -107,6 +134,13 @@ def generator_functions(config: config_lib.Config) -> tuple[Callable, Callable]:
   augmenter, eliminator = build_generator(config)
   return (lambda params, x, z: augmenter.apply({"params": params}, x, z),
           lambda params, x: eliminator.apply({"params": params}, x))
+
+
+@functools.cache
+def shown_latents(config: config_lib.Config) -> Callable:
+  """Returns `(G_A's params, z [b, Z]) -> [b, Z]`, see `outputs.Augmenter.shown`."""
+  augmenter, _ = build_generator(config)
+  return jax.jit(lambda params, z: augmenter.apply({"params": params}, z, method="shown"))
 
 
 def build_discriminator(config: config_lib.Config) -> heads.Discriminator:

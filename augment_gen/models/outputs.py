@@ -1,5 +1,6 @@
-"""The generators' outputs from last-layer logits, and the scaling of latents."""
+"""What G_A's networks share: outputs from last-layer logits, the scaling of latents."""
 
+from flax import linen as nn
 import jax
 import jax.numpy as jnp
 
@@ -7,6 +8,17 @@ import jax.numpy as jnp
 # then accurate to 2.5 of 255 grey levels, and sigmoid' is 0.01 there, which is still
 # large enough to learn from.
 _EDIT_EPSILON = 0.01
+
+
+class Augmenter(nn.Module):
+  """A form of G_A, (x [B, H, W, C], z [B, Z]) -> image."""
+
+  def shown(self, z: jax.Array) -> jax.Array:
+    """How plainly each latent shows in G_A(x, z), from 0 to 1: [B, Z] -> [B, Z].
+
+    Networks may use every latent for every image; a chain of operators does not.
+    """
+    return jnp.ones_like(z)
 
 
 def to_image(logits: jax.Array, x: jax.Array, output: str) -> jax.Array:

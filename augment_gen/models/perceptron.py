@@ -30,7 +30,7 @@ class _HiddenLayers(nn.Module):
     return h
 
 
-class PerceptronAugmenter(nn.Module):
+class PerceptronAugmenter(outputs.Augmenter):
   """G_A: X x Z -> X.
 
   Attributes:

@@ -19,7 +19,7 @@ from augment_gen.models import conv, latent_maps, norm, outputs, pooling
 _CHANNELS_PER_GROUP = 16
 
 
-class UNetAugmenter(nn.Module):
+class UNetAugmenter(outputs.Augmenter):
   """G_A: X x Z -> X. With "square" latents it takes images of any size.
 
   NOTE(paper): The paper has "an input channel that corresponded to z". Here, side²

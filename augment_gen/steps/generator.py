@@ -37,6 +37,7 @@ class Networks:
   augmenter: nn.Module = struct.field(pytree_node=False)  # G_A(x, z)
   eliminator: nn.Module = struct.field(pytree_node=False)  # (G_E, G_L)(x)
   discriminator: nn.Module = struct.field(pytree_node=False)  # D_f and D_p
+  latent_dim: int = struct.field(pytree_node=False)  # Z
 
 
 @struct.dataclass
@@ -57,7 +58,7 @@ def init(nets: Networks, txs: dict[str, optax.GradientTransformation],
          key: jax.Array) -> GeneratorState:
   """Creates a fresh state; `txs` has one optimiser per network, by field name."""
   x = jnp.zeros((2, *image_shape), jnp.float32)
-  z = jnp.zeros((2, config.latent.dim), jnp.float32)
+  z = jnp.zeros((2, nets.latent_dim), jnp.float32)
   y = frozen_encoder.nothing_seen(
       nets.encoder, config.discriminator.features, x)
   inputs = {"augmenter": (nets.augmenter, (x, z)),
@@ -126,11 +127,12 @@ def _generators_loss(
   noisy = functools.partial(_noisy, losses.cycle_noise, key)
   x_p, x_f = batch["x_p"], batch["x_f"]
 
-  z = draw_latents(example_keys(key, "latent", len(x_p)), None, config.latent.dim)
+  z = draw_latents(example_keys(key, "latent", len(x_p)), None, nets.latent_dim)
   x_a = g_a(x_p, z)
   x_e, z_f = g_el(noisy(x_f, "noise_f"))  # G_E(x̃_f), G_L(x̃_f)
+  shown = nets.augmenter.apply({"params": params["augmenter"]}, z, method="shown")
 
-  judged = _judged_by_d_f(weights, g_a, x_a, x_e, config.latent.dim, key)
+  judged = _judged_by_d_f(weights, g_a, x_a, x_e, nets.latent_dim, key)
   y = _see_images(nets, config, encoder, jnp.concatenate([*judged, x_e]))
   y_a, y_e = y[:-len(x_e)], y[-len(x_e):]
   # NOTE(paper): (11) prints D_f∘G_A∘F, but only D_f∘F∘G_A has matching types.
@@ -138,14 +140,18 @@ def _generators_loss(
            for name, part in zip(weights, jnp.split(y_a, len(weights)))}
   fool_p = generator_loss(_judge(nets, discriminators["disc_p"], y_e))
 
-  x_p_cycle, z_cycle = g_el(noisy(x_a, "noise_a"))
+  kept = (lambda tree: tree) if losses.cycle_trains_augmenter else lax.stop_gradient
+  x_p_cycle, z_cycle = g_el(noisy(kept(x_a), "noise_a"))
+  g_a_kept = lambda x, z: nets.augmenter.apply(
+      {"params": kept(params["augmenter"])}, x, z)
   cycle, terms = cycle_loss(
-      x_f=x_f, x_f_cycle=g_a(noisy(x_e, "noise_e"), z_f),
+      x_f=x_f, x_f_cycle=g_a_kept(noisy(x_e, "noise_e"), z_f),
       x_p=x_p, x_p_cycle=x_p_cycle, z=z, z_cycle=z_cycle,
+      z_shown=shown,
       reduction=losses.l1_reduction, latent_slack=losses.latent_slack,
       weights=(losses.cycle_f_weight, losses.cycle_p_weight,
                losses.latent_weight))
-  bank = _bank_distance(z_f, key)
+  bank = _bank_distance(z_f, jnp.mean(shown, axis=0), key)
 
   # NOTE(paper): In the paper the weights of "adversarial_e" and `bank` are 0, and
   # all others except λ are 1.
@@ -244,8 +250,11 @@ def _noisy(strength: float, key: jax.Array, x: jax.Array, name: str) -> jax.Arra
   return jax.vmap(add)(x, example_keys(key, name, len(x)))
 
 
-def _bank_distance(z_f: jax.Array, key: jax.Array) -> jax.Array:
+def _bank_distance(z_f: jax.Array, shown: jax.Array, key: jax.Array) -> jax.Array:
   """Distance between the latents G_L(x̃_f) of all devices and the prior.
+
+  Each latent counts as much as it shows in this device's images, `shown` [Z]. Where G_A
+  ignores a latent, G_L cannot know anything of it.
 
   NOTE(paper): Algorithm 1 draws z from the prior, but re-training draws it from the
   bank of G_L(x̃_f). Nothing in the paper makes the two distributions equal. L1 even
@@ -254,5 +263,6 @@ def _bank_distance(z_f: jax.Array, key: jax.Array) -> jax.Array:
   """
   z_f = parallel.gather(z_f)
   z = jax.random.uniform(stream(key, "bank_prior"), z_f.shape)
-  return sliced_wasserstein(z_f, z, random_directions(
+  shown = parallel.mean(shown)
+  return sliced_wasserstein(shown * z_f, shown * z, random_directions(
       stream(key, "bank_directions"), z.shape[1]))

@@ -32,6 +32,7 @@ from augment_gen.models.build import (
   build_generator,
   dtype_of,
   generator_functions,
+  latent_dim,
 )
 from augment_gen.models.policy import LatentDistribution
 from augment_gen.run.contracts import Pretrainer, Stage, State, Step
@@ -94,7 +95,8 @@ def generator_networks(config: Config) -> generator_step.Networks:
   return generator_step.Networks(
       encoder=build_encoder(config, bn_groups=1),
       augmenter=augmenter, eliminator=eliminator,
-      discriminator=build_discriminator(config))
+      discriminator=build_discriminator(config),
+      latent_dim=latent_dim(config))
 
 
 def generator(config: Config, task: Task,
@@ -187,7 +189,7 @@ def random_augmenter(
         augment_batch, recipe(config.retrain.recipe)))(
             example_keys(key, "views", len(x)), x)
   z = jax.random.uniform(
-      stream(key, "latents"), (len(x), config.generator.latent.dim))
+      stream(key, "latents"), (len(x), latent_dim(config)))
   x_a = jax.jit(augmenter.apply)({"params": trained.augmenter.final_params}, x, z)
   fresh = jax.jit(untrained.init)(stream(key, "init"), x, z)["params"]
   return untrained, match_strength(
@@ -221,7 +223,7 @@ def second_view(config: Config, task: Task, arm: str,
     frozen["bank"] = jnp.asarray(latent_bank(
         config, task.finetune, trained))
   return views.learned_second(
-      augmenter, config.generator.latent.dim,
+      augmenter, latent_dim(config),
       from_bank=arm == "generator"), frozen
 
 

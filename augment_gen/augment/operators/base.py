@@ -1,0 +1,94 @@
+"""What all imaging operators have in common.
+
+An operator is a function `(image, amounts, key) -> image` of one float32 image
+[H, W, C] in about [0, 1], differentiable in the image and in its amounts. Amounts are
+scalars by name. All randomness in space comes from the key. An operator whose strengths
+are 0 returns the image unchanged, and the slope along each strength is not 0 there, so
+that a strength can be learned from nothing.
+
+Lengths are in pixels of a 28 x 28 image and scale with the shorter side.
+"""
+
+from collections.abc import Callable, Mapping
+import dataclasses
+
+import jax
+import jax.numpy as jnp
+
+KNOTS = 6  # of a quantile function
+
+Amounts = Mapping[str, jax.Array]
+Apply = Callable[[jax.Array, Amounts, jax.Array], jax.Array]
+
+
+@dataclasses.dataclass(frozen=True)
+class Amount:
+  """A number that an operator takes, and its distribution before training.
+
+  Attributes:
+    name: unique within the operator.
+    says: a clause about it; {share} is the share of the images that it touches (for a
+      strength) and {range} the range that it takes on them.
+    low, high: its bounds.
+    start: its quantiles before training, at z = 0, 1/5, …, 1, or the first and the
+      last of them. Values of a strength below its lower bound 0 mean that the image is
+      left unchanged.
+    strength: whether 0 means no effect. Other amounts, such as an angle, say how the
+      strengths act.
+    latent: the latent that it is a function of; "" for one of its own name.
+    shown_by: the strengths that make it visible; () for itself.
+    reads: converts it to the unit of `says`.
+    colour_only: whether grey images do not have it.
+  """
+  name: str
+  says: str
+  low: float
+  high: float
+  start: tuple[float, ...]
+  strength: bool = True
+  latent: str = ""
+  shown_by: tuple[str, ...] = ()
+  reads: Callable = lambda v: v
+  colour_only: bool = False
+
+  @property
+  def span(self) -> float:
+    """The length of its range, by which it is normalised."""
+    return self.high - self.low
+
+
+@dataclasses.dataclass(frozen=True)
+class Operator:
+  """One step of the chain.
+
+  Attributes:
+    name: as in `generator.networks.operators`.
+    amounts: what `apply` takes.
+    apply: see the module's docstring.
+    colour_only: whether it needs RGB images.
+  """
+  name: str
+  amounts: tuple[Amount, ...]
+  apply: Apply
+  colour_only: bool = False
+
+
+def pixel(image: jax.Array) -> float:
+  """The side of a pixel of a 28 x 28 image, in pixels of `image`."""
+  return min(image.shape[:2]) / 28
+
+
+def paint(image: jax.Array, cover: jax.Array, tone) -> jax.Array:
+  """Paints a grey value or ink over the image, with opacity cover [H, W] in [0, 1]."""
+  return image + cover[..., None] * (tone - image)
+
+
+def presence(number: jax.Array, most: int) -> jax.Array:
+  """Opacities [most] of objects of which there are `number`; the last may be partial."""
+  return jnp.clip(number - jnp.arange(most), 0.0, 1.0) + _leak(number, most)
+
+
+def _leak(number: jax.Array, most: int) -> jax.Array:
+  """Zeros whose slope lets the first object appear where `number` is 0."""
+  first = jnp.arange(most) == 0
+  return jnp.where(first & (number <= 0), number - jax.lax.stop_gradient(number), 0.0)

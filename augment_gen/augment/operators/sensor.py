@@ -1,0 +1,86 @@
+"""What sensors and files add: noise, rasters, and compression."""
+
+import math
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from augment_gen.augment import sampling
+from augment_gen.augment.operators.base import Amount, Amounts, Operator
+
+_BLOCK = 8  # side of a block of JPEG
+_FINEST = 0.05  # f of `_compression`, of full scale
+
+
+def _noise(image: jax.Array, amounts: Amounts, key: jax.Array) -> jax.Array:
+  """Gaussian noise with a part that grows with the root of the light (shot noise)."""
+  light = jnp.sqrt(jnp.clip(image, 0.0, 1.0) + 1e-4)
+  std = amounts["read"] + amounts["shot"] * light
+  return image + std * jax.random.normal(key, image.shape)
+
+
+def _raster(image: jax.Array, amounts: Amounts, key: jax.Array) -> jax.Array:
+  """Parallel lines, light or dark, as of a screen, a scanner or print."""
+  rows, cols = sampling.pixel_grid(image)
+  angle = 2 * math.pi * amounts["turns"]
+  along = jnp.cos(angle) * rows + jnp.sin(angle) * cols
+  phase = 2 * math.pi * (along / amounts["period"] + jax.random.uniform(key))
+  wave = (0.5 + 0.5 * jnp.cos(phase))[..., None]
+  image = image * (1 - amounts["dark"] * wave)
+  return image + amounts["light"] * wave * (1 - image)
+
+
+def _cosines() -> np.ndarray:
+  """The orthonormal DCT-II of a block, [frequency, place]."""
+  k, n = np.arange(_BLOCK)[:, None], np.arange(_BLOCK)[None]
+  basis = np.sqrt(2 / _BLOCK) * np.cos(np.pi * (n + 0.5) * k / _BLOCK)
+  basis[0] /= np.sqrt(2)
+  return basis.astype(np.float32)
+
+
+def _compression(image: jax.Array, amounts: Amounts, key: jax.Array) -> jax.Array:
+  """JPEG-like loss: small coefficients of each 8 x 8 block vanish.
+
+  A coefficient c becomes c (1 − q² / (q² + c² + f²)), where JPEG rounds c / q: the same
+  for large and for small ones, but smooth. q² grows with the frequency, and f keeps the
+  slope along q² from growing beyond bounds for the smallest coefficients.
+  """
+  del key
+  height, width, channels = image.shape
+  pads = [(0, -size % _BLOCK) for size in (height, width)]
+  x = jnp.pad(image, (*pads, (0, 0)), mode="edge")
+  blocks = x.reshape(
+      x.shape[0] // _BLOCK, _BLOCK, x.shape[1] // _BLOCK, _BLOCK, channels)
+  basis, exact = jnp.asarray(_cosines()), jax.lax.Precision.HIGHEST
+  c = jnp.einsum("ayxuc,ky,lu->akxlc", blocks, basis, basis, precision=exact)
+  frequency = np.arange(_BLOCK)[:, None] + np.arange(_BLOCK)[None]
+  share = jnp.asarray(frequency / (2 * _BLOCK - 2), jnp.float32)
+  square = amounts["strength"] * share[None, :, None, :, None]
+  lost = c * square / (square + jnp.square(c) + _FINEST**2)
+  change = jnp.einsum("akxlc,ky,lu->ayxuc", lost, basis, basis, precision=exact)
+  return image - change.reshape(x.shape)[:height, :width]
+
+
+NOISE = Operator("noise", (
+    Amount("read", "{share} are noisy everywhere, σ {range} grey levels", 0.0, 0.5,
+           (-0.15, 0.2), reads=lambda v: 255 * v),
+    Amount("shot", "{share} are noisy where they are light, σ {range} grey levels at white",
+           0.0, 0.5, (-0.15, 0.15), reads=lambda v: 255 * v),
+), _noise)
+
+RASTER = Operator("raster", (
+    Amount("light", "white lines on {share}, opacity {range} %", 0.0, 1.0, (-0.5, 0.4),
+           reads=lambda v: 100 * v),
+    Amount("dark", "black lines on {share}, opacity {range} %", 0.0, 1.0, (-0.5, 0.4),
+           reads=lambda v: 100 * v),
+    Amount("period", "period {range} px", 2.0, 8.0, (2.2, 5.0), strength=False,
+           shown_by=("light", "dark")),
+    Amount("turns", "direction {range} degrees", 0.0, 0.5, (0.0, 0.5), strength=False,
+           shown_by=("light", "dark"), reads=lambda v: 360 * v),
+), _raster)
+
+COMPRESSION = Operator("compression", (
+    Amount("strength", "{share} are compressed, coefficients below {range} grey levels "
+           "are lost", 0.0, 0.1, (-0.03, 0.03), reads=lambda v: 255 * np.sqrt(v)),
+), _compression)

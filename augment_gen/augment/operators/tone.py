@@ -1,0 +1,51 @@
+"""Exposure, contrast and colour."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from augment_gen.augment import photometric
+from augment_gen.augment.operators.base import Amount, Amounts, Operator
+
+_DARKEST = 1e-3  # a power of 0 has no slope
+
+
+def _tone(image: jax.Array, amounts: Amounts, key: jax.Array) -> jax.Array:
+  """A tone curve: gamma, exposure, then contrast about middle grey.
+
+  A contrast of −1 is the negative of the image, which a monotone curve cannot reach.
+  """
+  del key
+  x = jnp.clip(image, _DARKEST, 1.0)
+  image = image + x ** jnp.exp2(amounts["gamma"]) - x
+  image = image * jnp.exp2(amounts["exposure"])
+  return 0.5 + (1 + amounts["contrast"]) * (jnp.clip(image, 0.0, 1.0) - 0.5)
+
+
+def _colour(image: jax.Array, amounts: Amounts, key: jax.Array) -> jax.Array:
+  """White balance along and across the colours of lamps, and saturation."""
+  del key
+  warmth, tint = amounts["warmth"], amounts["tint"]
+  gains = jnp.exp2(jnp.stack([warmth / 2, tint, -warmth / 2]))[None, None]
+  image = image * gains
+  grey = photometric.luma(jnp.moveaxis(image, -1, 0))[..., None]
+  return grey + (1 + amounts["saturation"]) * (image - grey)
+
+
+TONE = Operator("tone", (
+    Amount("exposure", "exposure changes on {share}, by {range} stops", -4.0, 4.0,
+           (-1.0, 1.0)),
+    Amount("gamma", "gamma changes on {share}, to {range}", -2.0, 2.0, (-0.5, 0.5),
+           reads=np.exp2),
+    Amount("contrast", "contrast changes on {share}, to {range} of what it was (below 0: "
+           "the negative)", -2.2, 1.5, (-2.0, -0.5, 0.0, 0.0, 0.0, 0.3),
+           reads=lambda v: 1 + v),
+), _tone)
+
+COLOUR = Operator("colour", (
+    Amount("warmth", "white balance changes on {share}, red over blue by {range} stops",
+           -3.0, 3.0, (-0.7, 0.7)),
+    Amount("tint", "green changes on {share}, by {range} stops", -1.0, 1.0, (-0.2, 0.2)),
+    Amount("saturation", "saturation changes on {share}, to {range} of what it was",
+           -1.0, 1.0, (-0.4, 0.4), reads=lambda v: 1 + v),
+), _colour, colour_only=True)

@@ -1,0 +1,182 @@
+"""G_A as a chain of imaging operators whose amounts are learned.
+
+NOTE(paper): The paper's G_A is a function X × Z → X, "inspired by" hand-made
+augmentations, each of which has an amount and a random place. Its networks must invent
+such functions. Here the functions are given, and their amounts are learned.
+"""
+
+from flax import linen as nn
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from augment_gen.augment.operators import Amount, KNOTS, Operator
+from augment_gen.models import outputs
+
+# A unit of a parameter is this many spans of its amount. Adam moves every parameter by
+# about its learning rate per step: amounts must move faster than weights of networks.
+_RATE = 5.0
+# A strength may sink this many spans below 0, where it leaves an image unchanged.
+_SUNK = 0.5
+# A strength above this share of its span is plain to see.
+_PLAIN = 0.05
+
+
+@jax.custom_vjp
+def limit(raw: jax.Array, floor: jax.Array, low: jax.Array, high: jax.Array) -> jax.Array:
+  """Limits raw amounts to [low, high].
+
+  The gradient passes unchanged, also between `floor` and `low`, where the amount is off
+  but may return. Where raw is below `floor` or above `high`, a gradient that would move
+  it further out is 0.
+  """
+  del floor
+  return jnp.clip(raw, low, high)
+
+
+def _limit_forward(raw, floor, low, high):
+  return jnp.clip(raw, low, high), (raw, floor, high)
+
+
+def _limit_backward(kept, slope):
+  raw, floor, high = kept
+  # A descent step moves raw against the slope.
+  outward = ((raw <= floor) & (slope > 0)) | ((raw >= high) & (slope < 0))
+  zeros = jnp.zeros_like(floor)
+  return jnp.where(outward, 0.0, slope), zeros, zeros, zeros
+
+
+limit.defvjp(_limit_forward, _limit_backward)
+
+
+class OperatorChain(outputs.Augmenter):
+  """G_A: X x Z -> X, for images of any size.
+
+  Each amount of each operator is a piecewise linear quantile function of one latent:
+  z uniform on [0, 1] becomes a learned distribution. What is random in space comes from
+  a key made of the bits of z, so that G_A(x, z) stays a function of x and z.
+
+  Attributes:
+    operators: the chain, in order.
+  """
+  operators: tuple[Operator, ...]
+
+  @property
+  def latents(self) -> tuple[str, ...]:
+    """Name of every latent, OPERATOR.LATENT, in the order of z."""
+    return tuple(dict.fromkeys(self._latent(*pair) for pair in self._all()))
+
+  def _all(self) -> list[tuple[Operator, Amount]]:
+    return [(operator, amount) for operator in self.operators
+            for amount in operator.amounts]
+
+  def _names(self) -> list[str]:
+    return [f"{operator.name}.{amount.name}" for operator, amount in self._all()]
+
+  @staticmethod
+  def _latent(operator: Operator, amount: Amount) -> str:
+    return f"{operator.name}.{amount.latent or amount.name}"
+
+  def _each(self, field: str) -> np.ndarray:
+    """A numeric field of every amount, [amounts]."""
+    return np.array([getattr(amount, field) for _, amount in self._all()], np.float32)
+
+  def _quantiles(self) -> jax.Array:
+    """The quantile functions [amounts, KNOTS], in the amounts' units."""
+    spans, strengths = self._each("span")[:, None], self._each("strength") > 0
+    start = np.stack([_start(amount) for _, amount in self._all()]).astype(np.float32)
+    parts = []
+    # Two parameters, so that all strengths can be scaled together (`match_strength`).
+    for name, of in (("strengths", strengths), ("qualities", ~strengths)):
+      parts.append(_RATE * spans[of] * self.param(
+          name, lambda key, of=of: jnp.asarray(start[of] / (_RATE * spans[of]))))
+    order = np.argsort(np.concatenate([np.flatnonzero(strengths),
+                                       np.flatnonzero(~strengths)]))
+    rising = jnp.sort(jnp.concatenate(parts)[order], axis=1)
+    falling = np.array([s[0] > s[-1] for s in start])[:, None]
+    return jnp.where(falling, rising[:, ::-1], rising)
+
+  @nn.compact
+  def amounts(self, z: jax.Array) -> dict[str, jax.Array]:
+    """The amounts of every operator, by OPERATOR.AMOUNT.
+
+    Args:
+      z: float32 [B, Z] in [0, 1].
+
+    Returns:
+      float32 [B] each, in the units of `Amount.words`.
+    """
+    names, latents = self._names(), self.latents
+    of = np.array([latents.index(self._latent(*pair)) for pair in self._all()])
+    place = z[:, of] * (KNOTS - 1)  # [B, amounts]
+    weights = jnp.maximum(0.0, 1.0 - jnp.abs(
+        place[..., None] - jnp.arange(KNOTS, dtype=jnp.float32)))
+    raw = jnp.sum(weights * self._quantiles(), axis=-1)
+    low, high = self._each("low"), self._each("high")
+    # Only strengths may sink below their range.
+    sunk = self._each("strength") * (low == 0) * _SUNK * self._each("span")
+    values = limit(raw, *(jnp.broadcast_to(v, raw.shape) for v in (low - sunk, low, high)))
+    return dict(zip(names, values.T, strict=True))
+
+  def shown(self, z: jax.Array) -> jax.Array:
+    """How plainly each latent shows in G_A(x, z), from 0 to 1: [B, Z] -> [B, Z].
+
+    A latent shows if an amount varies with it, and if the strength through which it
+    acts is not 0. Other latents cannot be read off the image.
+    """
+    spans = dict(zip(self._names(), self._each("span"), strict=True))
+    plain = lambda name, change: jnp.minimum(
+        jnp.abs(change) / (_PLAIN * spans[name]), 1.0)
+    amounts = self.amounts(z)
+    # Each latent at the ends of its range.
+    ends = self.amounts(jnp.asarray([[0.0], [1.0]]) * jnp.ones((2, z.shape[1])))
+    found: dict[str, list[jax.Array]] = {name: [] for name in self.latents}
+    for operator, amount in self._all():
+      name = f"{operator.name}.{amount.name}"
+      acting = sum(plain(shown, amounts[shown]) for shown in (
+          f"{operator.name}.{other}" for other in amount.shown_by or (amount.name,)))
+      varies = plain(name, ends[name][1] - ends[name][0])
+      found[self._latent(operator, amount)].append(varies * jnp.minimum(acting, 1.0))
+    return jax.lax.stop_gradient(jnp.stack(
+        [jnp.max(jnp.stack(parts), axis=0) for parts in found.values()], axis=1))
+
+  def __call__(self, x: jax.Array, z: jax.Array, only: str = "") -> jax.Array:
+    """Adds the implicit augmentation.
+
+    Args:
+      x: float32 [B, H, W, C] in [0, 1]; noise in training may exceed this range.
+      z: float32 [B, Z] in [0, 1].
+      only: name of the one operator to apply; "" for all.
+
+    Returns:
+      float32 [B, H, W, C] in [0, 1].
+    """
+    amounts = self.amounts(z)
+
+    def chain(image, amounts, key):
+      keys = jax.random.split(key, len(self.operators))
+      for operator, key in zip(self.operators, keys, strict=True):
+        if only in ("", operator.name):
+          image = operator.apply(image, {
+              amount.name: amounts[f"{operator.name}.{amount.name}"]
+              for amount in operator.amounts}, key)
+      return jnp.clip(image, 0.0, 1.0)
+
+    return jax.vmap(chain)(x.astype(jnp.float32), amounts, keys_of(z))
+
+
+def keys_of(z: jax.Array) -> jax.Array:
+  """A typed key for each row of latents [B, Z], made of their bits: [B]."""
+  bits = jax.lax.bitcast_convert_type(
+      jax.lax.stop_gradient(z).astype(jnp.float32), jnp.uint32)
+  odd = 2 * np.random.RandomState(0).randint(
+      0, 2**31, z.shape[1], dtype=np.int64).astype(np.uint32) + 1
+  mixed = jnp.sum(bits * odd, axis=1, dtype=jnp.uint32)
+  mixed = (mixed ^ (mixed >> 16)) * jnp.uint32(0x45d9f3b)
+  return jax.vmap(jax.random.key)(mixed ^ (mixed >> 16))
+
+
+def _start(amount: Amount) -> np.ndarray:
+  if len(amount.start) == KNOTS:
+    return np.asarray(amount.start)
+  return np.linspace(*amount.start, KNOTS)
