@@ -15,7 +15,7 @@ from augment_gen.models import outputs
 
 # A unit of a parameter is this many spans of its amount. Adam moves every parameter by
 # about its learning rate per step: amounts must move faster than weights of networks.
-_RATE = 5.0
+RATE = 5.0
 # A strength may sink this many spans below 0, where it leaves an image unchanged.
 _SUNK = 0.5
 # A strength above this share of its span is plain to see.
@@ -88,8 +88,8 @@ class OperatorChain(outputs.Augmenter):
     parts = []
     # Two parameters, so that all strengths can be scaled together (`match_strength`).
     for name, of in (("strengths", strengths), ("qualities", ~strengths)):
-      parts.append(_RATE * spans[of] * self.param(
-          name, lambda key, of=of: jnp.asarray(start[of] / (_RATE * spans[of]))))
+      parts.append(RATE * spans[of] * self.param(
+          name, lambda key, of=of: jnp.asarray(start[of] / (RATE * spans[of]))))
     order = np.argsort(np.concatenate([np.flatnonzero(strengths),
                                        np.flatnonzero(~strengths)]))
     rising = jnp.sort(jnp.concatenate(parts)[order], axis=1)
@@ -110,12 +110,12 @@ class OperatorChain(outputs.Augmenter):
     of = np.array([latents.index(self._latent(*pair)) for pair in self._all()])
     place = z[:, of] * (KNOTS - 1)  # [B, amounts]
     weights = jnp.maximum(0.0, 1.0 - jnp.abs(
-        place[..., None] - jnp.arange(KNOTS, dtype=jnp.float32)))
-    raw = jnp.sum(weights * self._quantiles(), axis=-1)
+        place[..., None] - jnp.arange(KNOTS, dtype=jnp.float32)[None, None]))
+    raw = jnp.sum(weights * self._quantiles()[None], axis=-1)
     low, high = self._each("low"), self._each("high")
     # Only strengths may sink below their range.
     sunk = self._each("strength") * (low == 0) * _SUNK * self._each("span")
-    values = limit(raw, *(jnp.broadcast_to(v, raw.shape) for v in (low - sunk, low, high)))
+    values = limit(raw, *(np.broadcast_to(v, raw.shape) for v in (low - sunk, low, high)))
     return dict(zip(names, values.T, strict=True))
 
   def shown(self, z: jax.Array) -> jax.Array:
@@ -171,7 +171,7 @@ def keys_of(z: jax.Array) -> jax.Array:
       jax.lax.stop_gradient(z).astype(jnp.float32), jnp.uint32)
   odd = 2 * np.random.RandomState(0).randint(
       0, 2**31, z.shape[1], dtype=np.int64).astype(np.uint32) + 1
-  mixed = jnp.sum(bits * odd, axis=1, dtype=jnp.uint32)
+  mixed = jnp.sum(bits * odd[None], axis=1, dtype=jnp.uint32)
   mixed = (mixed ^ (mixed >> 16)) * jnp.uint32(0x45d9f3b)
   return jax.vmap(jax.random.key)(mixed ^ (mixed >> 16))
 

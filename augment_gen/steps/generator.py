@@ -264,5 +264,5 @@ def _bank_distance(z_f: jax.Array, shown: jax.Array, key: jax.Array) -> jax.Arra
   z_f = parallel.gather(z_f)
   z = jax.random.uniform(stream(key, "bank_prior"), z_f.shape)
   shown = parallel.mean(shown)
-  return sliced_wasserstein(shown * z_f, shown * z, random_directions(
+  return sliced_wasserstein(shown[None] * z_f, shown[None] * z, random_directions(
       stream(key, "bank_directions"), z.shape[1]))

@@ -1,0 +1,153 @@
+"""Tests of G_A as a chain of operators."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from augment_gen.augment import operators
+from augment_gen.augment.learned import match_strength
+from augment_gen.augment.operators import KNOTS
+from augment_gen.models.operator_chain import keys_of, limit, OperatorChain, RATE
+
+
+def _chain(*names: str, channels: int = 1) -> OperatorChain:
+  return OperatorChain(operators.chosen(names or operators.NAMES, channels))
+
+
+def _inputs(chain: OperatorChain, count: int = 4, side: int = 16, channels: int = 1):
+  x = jax.random.uniform(jax.random.key(0), (count, side, side, channels))
+  z = jax.random.uniform(jax.random.key(1), (count, len(chain.latents)))
+  return x, z, jax.jit(chain.init)(jax.random.key(2), x, z)
+
+
+def _fixed(chain: OperatorChain, params, **amounts: float):
+  """Parameters with which these strengths, OPERATOR__AMOUNT, are constant, others off."""
+  strengths = {f"{operator.name}__{a.name}": a for operator in chain.operators
+               for a in operator.amounts if a.strength}
+  assert set(amounts) <= set(strengths)
+  rows = [np.full(KNOTS, amounts.get(name, 0.0) / (RATE * a.span))
+          for name, a in strengths.items()]
+  return {"params": params["params"] | {
+      "strengths": jnp.asarray(np.stack(rows), jnp.float32)}}
+
+
+def test_it_is_a_function_of_x_and_z():
+  chain = _chain()
+  x, z, params = _inputs(chain)
+  apply = jax.jit(chain.apply)
+  whole = apply(params, x, z)
+  assert whole.shape == x.shape and whole.dtype == jnp.float32
+  assert 0 <= whole.min() and whole.max() <= 1
+  np.testing.assert_array_equal(apply(params, x, z), whole)
+  # Each image by itself, whatever else is in the batch.
+  order = np.array([2, 0, 3, 1])
+  np.testing.assert_allclose(apply(params, x[order], z[order]), whole[order], atol=1e-5)
+
+
+def test_other_latents_draw_other_patterns():
+  chain = _chain("noise", "specks")
+  x, z, params = _inputs(chain)
+  strong = _fixed(chain, params, noise__read=0.2)
+  same, other = (chain.apply(strong, x, z) for z in (z, z.at[:, 0].add(1e-6)))
+  changed = np.mean(np.abs(same - other), axis=(1, 2, 3))
+  assert (changed > 0.05).all()
+
+
+def test_keys_differ_in_every_bit_of_the_latents():
+  z = jax.random.uniform(jax.random.key(0), (500, 7))
+  near = jnp.concatenate([z, jnp.nextafter(z, 2.0), z[:, ::-1]])
+  data = np.asarray(jax.random.key_data(keys_of(near)))
+  assert len(np.unique(data, axis=0)) == len(near)
+
+
+@pytest.mark.parametrize("channels", [1, 3])
+def test_amounts_start_as_they_say(channels):
+  chain = _chain(channels=channels)
+  _, z, params = _inputs(chain, count=6, channels=channels)
+  z = jnp.linspace(0, 1, 6)[:, None] * jnp.ones((1, z.shape[1]))
+  found = chain.apply(params, z, method="amounts")
+  for operator in chain.operators:
+    for a in operator.amounts:
+      start = np.linspace(*a.start, 6) if len(a.start) == 2 else a.start
+      np.testing.assert_allclose(found[f"{operator.name}.{a.name}"],
+                                 np.clip(start, a.low, a.high), atol=1e-5)
+
+
+def test_amounts_are_quantile_functions():
+  """They rise, and are linear between knots, whatever the parameters are."""
+  chain = _chain("tone", "blur")
+  _, z, params = _inputs(chain)
+  params = jax.tree.map(lambda a: jax.random.permutation(
+      jax.random.key(3), a, axis=1, independent=True), params)
+  z = jnp.linspace(0, 1, 51)[:, None] * jnp.ones((1, z.shape[1]))
+  for name, values in chain.apply(params, z, method="amounts").items():
+    assert (np.diff(values) >= -1e-6).all(), name
+    if values.min() > 0 or "tone" in name:  # not cut off at 0
+      between = np.interp(np.linspace(0, 1, 51), np.linspace(0, 1, 6), values[::10])
+      np.testing.assert_allclose(values, between, atol=1e-5)
+
+
+def test_limits_pass_gradients_that_lead_back():
+  raw = jnp.asarray([-2.0, -2.0, -0.5, 0.5, 2.0, 2.0])
+  slope = jnp.asarray([1.0, -1.0, 1.0, 1.0, -1.0, 1.0])
+  floor, low, high = (jnp.full_like(raw, v) for v in (-1.0, 0.0, 1.0))
+  value, pull = jax.vjp(lambda raw: limit(raw, floor, low, high), raw)
+  np.testing.assert_array_equal(value, [0, 0, 0, 0.5, 1, 1])
+  np.testing.assert_array_equal(pull(slope)[0], [0, -1, 1, 1, 0, 1])
+
+
+def test_operators_without_strength_leave_the_image_alone():
+  chain = _chain()
+  x, z, params = _inputs(chain)
+  np.testing.assert_allclose(
+      chain.apply(_fixed(chain, params), x, z), x, atol=5e-3)
+
+
+def test_one_operator_alone():
+  chain, noise = _chain("blur", "tone"), _chain("tone")
+  x, z, params = _inputs(chain)
+  fixed = _fixed(chain, params, blur__defocus=2.0, tone__contrast=-2.0)
+  np.testing.assert_allclose(chain.apply(fixed, x, z, only="tone"), 1 - x, atol=1e-5)
+  assert noise.latents == ("tone.exposure", "tone.gamma", "tone.contrast")
+
+
+def test_latents_show_only_where_they_act():
+  chain = _chain("glare", "blur", "tone")
+  _, z, params = _inputs(chain)
+  shown = lambda params: dict(zip(
+      chain.latents, np.asarray(chain.apply(params, z, method="shown")).T, strict=True))
+  off = shown(_fixed(chain, params))
+  assert all((values == 0).all() for values in off.values())
+  # A constant strength cannot be read, but the direction that it has can.
+  glare = shown(_fixed(chain, params, glare__strength=0.5))
+  assert (glare["glare.turns"] == 1).all()
+  assert all((v == 0).all() for name, v in glare.items() if name not in (
+      "glare.turns", "glare.evenness"))
+  start = shown(params)
+  assert 0 < start["blur.defocus"].mean() < 1
+
+
+def test_an_untrained_chain_is_brought_to_a_strength():
+  chain = _chain()
+  x, z, params = _inputs(chain, count=32)
+  for strength in (0.01, 0.1):
+    matched = match_strength(chain, params["params"], x, z, strength)
+    edit = jnp.mean(jnp.abs(chain.apply({"params": matched}, x, z) - x))
+    np.testing.assert_allclose(edit, strength, rtol=0.05)
+
+
+def test_a_known_change_is_learned_from_its_pictures():
+  """Quantiles of the true amounts are found by gradient descent on matched images."""
+  chain = _chain("glare", "tone")
+  x, z, params = _inputs(chain, count=16)
+  target = chain.apply(_fixed(chain, params, tone__contrast=-0.4), x, z)
+  loss = lambda params: jnp.mean(jnp.square(chain.apply(params, x, z) - target))
+  step = jax.jit(lambda params: jax.tree.map(
+      lambda p, g: p - 3e-3 * jnp.sign(g), params, jax.grad(loss)(params)))
+  first = loss(params)
+  for _ in range(60):
+    params = step(params)
+  assert loss(params) < 0.02 * first
+  contrast = chain.apply(params, z, method="amounts")["tone.contrast"]
+  np.testing.assert_allclose(contrast, -0.4, atol=0.15)
