@@ -21,7 +21,6 @@ from augment_gen.config.schema import GeneratorConfig as GeneratorConfig
 from augment_gen.config.schema import LatentConfig as LatentConfig
 from augment_gen.config.schema import LogConfig as LogConfig
 from augment_gen.config.schema import LossesConfig as LossesConfig
-from augment_gen.config.schema import MarksConfig as MarksConfig
 from augment_gen.config.schema import MocoConfig as MocoConfig
 from augment_gen.config.schema import NetworksConfig as NetworksConfig
 from augment_gen.config.schema import OptimizerConfig as OptimizerConfig

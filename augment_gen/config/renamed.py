@@ -28,6 +28,7 @@ RENAMED = {
 GONE = {
     **dict.fromkeys(("generator.identity_weight", "generator.losses.identity_weight"),
                     "the term changed nothing beyond the noise (docs/experiments/013)"),
+    "generator.marks": "it is now latent_maps.MARKS, for G_A as a U-Net alone",
     "generator.latent.scale": "it follows from generator.latent.layout",
     "generator.discriminator.standardise":
         "it follows from generator.discriminator.features",

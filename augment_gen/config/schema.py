@@ -147,26 +147,6 @@ class LatentConfig:
 
 
 @dataclasses.dataclass(frozen=True)
-class MarksConfig:
-  """What a U-Net G_A with "learned" latents draws before it is trained.
-
-  models/latent_maps.py describes it. It decides much of what is drawn after training,
-  too (docs/experiments/005). Lengths are standard deviations of a latent.
-  """
-  fine_gain: Positive = 0.85  # of the finest two maps: pixels, and squares of 2 × 2
-  gain_ratio: Positive = 0.75  # from one scale to the next coarser one
-  amount_gain: NotNegative = 0.6  # of the first latent, added to all others
-  # What lies beyond is drawn: with 49 latents at 28 × 28, 17 % of black ground is
-  # at first brighter than 0.5, and 2 % grey (0.1 to 0.5). True dots, of which G_A
-  # learns to draw nearly as many (docs/experiments/012), are 1 to 8 %.
-  threshold: Positive = 1.4
-  # How steeply it then turns white or black, in logits (docs/experiments/012).
-  steepness: Positive = 40.0
-  # Thresholds are learned faster than other parameters by this factor.
-  threshold_slope: Positive = 3.0
-
-
-@dataclasses.dataclass(frozen=True)
 class DiscriminatorConfig:
   """The discriminators D_f and D_p: Y -> logit."""
   hidden: Count = 512  # units of each layer but the last
@@ -192,6 +172,10 @@ class NetworksConfig:
       "colour", "noise", "sharpening", "raster", "compression")] = (
           "occluders,scratches,specks,spots,shading,glare,blur,tone,colour,noise,"
           "sharpening,raster,compression")
+  # Whether the amounts of operators also depend on the image, not on z alone.
+  amounts_see_image: bool = False
+  # Channels of a U-Net that adds what no operator can say; 0: there is none.
+  residual_width: CountOrZero = 0
   eliminator: Literal["perceptron", "unet"] = "perceptron"  # G_E with G_L
   hidden: Count = 912  # units of the perceptrons
   layers: Annotated[int, Ge(2)] = 4  # dense layers, the last one included
@@ -225,6 +209,9 @@ class LossesConfig:
   latent_slack: NotNegative = 0.0
   # ‖·‖₁ of (13): the mean or the sum over pixels or latents.
   l1_reduction: Literal["mean", "sum"] = "mean"
+  # A further term of (10): the strengths of G_A's operators, as shares of their ranges,
+  # and what the residual changes. It lets those vanish that explain nothing.
+  cost_weight: NotNegative = 0.0
   # Whether (13) trains G_A, too, as in the paper, or G_E and G_L alone.
   cycle_trains_augmenter: bool = True
   # Noise on all that G_E, G_L and the second half of a cycle see: its standard
@@ -244,7 +231,6 @@ class GeneratorConfig:
   from_run: str = ""
   networks: NetworksConfig = NetworksConfig()
   latent: LatentConfig = LatentConfig()
-  marks: MarksConfig = MarksConfig()
   discriminator: DiscriminatorConfig = DiscriminatorConfig()
   losses: LossesConfig = LossesConfig()
   # NOTE(paper): "momentum SGD with a learning rate of 3e-4", no more: momentum 0.9,

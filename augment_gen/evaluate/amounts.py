@@ -5,6 +5,7 @@ says in a sentence for each operator what it does to the images.
 """
 
 from collections.abc import Mapping
+import functools
 from typing import Any
 
 import jax
@@ -23,8 +24,8 @@ _CHUNK = 256
 
 
 def describe(chain: OperatorChain, params: PyTree, x: np.ndarray, z: np.ndarray,
-             bank: np.ndarray, true: Mapping[str, tuple[float, float]] | None = None,
-             ) -> dict[str, Any]:
+             x_f: np.ndarray, bank: np.ndarray,
+             true: Mapping[str, tuple[float, float]] | None = None) -> dict[str, Any]:
   """Describes what a trained chain does.
 
   Args:
@@ -32,7 +33,8 @@ def describe(chain: OperatorChain, params: PyTree, x: np.ndarray, z: np.ndarray,
     params: its parameters.
     x: float32 [n, H, W, C] in [0, 1], images of X_p.
     z: float32 [n, Z], draws of the prior.
-    bank: float32 [m, Z], Z̃.
+    x_f: float32 [m, H, W, C] in [0, 1], images of X̃_f.
+    bank: float32 [m, Z], their latents G_L(x̃).
     true: the true ranges of amounts, if known (`implicit.TRUE_RANGES`).
 
   Returns:
@@ -42,7 +44,7 @@ def describe(chain: OperatorChain, params: PyTree, x: np.ndarray, z: np.ndarray,
     None}}}}}. "quantiles" are those of QUANTILES over the touched images, in the unit
     of "says". Lengths are in pixels of a 28 x 28 image.
   """
-  prior, of_bank = (_amounts(chain, params, latents) for latents in (z, bank))
+  prior, of_bank = _amounts(chain, params, x, z), _amounts(chain, params, x_f, bank)
   operators = {}
   for operator in chain.operators:
     edit = 255 * _edit(chain, params, x, z, operator.name)
@@ -67,9 +69,9 @@ def sentences(described: Mapping[str, Any]) -> list[str]:
   return [o["sentence"] for o in sorted(alive, key=lambda o: -o["edit"])]
 
 
-def _amounts(chain, params, z: np.ndarray) -> dict[str, np.ndarray]:
-  found = jax.jit(lambda params, z: chain.apply({"params": params}, z, method="amounts"))(
-      params, z)
+def _amounts(chain, params, x: np.ndarray, z: np.ndarray) -> dict[str, np.ndarray]:
+  found = jax.jit(functools.partial(chain.apply, method="amounts"))(
+      {"params": params}, z, x)
   return {name: np.asarray(values) for name, values in found.items()}
 
 

@@ -6,12 +6,19 @@ import jax
 from jax.tree_util import Partial
 import numpy as np
 
+from augment_gen.augment.implicit import TRUE_RANGES
 from augment_gen.config import Config
 from augment_gen.data.base import evenly, Images, ImageSet, sample
 from augment_gen.data.task import Task
-from augment_gen.evaluate import health, knn
+from augment_gen.evaluate import amounts, health, knn
+from augment_gen.evaluate.chunks import chunked, floats
 from augment_gen.evaluate.features import Encode, extract
-from augment_gen.models.build import generator_functions, latent_dim, shown_latents
+from augment_gen.models.build import (
+  build_generator,
+  generator_functions,
+  latent_dim,
+  shown_latents,
+)
 from augment_gen.run.random import stream
 from augment_gen.steps.generator import GeneratorState
 
@@ -44,6 +51,19 @@ def measure(config: Config, task: Task, encode: Encode, variables: Any,
       x_f_clean=None if clean is None else _read(clean),
       probe=_probe(config, task, encode, variables),
       shown=lambda z: shown(state.augmenter.final_params, z))
+
+
+def describe(config: Config, task: Task, state: GeneratorState) -> dict[str, Any]:
+  """Runs `amounts.describe` on the run's images."""
+  chain, _ = build_generator(config)
+  _, g_el = generator_functions(config)
+  x, x_f = floats(_read(task.pretrain)), floats(_read(task.finetune))
+  z = jax.random.uniform(
+      stream(jax.random.key(config.seed), "amounts"), (len(x), latent_dim(config)))
+  return amounts.describe(
+      chain, state.augmenter.final_params, x, np.asarray(z), x_f,
+      chunked(Partial(g_el, state.eliminator.final_params), health.CHUNK)(x_f)[1],
+      TRUE_RANGES.get(config.data.implicit))
 
 
 def _probe(config: Config, task: Task, encode: Encode,

@@ -49,3 +49,23 @@ def _moments(y: np.ndarray) -> np.ndarray:
   std = np.maximum(y.std(axis=0, keepdims=True), 1e-12)
   squares = np.square(y - y.mean(axis=0, keepdims=True))
   return np.concatenate([y, (squares / std + std) / 2], axis=1)
+
+
+def kernel_distance(a: np.ndarray, b: np.ndarray) -> float:
+  """The Kernel Inception Distance (Bińkowski et al. 2018) of two unpaired samples.
+
+  The unbiased estimate of the squared maximum mean discrepancy with the kernel
+  (x·y / d + 1)³. It may be slightly negative.
+
+  Args:
+    a: [n, d], n >= 2.
+    b: [m, d], m >= 2.
+  """
+  a, b = a.astype(np.float64), b.astype(np.float64)
+  kernel = lambda x, y: (x @ y.T / x.shape[1] + 1)**3
+
+  def within(x):
+    k = kernel(x, x)
+    return (k.sum() - np.trace(k)) / (len(x) * (len(x) - 1))
+
+  return float(within(a) + within(b) - 2 * np.mean(kernel(a, b)))

@@ -300,7 +300,7 @@ def _bank_distances(bank: np.ndarray, weight: np.ndarray, key: jax.Array,
   prior = jax.random.uniform(stream(key, "prior"), bank.shape)
   lines = random_directions(stream(key, "directions"), bank.shape[1])
   distance = lambda z: float(sliced_wasserstein(
-      jnp.asarray(weight[None] * z), weight[None] * prior, lines))
+      jnp.asarray(weight[None] * z), jnp.asarray(weight)[None] * prior, lines))
   return distance(bank), distance(np.full_like(bank, 0.5))
 
 

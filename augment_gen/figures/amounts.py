@@ -4,6 +4,7 @@ from collections.abc import Mapping
 import os
 from typing import Any
 
+from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 import numpy as np
 
@@ -34,6 +35,7 @@ def amounts_sheet(described: Mapping[str, Any], path: str | os.PathLike) -> np.n
           if entry["prior"]["quantiles"] or entry["true"]]
   figure = Figure(figsize=(_WIDTH, _ROW * 2 * max(len(rows), 1) + 0.5),
                   dpi=drawing.DPI, facecolor="white", layout="constrained")
+  FigureCanvasAgg(figure)
   if not rows:
     figure.text(0.5, 0.5, "no operator is alive", ha="center", color=drawing.INK)
     return drawing.save(figure, path)

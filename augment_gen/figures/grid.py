@@ -98,6 +98,32 @@ def round_trip_sheet(
   return _column_sheet(shown, path, title=title, ends=ends)
 
 
+def operator_sheet(views: Mapping[str, np.ndarray], image: np.ndarray,
+                   path: str | os.PathLike) -> np.ndarray:
+  """What each operator of a chain does alone, from its weakest to its strongest.
+
+  Args:
+    views: name of the operator -> [K, H, W, C] float in [0, 1].
+    image: the image that they change, [H, W, C].
+    path: path of the PNG.
+
+  Returns:
+    The figure as [height, width, 3] uint8.
+  """
+  h, w, zoom = _cell_size([image[None]])
+  count = max(len(part) for part in views.values())
+  label = max(drawing.text_width(name) for name in views) + 4 * GAP
+  page = Page(2 * MARGIN + label + (count + 1) * (w + GAP) + WIDE_GAP,
+              2 * MARGIN + len(views) * (h + GAP))
+  for row, (name, part) in enumerate(views.items()):
+    top, left = MARGIN + row * (h + GAP), MARGIN + label
+    page.text(MARGIN, top + h / 2, name, align="left")
+    for place, shown in enumerate((image, *part)):
+      page.image(left + place * (w + GAP) + (WIDE_GAP if place else 0), top,
+                 drawing.enlarge(drawing.to_rgb(shown), zoom))
+  return page.save(path)
+
+
 def _difference_image(a: np.ndarray, b: np.ndarray) -> np.ndarray:
   """Two arrays [R, H, W, C] -> [R, H, W, 3] uint8, white to black."""
   a, b = (x / np.float32(255) if x.dtype == np.uint8 else x for x in (a, b))

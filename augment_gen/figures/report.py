@@ -1,6 +1,7 @@
 """The figures of a run: what is drawn, from which state, and under which name."""
 
 from collections.abc import Callable
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -11,11 +12,14 @@ from augment_gen.augment.crops import CropGrid
 from augment_gen.config import Config, LogConfig
 from augment_gen.data.base import evenly, Images, ImageSet
 from augment_gen.data.task import Task
+from augment_gen.evaluate import health
+from augment_gen.evaluate.chunks import chunked
+from augment_gen.figures import amounts as amounts_lib
 from augment_gen.figures import curves as curves_lib
 from augment_gen.figures import grid
 from augment_gen.figures import policy as policy_lib
 from augment_gen.models import latent_maps
-from augment_gen.models.build import generator_functions, latent_dim
+from augment_gen.models.build import build_generator, generator_functions, latent_dim
 from augment_gen.run.folder import RunFolder
 from augment_gen.run.metrics import MetricWriter
 from augment_gen.run.random import stream
@@ -48,8 +52,9 @@ def generator(config: Config, task: Task, state: GeneratorState,
               folder: RunFolder, writer: MetricWriter) -> None:
   """latents.png, latent_line.png (Fig. 5) and round_trips.png."""
   g_a, g_el = generator_functions(config)
-  g_a = Partial(jax.jit(g_a), state.augmenter.final_params)
-  g_el = Partial(jax.jit(g_el), state.eliminator.final_params)
+  # In the chunks of the health checks, for which they are compiled already.
+  g_a = chunked(Partial(g_a, state.augmenter.final_params), health.CHUNK)
+  g_el = chunked(Partial(g_el, state.eliminator.final_params), health.CHUNK)
   x_p, x_f = _some(task.pretrain, _ROWS), _some(task.finetune, _ROWS)
   key = stream(jax.random.key(config.seed), "figures")
   z = jax.random.uniform(key, (_LATENTS, latent_dim(config)))
@@ -95,6 +100,34 @@ def generator(config: Config, task: Task, state: GeneratorState,
   writer.image("figures/round_trips", step, image)
 
 
+def operators(config: Config, task: Task, state: GeneratorState,
+              described: dict[str, Any], folder: RunFolder, writer: MetricWriter) -> None:
+  """operators.png and amounts.png of a chain of operators.
+
+  Args:
+    config: the run's config.
+    task: its images.
+    state: the state of stage 2.
+    described: from `evaluate.amounts.describe`.
+    folder: the run's folder.
+    writer: also gets the figures.
+  """
+  chain, _ = build_generator(config)
+  alive = [name for name, found in described["operators"].items() if found["alive"]]
+  image = amounts_lib.amounts_sheet(described, folder.figures / "amounts.png")
+  writer.image("figures/amounts", int(state.step), image)
+  if not alive:
+    return
+  x = jnp.repeat(_some(task.pretrain, 1), _LATENTS, axis=0)
+  # All latents of an operator rise together from its weakest amounts to its strongest.
+  z = jnp.linspace(0.02, 0.98, _LATENTS)[:, None] * jnp.ones((1, latent_dim(config)))
+  apply = jax.jit(chain.apply, static_argnames="only")
+  image = grid.operator_sheet(
+      {name: np.asarray(apply({"params": state.augmenter.final_params}, x, z, only=name))
+       for name in alive}, np.asarray(x[0]), folder.figures / "operators.png")
+  writer.image("figures/operators", int(state.step), image)
+
+
 def _changes(g_a: Callable, x: jax.Array, key: jax.Array,
              dim: int) -> tuple[np.ndarray, np.ndarray]:
   """Draws latents from the prior and measures how much G_A changes an image with them.
@@ -109,7 +142,7 @@ def _changes(g_a: Callable, x: jax.Array, key: jax.Array,
     z [n, dim], and mean |G_A(x, z) − x| [n].
   """
   z = jax.random.uniform(key, (_DRAWS, len(x), dim))
-  amount = [jnp.mean(jnp.abs(g_a(x, part) - x), axis=(1, 2, 3)) for part in z]
+  amount = [np.mean(np.abs(g_a(x, part) - x), axis=(1, 2, 3)) for part in z]
   return np.asarray(z).reshape(-1, dim), np.asarray(amount).reshape(-1)
 
 

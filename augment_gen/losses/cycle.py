@@ -26,7 +26,7 @@ def l1(a: jax.Array, b: jax.Array, reduction: str) -> jax.Array:
 
 
 def cycle_loss(
-    *, x_f: jax.Array, x_f_cycle: jax.Array, x_p: jax.Array,
+    *, x_f: jax.Array, x_f_cycle: jax.Array | None, x_p: jax.Array,
     x_p_cycle: jax.Array, z: jax.Array, z_cycle: jax.Array, reduction: str,
     z_shown: jax.Array | None = None,
     weights: tuple[float, float, float] = (1.0, 1.0, 1.0),
@@ -36,7 +36,7 @@ def cycle_loss(
 
   Args:
     x_f: x̃_f, [B, H, W, C] in [0, 1].
-    x_f_cycle: G_A(G_E(x̃_f), G_L(x̃_f)).
+    x_f_cycle: G_A(G_E(x̃_f), G_L(x̃_f)); None leaves the first term out.
     x_p: [B, H, W, C] in [0, 1].
     x_p_cycle: G_E(G_A(x_p, z)).
     z: [B, Z] in [0, 1].
@@ -53,7 +53,7 @@ def cycle_loss(
   """
   shown = jnp.ones_like(z) if z_shown is None else z_shown
   terms = {
-      "cycle_f": l1(x_f_cycle, x_f, reduction),
+      "cycle_f": jnp.zeros(()) if x_f_cycle is None else l1(x_f_cycle, x_f, reduction),
       "cycle_p": l1(x_p_cycle, x_p, reduction),
       "cycle_z": l1(shown * z_cycle, shown * z, reduction),
   }

@@ -84,7 +84,7 @@ def build_generator(config: config_lib.Config) -> tuple[nn.Module, nn.Module]:
                      "hidden": networks.hidden, "layers": networks.layers,
                      "output": networks.output}}
   augmenters: dict[str, Callable[..., nn.Module]] = {
-      "unet": functools.partial(unet.UNetAugmenter, marks=config.generator.marks),
+      "unet": functools.partial(unet.UNetAugmenter, marks=latent_maps.MARKS),
       "perceptron": perceptron.PerceptronAugmenter}
   eliminators: dict[str, Callable[..., nn.Module]] = {
       "unet": unet.UNetEliminator,
@@ -94,6 +94,7 @@ def build_generator(config: config_lib.Config) -> tuple[nn.Module, nn.Module]:
   augmenter: nn.Module
   if networks.augmenter == "operators":
     augmenter = _operator_chain(config)
+    sizes["unet"]["layout"] = "pooled"
   else:
     augmenter = augmenters[networks.augmenter](
         latent_scale=_LATENT_SCALE[latent.layout], dtype=dtype,
@@ -103,8 +104,12 @@ def build_generator(config: config_lib.Config) -> tuple[nn.Module, nn.Module]:
 
 
 def _operator_chain(config: config_lib.Config) -> operator_chain.OperatorChain:
-  return operator_chain.OperatorChain(operators.chosen(
-      config_lib.names(config.generator.networks.operators), config.data.channels))
+  networks = config.generator.networks
+  residual = unet.UNet(networks.residual_width, networks.unet_depth, dtype_of(config))
+  return operator_chain.OperatorChain(
+      operators.chosen(config_lib.names(networks.operators), config.data.channels),
+      see_image=networks.amounts_see_image,
+      residual=residual if networks.residual_width else None)
 
 
 def latent_dim(config: config_lib.Config) -> int:

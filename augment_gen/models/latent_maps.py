@@ -1,5 +1,6 @@
 """Spatial layouts of latents for U-Nets, and the marks drawn from them."""
 
+import dataclasses
 import math
 
 from flax import linen as nn
@@ -7,10 +8,32 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from augment_gen.config import errors, MarksConfig
+from augment_gen.config import errors
 from augment_gen.models import conv
 
 PRIOR_STD = 1 / math.sqrt(12)  # standard deviation of a latent, uniform on [0, 1]
+
+
+@dataclasses.dataclass(frozen=True)
+class FirstMarks:
+  """What `Marks` draws before training; lengths are standard deviations of a latent.
+
+  It decides much of what is drawn after training, too (docs/experiments/005).
+  """
+  fine_gain: float = 0.85  # of the finest two maps: pixels, and squares of 2 × 2
+  gain_ratio: float = 0.75  # from one scale to the next coarser one
+  amount_gain: float = 0.6  # of the first latent, added to all others
+  # What lies beyond is drawn: with 49 latents at 28 × 28, 17 % of black ground is
+  # at first brighter than 0.5, and 2 % grey (0.1 to 0.5). True dots, of which G_A
+  # learns to draw nearly as many (docs/experiments/012), are 1 to 8 %.
+  threshold: float = 1.4
+  # How steeply it then turns white or black, in logits (docs/experiments/012).
+  steepness: float = 40.0
+  # Thresholds are learned faster than other parameters by this factor.
+  threshold_slope: float = 3.0
+
+
+MARKS = FirstMarks()
 
 
 class Pyramid(nn.Module):
@@ -62,7 +85,7 @@ class Marks(nn.Module):
     start: the marks drawn before training.
   """
   channels: int
-  start: MarksConfig = MarksConfig()
+  start: FirstMarks = MARKS
 
   @nn.compact
   def __call__(self, maps: jax.Array, amount: jax.Array,

@@ -11,13 +11,15 @@ import jax.numpy as jnp
 import numpy as np
 
 from augment_gen.augment.operators import Amount, KNOTS, Operator
-from augment_gen.models import outputs
+from augment_gen.models import conv, latent_maps, outputs
 
 # A unit of a parameter is this many spans of its amount. Adam moves every parameter by
 # about its learning rate per step: amounts must move faster than weights of networks.
 RATE = 5.0
 # A strength may sink this many spans below 0, where it leaves an image unchanged.
 _SUNK = 0.5
+_RESIDUAL_SPAN = 0.1  # of the mean |change| by the residual
+_SUMMARY, _HIDDEN = 4, 32  # side of the summary of an image, units that read it
 # A strength above this share of its span is plain to see.
 _PLAIN = 0.05
 
@@ -58,8 +60,13 @@ class OperatorChain(outputs.Augmenter):
 
   Attributes:
     operators: the chain, in order.
+    see_image: whether amounts also depend on x, through a small network's summary.
+    residual: a network [B, H, W, C + maps] -> [B, H, W, features] whose change is added
+      at the end, for what no operator can say; None for none.
   """
   operators: tuple[Operator, ...]
+  see_image: bool = False
+  residual: nn.Module | None = None
 
   @property
   def latents(self) -> tuple[str, ...]:
@@ -97,11 +104,12 @@ class OperatorChain(outputs.Augmenter):
     return jnp.where(falling, rising[:, ::-1], rising)
 
   @nn.compact
-  def amounts(self, z: jax.Array) -> dict[str, jax.Array]:
+  def amounts(self, z: jax.Array, x: jax.Array | None = None) -> dict[str, jax.Array]:
     """The amounts of every operator, by OPERATOR.AMOUNT.
 
     Args:
       z: float32 [B, Z] in [0, 1].
+      x: [B, H, W, C] in [0, 1]; None for the amounts that do not depend on the image.
 
     Returns:
       float32 [B] each, in the units of `Amount.words`.
@@ -112,6 +120,8 @@ class OperatorChain(outputs.Augmenter):
     weights = jnp.maximum(0.0, 1.0 - jnp.abs(
         place[..., None] - jnp.arange(KNOTS, dtype=jnp.float32)[None, None]))
     raw = jnp.sum(weights * self._quantiles()[None], axis=-1)
+    if self.see_image and x is not None:
+      raw += self._each("span")[None] * _Shift(len(names), name="shift")(x)
     low, high = self._each("low"), self._each("high")
     # Only strengths may sink below their range.
     sunk = self._each("strength") * (low == 0) * _SUNK * self._each("span")
@@ -140,19 +150,35 @@ class OperatorChain(outputs.Augmenter):
     return jax.lax.stop_gradient(jnp.stack(
         [jnp.max(jnp.stack(parts), axis=0) for parts in found.values()], axis=1))
 
+  def with_cost(self, x: jax.Array, z: jax.Array) -> tuple[jax.Array, jax.Array]:
+    """Returns `self(x, z)`, and the sum of all strengths as shares of their spans [B].
+
+    The residual adds its mean |change|, as of a full scale of 0.1.
+    """
+    amounts = self.amounts(z, x)
+    strengths = jnp.sum(jnp.stack([
+        jnp.abs(amounts[f"{operator.name}.{amount.name}"]) / amount.span
+        for operator, amount in self._all() if amount.strength]), axis=0)
+    image, residual = self._render(x, z, amounts)
+    return image, strengths + residual / _RESIDUAL_SPAN
+
   def __call__(self, x: jax.Array, z: jax.Array, only: str = "") -> jax.Array:
     """Adds the implicit augmentation.
 
     Args:
       x: float32 [B, H, W, C] in [0, 1]; noise in training may exceed this range.
       z: float32 [B, Z] in [0, 1].
-      only: name of the one operator to apply; "" for all.
+      only: name of the one operator to apply; "" for all, and the residual.
 
     Returns:
       float32 [B, H, W, C] in [0, 1].
     """
-    amounts = self.amounts(z)
+    return self._render(x, z, self.amounts(z, x), only)[0]
 
+  @nn.compact
+  def _render(self, x: jax.Array, z: jax.Array, amounts: dict[str, jax.Array],
+              only: str = "") -> tuple[jax.Array, jax.Array]:
+    """Returns the image, and the mean |change| [B] by the residual."""
     def chain(image, amounts, key):
       keys = jax.random.split(key, len(self.operators))
       for operator, key in zip(self.operators, keys, strict=True):
@@ -160,9 +186,30 @@ class OperatorChain(outputs.Augmenter):
           image = operator.apply(image, {
               amount.name: amounts[f"{operator.name}.{amount.name}"]
               for amount in operator.amounts}, key)
-      return jnp.clip(image, 0.0, 1.0)
+      return image
 
-    return jax.vmap(chain)(x.astype(jnp.float32), amounts, keys_of(z))
+    image = jax.vmap(chain)(x.astype(jnp.float32), amounts, keys_of(z))
+    residual = jnp.zeros(len(x))
+    if self.residual is not None and not only:
+      height, width, channels = x.shape[1:]
+      maps = latent_maps.Pyramid(height, width, name="pyramid")(z - 0.5)
+      h = self.residual(jnp.concatenate([jnp.clip(image, 0.0, 1.0), maps], axis=-1))
+      change = conv.Conv(channels, (1, 1), dtype=jnp.float32, name="residual_image",
+                         kernel_init=nn.initializers.zeros)(h)
+      image, residual = image + change, jnp.mean(jnp.abs(change), axis=(1, 2, 3))
+    return jnp.clip(image, 0.0, 1.0), residual
+
+
+class _Shift(nn.Module):
+  """What an image adds to the raw amounts, in spans: [B, H, W, C] -> [B, count]."""
+  count: int
+
+  @nn.compact
+  def __call__(self, x: jax.Array) -> jax.Array:
+    small = latent_maps.area_resize(x, _SUMMARY, _SUMMARY).reshape(len(x), -1)
+    h = jnp.concatenate([small, jnp.std(x, axis=(1, 2))], axis=1) - 0.5
+    h = nn.relu(nn.Dense(_HIDDEN, name="summary")(h))
+    return nn.Dense(self.count, kernel_init=nn.initializers.zeros, name="amounts")(h)
 
 
 def keys_of(z: jax.Array) -> jax.Array:
@@ -179,4 +226,4 @@ def keys_of(z: jax.Array) -> jax.Array:
 def _start(amount: Amount) -> np.ndarray:
   if len(amount.start) == KNOTS:
     return np.asarray(amount.start)
-  return np.linspace(*amount.start, KNOTS)
+  return np.linspace(amount.start[0], amount.start[-1], KNOTS)

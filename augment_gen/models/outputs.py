@@ -20,6 +20,10 @@ class Augmenter(nn.Module):
     """
     return jnp.ones_like(z)
 
+  def with_cost(self, x: jax.Array, z: jax.Array) -> tuple[jax.Array, jax.Array]:
+    """Returns G_A(x, z), and what it costs [B]: strengths that should be idle are dear."""
+    return self(x, z), jnp.zeros(len(z))
+
 
 def to_image(logits: jax.Array, x: jax.Array, output: str) -> jax.Array:
   """Computes a generator's output from its last layer.

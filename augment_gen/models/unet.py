@@ -13,10 +13,10 @@ from flax import linen as nn
 import jax
 import jax.numpy as jnp
 
-from augment_gen.config import MarksConfig
 from augment_gen.models import conv, latent_maps, norm, outputs, pooling
 
 _CHANNELS_PER_GROUP = 16
+_CELLS, _POOLED_HIDDEN = 4, 128  # side of the grid of cells, units that read them
 
 
 class UNetAugmenter(outputs.Augmenter):
@@ -42,7 +42,7 @@ class UNetAugmenter(outputs.Augmenter):
   depth: int = 4
   latent_scale: float = 2.0
   layout: str = "square"
-  marks: MarksConfig = MarksConfig()
+  marks: latent_maps.FirstMarks = latent_maps.MARKS
   output: str = "image"
   dtype: Any = jnp.float32
 
@@ -66,7 +66,7 @@ class UNetAugmenter(outputs.Augmenter):
     learned = self.layout == "learned"
     maps = (latent_maps.Pyramid(height, width, name="pyramid")(z[:, 1:])
             if learned else latent_maps.square(z, height, width))
-    h = _UNet(self.width, self.depth, self.dtype, name="unet")(
+    h = UNet(self.width, self.depth, self.dtype, name="unet")(
         jnp.concatenate([x, maps], axis=-1))
     logits = _last(channels, "image")(h)
     if learned:
@@ -87,7 +87,8 @@ class UNetEliminator(nn.Module):
     latent_dim: Z, the number of latents; a square number for the "square" layout.
     width: channels at full resolution.
     depth: number of times the resolution is halved.
-    layout: spatial layout of the latents, the same as in G_A.
+    layout: spatial layout of the latents, the same as in G_A. "pooled": the latents are
+      amounts, read off statistics of the image and of the trunk.
     output: output of G_E, "image" or "edit", see `outputs.to_image`.
     dtype: dtype of the convolutions; parameters and the outputs are float32.
   """
@@ -111,17 +112,38 @@ class UNetEliminator(nn.Module):
     Raises:
       UserError: the layout is "square" and `latent_dim` is not a square number.
     """
-    h = _UNet(self.width, self.depth, self.dtype, name="unet")(x)
+    h = UNet(self.width, self.depth, self.dtype, name="unet")(x)
     image = outputs.to_image(_last(x.shape[-1], "image")(h), x, self.output)
     if self.layout == "square":
       side = latent_maps.latent_side(self.latent_dim)
       z = latent_maps.area_resize(_last(1, "latent")(h), side, side)
+    elif self.layout == "pooled":
+      z = _Pooled(self.latent_dim, name="latent")(x, h)
     else:
       z = nn.Dense(self.latent_dim, name="latent")(
           h.astype(jnp.float32).reshape(x.shape[0], -1))
     # NOTE(paper): The paper does not give an activation after G_L's last layer. We use a
     # sigmoid, because latents of the prior lie in [0, 1].
     return image, nn.sigmoid(z.reshape(x.shape[0], self.latent_dim))
+
+
+class _Pooled(nn.Module):
+  """G_L for amounts: x [B, H, W, C] and the trunk's h -> logits [B, latent_dim].
+
+  NOTE(paper): In the paper G_L shares all layers but the last with G_E. Two layers read
+  means and mean squares of cells: of h, and of x itself, whose brightness and contrast
+  the group norms of the trunk take away.
+  """
+  latent_dim: int
+
+  @nn.compact
+  def __call__(self, x: jax.Array, h: jax.Array) -> jax.Array:
+    maps = jnp.concatenate([h.astype(jnp.float32), x.astype(jnp.float32) - 0.5], axis=-1)
+    cells = latent_maps.area_resize(
+        jnp.concatenate([maps, jnp.square(maps)], axis=-1), _CELLS, _CELLS)
+    hidden = nn.relu(nn.Dense(_POOLED_HIDDEN, name="hidden")(
+        cells.reshape(x.shape[0], -1)))
+    return nn.Dense(self.latent_dim, name="logits")(hidden)
 
 
 def _last(channels: int, name: str) -> nn.Conv:
@@ -152,8 +174,8 @@ class _Convolutions(nn.Module):
     return h
 
 
-class _UNet(nn.Module):
-  """The layers below the last ones: [B, H, W, C] -> [B, H, W, width]."""
+class UNet(nn.Module):
+  """All layers but the last: [B, H, W, C] -> [B, H, W, width]."""
   width: int
   depth: int
   dtype: Any

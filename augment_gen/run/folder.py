@@ -199,6 +199,10 @@ class RunFolder:
   def write_results(self, results: dict[str, Any]) -> None:
     write_json(self.path / "results.json", results)
 
+  def write_learned(self, described: dict[str, Any]) -> None:
+    """Writes learned.json, the learned augmentation in words and numbers."""
+    write_json(self.path / "learned.json", described)
+
 
 def differences(a: Any, b: Any, prefix: str = ""):
   """Yields (dotted name, value in a, value in b) where two configs differ."""

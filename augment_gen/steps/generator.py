@@ -128,8 +128,13 @@ def _generators_loss(
   x_p, x_f = batch["x_p"], batch["x_f"]
 
   z = draw_latents(example_keys(key, "latent", len(x_p)), None, nets.latent_dim)
-  x_a = g_a(x_p, z)
-  x_e, z_f = g_el(noisy(x_f, "noise_f"))  # G_E(x̃_f), G_L(x̃_f)
+  x_a, cost = nets.augmenter.apply(
+      {"params": params["augmenter"]}, x_p, z, method="with_cost")
+  kept = (lambda tree: tree) if losses.cycle_trains_augmenter else lax.stop_gradient
+  # One call for G_E(x̃_f), G_L(x̃_f) and the cycle x, z → G_A → G_E, G_L, so that the
+  # networks are compiled once.
+  (x_e, x_p_cycle), (z_f, z_cycle) = (jnp.split(out, 2) for out in g_el(jnp.concatenate(
+      [noisy(x_f, "noise_f"), noisy(kept(x_a), "noise_a")])))
   shown = nets.augmenter.apply({"params": params["augmenter"]}, z, method="shown")
 
   judged = _judged_by_d_f(weights, g_a, x_a, x_e, nets.latent_dim, key)
@@ -140,12 +145,12 @@ def _generators_loss(
            for name, part in zip(weights, jnp.split(y_a, len(weights)))}
   fool_p = generator_loss(_judge(nets, discriminators["disc_p"], y_e))
 
-  kept = (lambda tree: tree) if losses.cycle_trains_augmenter else lax.stop_gradient
-  x_p_cycle, z_cycle = g_el(noisy(kept(x_a), "noise_a"))
-  g_a_kept = lambda x, z: nets.augmenter.apply(
-      {"params": kept(params["augmenter"])}, x, z)
+  x_f_cycle = None
+  if losses.cycle_f_weight:
+    x_f_cycle = nets.augmenter.apply(
+        {"params": kept(params["augmenter"])}, noisy(x_e, "noise_e"), z_f)
   cycle, terms = cycle_loss(
-      x_f=x_f, x_f_cycle=g_a_kept(noisy(x_e, "noise_e"), z_f),
+      x_f=x_f, x_f_cycle=x_f_cycle,
       x_p=x_p, x_p_cycle=x_p_cycle, z=z, z_cycle=z_cycle,
       z_shown=shown,
       reduction=losses.l1_reduction, latent_slack=losses.latent_slack,
@@ -158,10 +163,11 @@ def _generators_loss(
   loss = (sum(weights[name] * fool for name, fool in fools.items())
           + losses.adversarial_p_weight * fool_p
           + losses.cycle_weight * cycle
-          + losses.bank_weight * bank)
+          + losses.bank_weight * bank
+          + losses.cost_weight * jnp.mean(cost))
   metrics = {
       "loss": loss, **fools, "adversarial_p": fool_p, **terms,
-      "bank_distance": bank,
+      "bank_distance": bank, "cost": jnp.mean(cost),
       "edit_a": jnp.mean(jnp.abs(x_a - x_p)),
       "edit_e": jnp.mean(jnp.abs(x_e - x_f)),
       "latent_error": jnp.mean(jnp.abs(z_cycle - z)),

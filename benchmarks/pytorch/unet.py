@@ -9,7 +9,8 @@ import torch
 from torch import nn
 from torch.nn import functional
 
-from augment_gen.config import Config, MarksConfig
+from augment_gen.config import Config
+from augment_gen.models import latent_maps
 from pytorch.layers import flatten
 
 _EDIT_EPSILON = 0.01
@@ -31,7 +32,7 @@ def build(config: Config) -> tuple[nn.Module, nn.Module]:
   sizes = (networks.unet_width, networks.unet_depth, networks.output)
   dense = (networks.hidden, networks.layers, networks.output)
   augmenter: nn.Module = (
-      Augmenter(shape, latent.dim, scale, config.generator.marks, *sizes)
+      Augmenter(shape, latent.dim, scale, latent_maps.MARKS, *sizes)
       if networks.augmenter == "unet" else
       PerceptronAugmenter(shape, latent.dim, scale, *dense))
   eliminator: nn.Module = (
@@ -105,7 +106,7 @@ class Augmenter(nn.Module):
   """G_A as a U-Net."""
 
   def __init__(self, shape: tuple[int, int, int], latents: int, scale: float,
-               marks: MarksConfig, width: int, depth: int, output: str):
+               marks: latent_maps.FirstMarks, width: int, depth: int, output: str):
     super().__init__()
     self.scale, self.output = scale, output
     channels, height, _ = shape
@@ -172,7 +173,7 @@ class Pyramid(nn.Module):
 class Marks(nn.Module):
   """`latent_maps.Marks`: maps, the amount and the U-Net's output -> logits."""
 
-  def __init__(self, channels: int, levels: int, width: int, start: MarksConfig):
+  def __init__(self, channels: int, levels: int, width: int, start: latent_maps.FirstMarks):
     super().__init__()
     self.start = start
     gains = [start.fine_gain * start.gain_ratio ** max(level - 1, 0)

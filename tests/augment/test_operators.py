@@ -74,8 +74,9 @@ def test_a_strength_can_be_learned_from_0(name, amount):
 def test_all_amounts_have_finite_slopes_for_all_images(operator, channels, shape):
   if operator.colour_only and channels == 1:
     pytest.skip("needs colour")
-  images = [np.zeros((*shape, channels), np.float32), np.ones((*shape, channels), np.float32),
-            np.random.RandomState(0).uniform(0, 1, (*shape, channels)).astype(np.float32)]
+  shape = (*shape, channels)
+  images = [np.zeros(shape, np.float32), np.ones(shape, np.float32),
+            np.random.RandomState(0).uniform(0, 1, shape).astype(np.float32)]
   ends = [{a.name: jnp.float32(end(a)) for a in operator.amounts}
           for end in (lambda a: a.low, lambda a: a.high, lambda a: max(a.low, 0.0))]
   loss = lambda image, amounts: jnp.sum(jnp.square(
@@ -96,11 +97,13 @@ def test_specks_lie_where_random_numbers_are_below_the_density():
   for small, large, tone in ((0, 1, 1.0), (2, 3, 0.0)):
     for row in range(28):
       for col in range(28):
-        if u[small, row, col] < densities[small]:
-          expected[row, col] = tone
-        if u[large, row, col] < densities[large]:
-          expected[row:row + 2, col:col + 2] = tone
-  np.testing.assert_allclose(found, expected, atol=1e-6)
+        for kind, side in ((small, 1), (large, 2)):
+          below = (densities[kind] - u[kind, row, col]) / (0.2 * densities[kind] + 1e-3)
+          # Most are full, some are faint.
+          opacity = min(max(below, 0.0), 1.0)
+          part = expected[row:row + side, col:col + side]
+          part += opacity * (tone - part)
+  np.testing.assert_allclose(found, expected, atol=1e-5)
 
 
 def test_the_expected_number_of_specks_has_the_right_slope():
@@ -109,7 +112,8 @@ def test_the_expected_number_of_specks_has_the_right_slope():
       operator.apply(black, _amounts(operator) | {"light": light}, key))
   keys = jax.random.split(jax.random.key(0), 32)
   slopes = jax.vmap(jax.grad(brightness), (None, 0))(jnp.float32(0.1), keys)
-  np.testing.assert_allclose(np.mean(slopes), 1.0, rtol=0.05)
+  # A tenth of the area that specks would cover is missing, as a fifth of them is faint.
+  np.testing.assert_allclose(np.mean(slopes), 0.9, rtol=0.05)
 
 
 def test_scratches_are_lines_with_round_ends():
@@ -202,7 +206,7 @@ def test_motion_blur_moves_along_its_direction():
   image[14, 14] = 1.0
   # A line of 6 pixels has the variance 3.
   across = _apply("blur", image, motion=3.0, turns=0.0)[..., 0]
-  rows, cols = np.mgrid[:28, :28] - 14
+  _, cols = np.mgrid[:28, :28] - 14
   np.testing.assert_allclose(across.sum(), 1.0, atol=1e-4)
   np.testing.assert_allclose(across[14].sum(), 1.0, atol=1e-4)  # it stays in its row
   down = _apply("blur", image, motion=3.0, turns=0.25)[..., 0]
@@ -266,10 +270,9 @@ def test_compression_shrinks_small_coefficients_of_blocks():
     for left in range(0, 24, 8):
       c = scipy.fft.dctn(image[top:top + 8, left:left + 8, 0], norm="ortho")
       for k in range(8):
-        for l in range(8):
-          square = c[k, l]**2
-          threshold = 0.04 * (k + l) / 14
-          c[k, l] *= 1 - threshold / (threshold + square + 0.05**2)
+        for j in range(8):
+          threshold = 0.04 * (k + j) / 14
+          c[k, j] *= 1 - threshold / (threshold + c[k, j]**2 + 0.05**2)
       expected[top:top + 8, left:left + 8, 0] = scipy.fft.idctn(c, norm="ortho")
   np.testing.assert_allclose(
       _apply("compression", image, strength=0.04), expected, atol=1e-5)

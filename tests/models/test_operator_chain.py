@@ -38,7 +38,7 @@ def test_it_is_a_function_of_x_and_z():
   apply = jax.jit(chain.apply)
   whole = apply(params, x, z)
   assert whole.shape == x.shape and whole.dtype == jnp.float32
-  assert 0 <= whole.min() and whole.max() <= 1
+  assert whole.min() >= 0 and whole.max() <= 1
   np.testing.assert_array_equal(apply(params, x, z), whole)
   # Each image by itself, whatever else is in the batch.
   order = np.array([2, 0, 3, 1])

@@ -24,6 +24,7 @@ from augment_gen.data.base import sample
 from augment_gen.data.task import load_task
 from augment_gen.losses.latent import random_directions, sliced_wasserstein
 from augment_gen.methods.augmentation_generator import stages
+from augment_gen.models import outputs
 from augment_gen.models.heads import Discriminator
 from augment_gen.models.perceptron import PerceptronAugmenter, PerceptronEliminator
 from augment_gen.run import parallel
@@ -65,7 +66,7 @@ def networks():
           output="edit"),
       eliminator=PerceptronEliminator(
           image_shape=SHAPE, latent_dim=4, hidden=7, layers=3, output="edit"),
-      discriminator=Discriminator(hidden=6, layers=2))
+      discriminator=Discriminator(hidden=6, layers=2), latent_dim=4)
 
 
 @functools.cache
@@ -253,6 +254,69 @@ def test_the_average_is_what_is_used_after_training():
   assert np.abs(stages.latent_bank(config, images, state) - 0.5).max() > 1e-3
   _, arrays = stages.second_view(config, None, "prior", averaged)
   assert arrays["augmenter"]["params"] == {"marker": 1}
+
+
+class Dimmer(outputs.Augmenter):
+  """G_A(x, z) = x (1 − a z₀), which shows z₀ where a z₀ > 1/4, at the cost a z₀."""
+
+  @nn.compact
+  def amount(self, z):
+    return self.param("a", lambda key: jnp.full(1, 0.6)) * z[:, 0]
+
+  def __call__(self, x, z):
+    return x * (1 - self.amount(z))[:, None, None, None]
+
+  def shown(self, z):
+    first = jax.lax.stop_gradient(self.amount(z) > 0.25)
+    return jnp.where(jnp.arange(z.shape[1])[None] == 0, first[:, None], 0.5)
+
+  def with_cost(self, x, z):
+    return self(x, z), self.amount(z)
+
+
+@pytest.mark.parametrize("trains", [True, False])
+def test_latents_count_as_they_show_and_strengths_cost(trains):
+  losses = dataclasses.replace(
+      LOSSES, cost_weight=0.9, cycle_trains_augmenter=trains, cycle_f_weight=0.0,
+      cycle_noise=0.0, l1_reduction="mean", bank_weight=0.7)
+  config = dataclasses.replace(CONFIG, losses=losses)
+  nets, txs, frozen, _ = setting()
+  nets = dataclasses.replace(nets, augmenter=Dimmer())
+  state = generator.init(nets, txs, config, SHAPE, jax.random.key(0))
+  before = {name: jax.device_get(getattr(state, name).params) for name in PLAYERS}
+  n, enc = 8, frozen["encoder"]
+  x_p, x_f = frozen["images"]["x_p"], frozen["images"]["x_f"][::-1].copy()
+  key = jax.random.fold_in(jax.random.key(7), 0)
+  z = draw_latents(example_keys(key, "latent", n), None, 4)
+
+  def loss(params):
+    a, keep = params["augmenter"]["a"], (lambda v: v) if trains else jax.lax.stop_gradient
+    dim = lambda a: x_p * (1 - a * z[:, 0])[:, None, None, None]
+    g_el = lambda x: nets.eliminator.apply({"params": params["eliminator"]}, x)
+    see = lambda x: (nets.encoder.apply(enc.variables, x, train=False)[0]
+                     - enc.shift[None]) * enc.scale[None]
+    fool = lambda who, x: jnp.mean(jax.nn.softplus(-nets.discriminator.apply(
+        {"params": before[who]}, see(x))))
+    x_e, z_f = g_el(x_f)
+    x_cycle, z_cycle = g_el(dim(keep(a)))
+    shown = jnp.full((n, 4), 0.5).at[:, 0].set(0.6 * z[:, 0] > 0.25)
+    lines = random_directions(stream(key, "bank_directions"), 4)
+    prior = jax.random.uniform(stream(key, "bank_prior"), (n, 4))
+    mean = shown.mean(axis=0)[None]
+    return (fool("disc_f", dim(a)) + losses.adversarial_p_weight * fool("disc_p", x_e)
+            + losses.cycle_weight * (
+                losses.cycle_p_weight * jnp.mean(jnp.abs(x_cycle - x_p))
+                + losses.latent_weight * jnp.mean(shown * jnp.abs(z_cycle - z)))
+            + losses.bank_weight * sliced_wasserstein(mean * z_f, mean * prior, lines)
+            + losses.cost_weight * jnp.mean(a * z[:, 0]))
+
+  slopes = jax.jit(jax.grad(loss))(before)
+  after, metrics = run_step(nets, txs, frozen, state, config=config)
+  np.testing.assert_allclose(metrics["generator/loss"], loss(before), rtol=1e-5)
+  for name in ("augmenter", "eliminator"):
+    jax.tree.map(lambda a, b, slope: np.testing.assert_allclose(
+        (a - b) / 0.1, slope, rtol=1e-3, atol=1e-5),
+        before[name], getattr(after, name).params, slopes[name])
 
 
 def test_updates_are_simultaneous():

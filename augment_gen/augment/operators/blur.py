@@ -69,15 +69,15 @@ def _sharpening(image: jax.Array, amounts: Amounts, key: jax.Array) -> jax.Array
 
 
 BLUR = Operator("blur", (
-    Amount("defocus", "{share} are out of focus, σ {range} px", 0.0, 6.0, (-1.5, 2.0),
+    Amount("defocus", "{share} are out of focus, σ {range} px", 0.0, 6.0, (-3.0, 2.0),
            reads=np.sqrt),
     Amount("motion", "{share} are blurred by a motion of {range} px", 0.0, 12.0,
-           (-3.0, 3.0), reads=lambda v: np.sqrt(12 * v)),
+           (-6.0, 3.0), reads=lambda v: np.sqrt(12 * v)),
     Amount("turns", "direction of the motion {range} degrees", 0.0, 0.5, (0.0, 0.5),
            strength=False, shown_by=("motion",), reads=lambda v: 360 * v),
 ), _blur)
 
 SHARPENING = Operator("sharpening", (
     Amount("strength", "{share} are sharpened, {range} % at a radius of 1 px", 0.0, 3.0,
-           (-1.0, 1.0), reads=lambda v: 100 * v),
+           (-2.0, 1.0), reads=lambda v: 100 * v),
 ), _sharpening)

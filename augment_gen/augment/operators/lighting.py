@@ -52,13 +52,13 @@ def _direction(start: tuple[float, float] = (0.0, 1.0)) -> Amount:
 
 SHADING = Operator("shading", (
     Amount("strength", "one side of {share} is darker, by {range} % of the light", 0.0,
-           1.0, (-0.5, 0.6), reads=lambda v: 100 * v),
+           1.0, (-1.0, 0.6), reads=lambda v: 100 * v),
     _direction(),
 ), _shading)
 
 GLARE = Operator("glare", (
     Amount("strength", "light falls on {share}, up to {range} % of full scale", 0.0, 1.0,
-           (-0.5, 0.6), reads=lambda v: 100 * v),
+           (-1.0, 0.6), reads=lambda v: 100 * v),
     _direction(),
     Amount("evenness", "the far side gets {range} % of it", 0.0, 1.0, (0.0, 0.6),
            strength=False, shown_by=("strength",), reads=lambda v: 100 * v),

@@ -9,7 +9,8 @@ from augment_gen.augment import sampling
 from augment_gen.augment.operators import base
 from augment_gen.augment.operators.base import Amount, Amounts, Operator
 
-_SOFT = 0.02  # width of the step at which a speck appears, for the gradient
+_SOFT = 0.2  # share of the specks that are not full yet
+_FEWEST = 1e-3  # density below which specks are faint
 _SCRATCHES = 4  # of each tone, at most
 _SPOTS = 3  # of each tone, at most
 _OCCLUDERS = 3  # at most
@@ -18,15 +19,20 @@ _OCCLUDERS = 3  # at most
 def _specks(image: jax.Array, amounts: Amounts, key: jax.Array) -> jax.Array:
   """Specks of one pixel and of 2 x 2, white and black, at random places.
 
-  A pixel starts a speck if its random number is below the density. The gradient takes
-  this step as soft, so that the expected number of specks has the right slope.
+  A pixel starts a speck if its random number is below the density p. The speck is full
+  below (1 − _SOFT) p. Averaged over the partial ones, the slope of a loss along p is
+  what a whole speck more or less changes, however bent the loss is between the two. A
+  hard step with a soft gradient would only know what a faint speck does, which a
+  discriminator that knows full specks rejects (docs/experiments/017).
   """
   height, width = image.shape[:2]
   u = jax.random.uniform(key, (4, height, width))
   density = jnp.stack([amounts["light"], amounts["light_large"],
                        amounts["dark"], amounts["dark_large"]])[:, None, None]
-  soft = jax.nn.sigmoid((density - u) / _SOFT)
-  starts = soft + jax.lax.stop_gradient((u < density) - soft)
+  starts = jnp.clip((density - u) / (_SOFT * density + _FEWEST), 0.0, 1.0)
+  # Where there are none, the slope is that of the first faint ones.
+  first = jnp.where(u < _FEWEST, density - jax.lax.stop_gradient(density), 0.0) / _FEWEST
+  starts += jnp.where(density > 0, 0.0, first)
   for small, large, tone in ((0, 1, 1.0), (2, 3, 0.0)):
     wide = jnp.pad(starts[large], ((1, 0), (1, 0)))
     cover = 1 - (1 - starts[small]) * (1 - wide[1:, 1:]) * (1 - wide[:-1, 1:]) * (
@@ -94,20 +100,20 @@ def _occluders(image: jax.Array, amounts: Amounts, key: jax.Array) -> jax.Array:
 
 SPECKS = Operator("specks", (
     Amount("light", "white specks of one pixel on {share}, on {range} % of the area",
-           0.0, 0.25, (-0.06, 0.08), reads=lambda v: 100 * v),
+           0.0, 0.25, (-0.12, 0.06), reads=lambda v: 100 * v),
     Amount("light_large", "white specks of 2 x 2 on {share}, from {range} % of the pixels",
-           0.0, 0.1, (-0.03, 0.03), latent="light", reads=lambda v: 100 * v),
+           0.0, 0.1, (-0.06, 0.02), latent="light", reads=lambda v: 100 * v),
     Amount("dark", "black specks of one pixel on {share}, on {range} % of the area",
-           0.0, 0.25, (-0.06, 0.08), reads=lambda v: 100 * v),
+           0.0, 0.25, (-0.12, 0.06), reads=lambda v: 100 * v),
     Amount("dark_large", "black specks of 2 x 2 on {share}, from {range} % of the pixels",
-           0.0, 0.1, (-0.03, 0.03), latent="dark", reads=lambda v: 100 * v),
+           0.0, 0.1, (-0.06, 0.02), latent="dark", reads=lambda v: 100 * v),
 ), _specks)
 
 SCRATCHES = Operator("scratches", (
     Amount("light", "white scratches on {share}, {range} of them", 0.0, _SCRATCHES,
-           (-1.5, 1.5)),
+           (-3.0, 1.5)),
     Amount("dark", "black scratches on {share}, {range} of them", 0.0, _SCRATCHES,
-           (-1.5, 1.5)),
+           (-3.0, 1.5)),
     Amount("length", "length {range} px", 2.0, 28.0, (6.0, 20.0),
            strength=False, shown_by=("light", "dark")),
     Amount("width", "width {range} px", 0.3, 4.0, (0.8, 1.8), strength=False,
@@ -116,16 +122,16 @@ SCRATCHES = Operator("scratches", (
 
 SPOTS = Operator("spots", (
     Amount("light", "soft bright spots on {share}, {range} of them", 0.0, _SPOTS,
-           (-1.2, 1.2)),
+           (-2.4, 1.2)),
     Amount("dark", "soft dark spots on {share}, {range} of them", 0.0, _SPOTS,
-           (-1.2, 1.2)),
+           (-2.4, 1.2)),
     Amount("radius", "radius (σ) {range} px", 0.7, 10.0, (2.0, 6.0), strength=False,
            shown_by=("light", "dark")),
 ), _spots)
 
 OCCLUDERS = Operator("occluders", (
     Amount("number", "rectangles hide parts of {share}, {range} of them", 0.0,
-           _OCCLUDERS, (-1.2, 1.2)),
+           _OCCLUDERS, (-2.4, 1.2)),
     Amount("side", "side {range} px", 2.0, 20.0, (5.0, 12.0), strength=False,
            shown_by=("number",)),
     Amount("tone", "grey value {range} of full scale", 0.0, 1.0, (0.0, 1.0),

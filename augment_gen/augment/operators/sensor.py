@@ -64,15 +64,15 @@ def _compression(image: jax.Array, amounts: Amounts, key: jax.Array) -> jax.Arra
 
 NOISE = Operator("noise", (
     Amount("read", "{share} are noisy everywhere, σ {range} grey levels", 0.0, 0.5,
-           (-0.15, 0.2), reads=lambda v: 255 * v),
+           (-0.3, 0.2), reads=lambda v: 255 * v),
     Amount("shot", "{share} are noisy where they are light, σ {range} grey levels at white",
-           0.0, 0.5, (-0.15, 0.15), reads=lambda v: 255 * v),
+           0.0, 0.5, (-0.3, 0.15), reads=lambda v: 255 * v),
 ), _noise)
 
 RASTER = Operator("raster", (
-    Amount("light", "white lines on {share}, opacity {range} %", 0.0, 1.0, (-0.5, 0.4),
+    Amount("light", "white lines on {share}, opacity {range} %", 0.0, 1.0, (-0.8, 0.4),
            reads=lambda v: 100 * v),
-    Amount("dark", "black lines on {share}, opacity {range} %", 0.0, 1.0, (-0.5, 0.4),
+    Amount("dark", "black lines on {share}, opacity {range} %", 0.0, 1.0, (-0.8, 0.4),
            reads=lambda v: 100 * v),
     Amount("period", "period {range} px", 2.0, 8.0, (2.2, 5.0), strength=False,
            shown_by=("light", "dark")),
@@ -82,5 +82,5 @@ RASTER = Operator("raster", (
 
 COMPRESSION = Operator("compression", (
     Amount("strength", "{share} are compressed, coefficients below {range} grey levels "
-           "are lost", 0.0, 0.1, (-0.03, 0.03), reads=lambda v: 255 * np.sqrt(v)),
+           "are lost", 0.0, 0.1, (-0.06, 0.03), reads=lambda v: 255 * np.sqrt(v)),
 ), _compression)

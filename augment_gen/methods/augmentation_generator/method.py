@@ -11,7 +11,7 @@ from typing import Any
 import jax
 
 from augment_gen.config import Config, names
-from augment_gen.evaluate import adabn, checkup, health
+from augment_gen.evaluate import adabn, amounts, checkup, health
 from augment_gen.evaluate.protocol import evaluate_encoder, protocol_fingerprint
 from augment_gen.figures import report
 from augment_gen.methods.augmentation_generator import rules, stages
@@ -133,7 +133,20 @@ def _train_generator(run: Run, pretrained):
     run.log("health: not measured, for want of a clean X_f or of any edit: "
             f"{', '.join(unknown)}")
   report.generator(run.config, run.task, generator, run.folder, run.writer)
+  if run.config.generator.networks.augmenter == "operators":
+    _describe(run, generator)
   return generator
+
+
+def _describe(run: Run, generator) -> None:
+  """Says what a chain of operators has learned, in words, numbers and figures."""
+  described = checkup.describe(run.config, run.task, generator)
+  run.folder.write_learned(described)
+  run.log("learned (details in learned.json, figures/amounts.png and operators.png):")
+  for sentence in amounts.sentences(described) or ["Nothing: no operator is alive."]:
+    run.log(f"  {sentence}")
+  report.operators(
+      run.config, run.task, generator, described, run.folder, run.writer)
 
 
 def _last_health(run: Run) -> dict[str, float]:

@@ -44,6 +44,7 @@ from augment_gen.steps import policy as policy_step
 # Arms of stage 3 that need stage 2.
 GENERATOR_ARMS = ("generator", "prior", "policy", "random")
 ARMS = (*GENERATOR_ARMS, "control", "oracle")
+_WARMUP = 100  # steps in which the amounts of operators come up to speed
 _STRENGTH_IMAGES = 512  # images on which an untrained G_A is matched
 _STANDARD_IMAGES = 1024  # images of each set that give the scale of `detail`
 
@@ -121,6 +122,10 @@ def generator(config: Config, task: Task,
   steps = building.total_steps(stage.epochs, stage.steps, per_epoch)
   tx = building.optimizer(stage.optimizer, steps, per_epoch)
   txs = dict.fromkeys(("augmenter", "eliminator", "disc_f", "disc_p"), tx)
+  if stage.networks.augmenter == "operators":
+    # In its first steps D_f knows nothing, but Adam would move the amounts at full speed.
+    txs["augmenter"] = building.optimizer(dataclasses.replace(
+        stage.optimizer, warmup_epochs=min(_WARMUP, steps) / per_epoch), steps, per_epoch)
   key = stream(jax.random.key(config.seed), "generator")
   frozen: dict[str, Any] = {}
   if pretrained is not None:
