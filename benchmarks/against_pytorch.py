@@ -41,6 +41,7 @@ import tempfile
 import time
 from typing import Any
 
+from pytorch.inputs import UNET
 from pytorch.turns import measure, Side, Timing
 
 _ROOT = pathlib.Path(__file__).parents[1]
@@ -191,10 +192,10 @@ def _generator_cases() -> Iterator[Case]:
   """Algorithm 1 with the networks of the configs, batch 64."""
   for name, config, settings in (
       ("perceptrons, 28×28×1", "omniglot", {}),
-      ("U-Nets of width 8, depth 1, 28×28×1", "quickstart", {}),
+      ("U-Nets of width 8, depth 1, 28×28×1", "quickstart", UNET),
       ("U-Nets of width 8, depth 3, 28×28×1", "quickstart",
-       {"generator.networks.unet_depth": 3}),
-      ("U-Nets of width 16, depth 3, 64×64×3", "photos", {})):
+       {**UNET, "generator.networks.unet_depth": 3}),
+      ("U-Nets of width 16, depth 3, 64×64×3", "photos", UNET)):
     yield Case(
         "generator", f"Algorithm 1, {name}, batch 64",
         {"config": [f"--config=configs/{config}.py",

@@ -42,9 +42,6 @@ def get_config(variant: str = ""):
   presets.working_generator(config)
   config.generator.epochs = 0
   config.generator.steps = 3000
-  # Photographs mostly change smoothly, as light does. D_f therefore also judges G_A on
-  # clean images of X_p. The preset's 0 is for dots (docs/experiments/014).
-  config.generator.losses.adversarial_f_weight = 0.5
   config.generator.networks.unet_width = 16
   config.generator.networks.unet_depth = 3  # sees as far as a change of light reaches
   # "maps" would give D 32 × 32 × 64 inputs per image.

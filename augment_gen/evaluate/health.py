@@ -173,8 +173,8 @@ def measure(
       `distances.paired_frechet` between F(G_A(x_f, z)) and F(x̃_f), over that between
       F(x_f) and F(x̃_f); >= 0, 1 if G_A does nothing [below 0.5].
     (b) z ignored. "latent_effect": |G_A(x, z) − G_A(x, z')| / |e|, >= 0 [above 0.1].
-      "latent_r2": R² of G_L(G_A(x, z)) for z, <= 1; 0 is the error of guessing 1/2
-      [above 0.5].
+      "latent_r2": R² of G_L(G_A(x, z)) for z, <= 1; 0 is the error of guessing 1/2. Each
+      latent counts as much as it shows [above 0.5].
     (c) One pattern. "pattern_share": ‖E e‖² / E‖e‖², 1 if all edits are equal, 0 if
       they share nothing. The estimate over the n pairs (x, z) is unbiased and hence at
       times slightly negative [below 0.8]. "true_pattern_share": the same for x̃_f − x_f.

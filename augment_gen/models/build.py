@@ -75,7 +75,7 @@ def build_generator(config: config_lib.Config) -> tuple[nn.Module, nn.Module]:
   """
   networks, latent, data = config.generator.networks, config.generator.latent, config.data
   if ("unet" in (networks.augmenter, networks.eliminator)
-      and latent.layout == "square"):
+      and networks.augmenter != "operators" and latent.layout == "square"):
     latent_maps.latent_side(latent.dim)
   sizes: dict[str, dict[str, Any]] = {
       "unet": {"width": networks.unet_width, "depth": networks.unet_depth,

@@ -5,12 +5,14 @@ augmentations, each of which has an amount and a random place. Its networks must
 such functions. Here the functions are given, and their amounts are learned.
 """
 
+import functools
+
 from flax import linen as nn
 import jax
 import jax.numpy as jnp
 import numpy as np
 
-from augment_gen.augment.operators import Amount, KNOTS, Operator
+from augment_gen.augment.operators import Amount, apply_all, KNOTS, Operator
 from augment_gen.models import conv, latent_maps, outputs
 
 # A unit of a parameter is this many spans of its amount. Adam moves every parameter by
@@ -92,6 +94,9 @@ class OperatorChain(outputs.Augmenter):
     """The quantile functions [amounts, KNOTS], in the amounts' units."""
     spans, strengths = self._each("span")[:, None], self._each("strength") > 0
     start = np.stack([_start(amount) for _, amount in self._all()]).astype(np.float32)
+    # A column for each knot, and one for a shift of them all, so that what helps where an
+    # operator acts also makes it act more often.
+    start = np.pad(start, ((0, 0), (0, 1)))
     parts = []
     # Two parameters, so that all strengths can be scaled together (`match_strength`).
     for name, of in (("strengths", strengths), ("qualities", ~strengths)):
@@ -99,8 +104,9 @@ class OperatorChain(outputs.Augmenter):
           name, lambda key, of=of: jnp.asarray(start[of] / (RATE * spans[of]))))
     order = np.argsort(np.concatenate([np.flatnonzero(strengths),
                                        np.flatnonzero(~strengths)]))
-    rising = jnp.sort(jnp.concatenate(parts)[order], axis=1)
-    falling = np.array([s[0] > s[-1] for s in start])[:, None]
+    parameters = jnp.concatenate(parts)[order]
+    rising = jnp.sort(parameters[:, :-1] + parameters[:, -1:], axis=1)
+    falling = np.array([s[0] > s[-2] for s in start])[:, None]
     return jnp.where(falling, rising[:, ::-1], rising)
 
   @nn.compact
@@ -179,16 +185,11 @@ class OperatorChain(outputs.Augmenter):
   def _render(self, x: jax.Array, z: jax.Array, amounts: dict[str, jax.Array],
               only: str = "") -> tuple[jax.Array, jax.Array]:
     """Returns the image, and the mean |change| [B] by the residual."""
-    def chain(image, amounts, key):
-      keys = jax.random.split(key, len(self.operators))
-      for operator, key in zip(self.operators, keys, strict=True):
-        if only in ("", operator.name):
-          image = operator.apply(image, {
-              amount.name: amounts[f"{operator.name}.{amount.name}"]
-              for amount in operator.amounts}, key)
-      return image
-
-    image = jax.vmap(chain)(x.astype(jnp.float32), amounts, keys_of(z))
+    chosen = [operator for operator in self.operators if only in ("", operator.name)]
+    image = jax.vmap(functools.partial(apply_all, chosen))(
+        x.astype(jnp.float32),
+        [{amount.name: amounts[f"{operator.name}.{amount.name}"]
+          for amount in operator.amounts} for operator in chosen], keys_of(z))
     residual = jnp.zeros(len(x))
     if self.residual is not None and not only:
       height, width, channels = x.shape[1:]

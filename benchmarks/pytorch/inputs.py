@@ -9,6 +9,15 @@ from augment_gen.config import command_line, Config
 
 _ROOT = pathlib.Path(__file__).parents[2]
 
+# G_A as a U-Net with all terms of the loss, in place of the preset's chain of operators,
+# which has no PyTorch side.
+UNET: dict[str, object] = {
+    "generator.networks.augmenter": "unet", "generator.latent.layout": "learned",
+    "generator.latent.dim": 49, "generator.losses.adversarial_f_weight": 0.5,
+    "generator.losses.adversarial_e_weight": 1.0, "generator.losses.cost_weight": 0.0,
+    "generator.losses.cycle_trains_augmenter": True,
+    "generator.losses.cycle_f_weight": 0.03, "generator.losses.latent_slack": 0.155}
+
 
 def read_config(args: Sequence[str]) -> Config:
   """Reads the settings of a case; the path of `--config` starts at the repository."""

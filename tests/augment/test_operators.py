@@ -33,12 +33,12 @@ def _amounts(operator: Operator, **given: float) -> dict[str, jax.Array]:
 
 def _apply(name: str, image: np.ndarray, seed: int = 0, **given: float) -> np.ndarray:
   operator = BY_NAME[name]
-  return np.asarray(operator.apply(
+  return np.array(operator.apply(
       jnp.asarray(image), _amounts(operator, **given), jax.random.key(seed)))
 
 
 def _uniform(seed: int, shape) -> np.ndarray:
-  return np.asarray(jax.random.uniform(jax.random.key(seed), shape))
+  return np.array(jax.random.uniform(jax.random.key(seed), shape))
 
 
 @pytest.mark.parametrize("operator", operators.CHAIN, ids=operators.NAMES)

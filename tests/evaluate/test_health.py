@@ -348,6 +348,50 @@ def test_numbers_against_loops(monkeypatch):
   assert all(type(value) is float for value in numbers.values())
 
 
+def test_latents_count_as_they_show():
+  """A latent that nobody can see spoils neither R² nor the distance of the bank."""
+  blind = np.float32([1, 0.5, 0, 0])
+  shown = lambda z: np.ones_like(z) * blind[None]
+  rng = np.random.default_rng(0)
+  x_p, x_f = (rng.integers(0, 256, (40, 4, 4, 1), dtype=np.uint8) for _ in range(2))
+  g_a = lambda x, z: 0.5 * x + 0.5 * z.mean(axis=1)[:, None, None, None]
+  def g_el(x):
+    z = jnp.stack([0.5 * x[:, 0, 0, 0], x[:, 1, 1, 0], 0 * x[:, 0, 0, 0],
+                   0 * x[:, 0, 0, 0]], axis=1)
+    return x, z
+  measure = lambda shown: health.measure(
+      g_a, g_el, lambda x: x.reshape(len(x), -1), x_p, x_f, key=KEY, latent_dim=4,
+      shown=shown)
+  z = np.asarray(draw_latents(example_keys(KEY, "latent", 40), None, 4))
+  x_a = np.asarray(g_a(x_p / np.float32(255), z))
+  found, bank = np.asarray(g_el(x_a)[1]), np.asarray(g_el(x_f / np.float32(255))[1])
+  weigh = lambda square: np.sum(square * blind[None])
+  prior = np.asarray(jax.random.uniform(stream(KEY, "prior"), bank.shape))
+  lines = random_directions(stream(KEY, "directions"), 4)
+  distance = lambda a: float(sliced_wasserstein(
+      blind[None] * a, blind[None] * prior, lines))
+  numbers = measure(shown)
+  assert numbers["latent_r2"] == pytest.approx(
+      1 - weigh((found - z)**2) / weigh((z - 0.5)**2), rel=1e-4)
+  assert numbers["bank_distance"] == pytest.approx(
+      distance(bank) / distance(np.full_like(bank, 0.5)), rel=1e-4)
+  assert numbers["latent_r2"] > measure(None)["latent_r2"]
+  assert "latent_r2" not in measure(lambda z: 0 * z)
+
+
+def test_kernel_distance_of_unpaired_samples():
+  rng = np.random.default_rng(0)
+  a, b = rng.normal(size=(7, 3)), rng.normal(0.5, 2, size=(5, 3))
+  kernel = lambda x, y: (sum(p * q for p, q in zip(x, y)) / 3 + 1)**3
+  pairs = lambda x: np.mean([kernel(x[i], x[j]) for i in range(len(x))
+                             for j in range(len(x)) if i != j])
+  expected = pairs(a) + pairs(b) - 2 * np.mean([[kernel(x, y) for y in b] for x in a])
+  assert distances.kernel_distance(a, b) == pytest.approx(expected)
+  # Unbiased: the mean over many draws of the same distribution is 0.
+  same = [distances.kernel_distance(*rng.normal(size=(2, 20, 3))) for _ in range(400)]
+  assert abs(np.mean(same)) < 3 * np.std(same) / 20
+
+
 def test_draws_of_the_prior_are_as_near_as_documented():
   lines = random_directions(KEY, 8)
   for m in (100, 400):

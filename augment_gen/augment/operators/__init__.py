@@ -7,7 +7,7 @@ the sensor, the file. models/operator_chain.py learns their amounts.
 import dataclasses
 
 from augment_gen.augment.operators import blur, lighting, marks, sensor, tone
-from augment_gen.augment.operators.base import Amount, KNOTS, Operator
+from augment_gen.augment.operators.base import Amount, apply_all, KNOTS, Operator
 
 CHAIN = (
     marks.OCCLUDERS, marks.SCRATCHES, marks.SPECKS, marks.SPOTS,
@@ -18,7 +18,7 @@ CHAIN = (
 )
 NAMES = tuple(operator.name for operator in CHAIN)
 
-__all__ = ["CHAIN", "KNOTS", "NAMES", "Amount", "Operator", "chosen"]
+__all__ = ["CHAIN", "KNOTS", "NAMES", "Amount", "Operator", "apply_all", "chosen"]
 
 
 def chosen(names: tuple[str, ...], channels: int) -> tuple[Operator, ...]:

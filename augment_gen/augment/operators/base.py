@@ -2,23 +2,28 @@
 
 An operator is a function `(image, amounts, key) -> image` of one float32 image
 [H, W, C] in about [0, 1], differentiable in the image and in its amounts. Amounts are
-scalars by name. All randomness in space comes from the key. An operator whose strengths
-are 0 returns the image unchanged, and the slope along each strength is not 0 there, so
-that a strength can be learned from nothing.
+scalars by name. All randomness in space comes from the key, as uniform random numbers. An
+operator whose strengths are 0 returns the image unchanged, and the slope along each
+strength is not 0 there, so that a strength can be learned from nothing.
 
 Lengths are in pixels of a 28 x 28 image and scale with the shorter side.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 import dataclasses
+import math
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 KNOTS = 6  # of a quantile function
 
 Amounts = Mapping[str, jax.Array]
-Apply = Callable[[jax.Array, Amounts, jax.Array], jax.Array]
+# (image, amounts, u) -> image; u are uniform random numbers on [0, 1).
+Function = Callable[[jax.Array, Amounts, jax.Array], jax.Array]
+# Shape [H, W, C] of an image -> shape of u.
+Draws = Callable[[tuple[int, int, int]], tuple[int, ...]]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -63,14 +68,37 @@ class Operator:
 
   Attributes:
     name: as in `generator.networks.operators`.
-    amounts: what `apply` takes.
-    apply: see the module's docstring.
+    amounts: what it takes.
+    function: what it does, given its random numbers.
+    draws: how many random numbers it takes; by default none.
     colour_only: whether it needs RGB images.
   """
   name: str
   amounts: tuple[Amount, ...]
-  apply: Apply
+  function: Function
+  draws: Draws = lambda shape: (0,)
   colour_only: bool = False
+
+  def apply(self, image: jax.Array, amounts: Amounts, key: jax.Array) -> jax.Array:
+    """Applies it to one image; see the module's docstring."""
+    return self.function(
+        image, amounts, jax.random.uniform(key, self.draws(_shape(image))))
+
+
+def apply_all(chain: Sequence[Operator], image: jax.Array,
+              amounts: Sequence[Amounts], key: jax.Array) -> jax.Array:
+  """Applies operators in order. One draw for all: each takes seconds to compile."""
+  shapes = [operator.draws(_shape(image)) for operator in chain]
+  sizes = [math.prod(shape) for shape in shapes]
+  u = jnp.split(jax.random.uniform(key, (sum(sizes),)), np.cumsum(sizes)[:-1])
+  for operator, its, numbers, shape in zip(chain, amounts, u, shapes, strict=True):
+    image = operator.function(image, its, numbers.reshape(shape))
+  return image
+
+
+def _shape(image: jax.Array) -> tuple[int, int, int]:
+  height, width, channels = image.shape
+  return height, width, channels
 
 
 def pixel(image: jax.Array) -> float:

@@ -36,14 +36,14 @@ def _spread(omega_y: jax.Array, omega_x: jax.Array) -> jax.Array:
   return 2.0 - jnp.cos(omega_y) - jnp.cos(omega_x)
 
 
-def _blur(image: jax.Array, amounts: Amounts, key: jax.Array) -> jax.Array:
+def _blur(image: jax.Array, amounts: Amounts, u: jax.Array) -> jax.Array:
   """Defocus (Gaussian) and motion along a line, as one filter.
 
   The amounts are variances: at 0, an image changes in proportion to a variance, but not
   to σ or a length. The Gaussian is the discrete one of Lindeberg (1990), exp(v Δ/2),
   which has this slope also where σ is less than a pixel.
   """
-  del key
+  del u
   scale = base.pixel(image) ** 2
   defocus = scale * amounts["defocus"]
   # A line of length L has the variance L² / 12.
@@ -60,9 +60,9 @@ def _blur(image: jax.Array, amounts: Amounts, key: jax.Array) -> jax.Array:
   return _filtered(image, transfer)
 
 
-def _sharpening(image: jax.Array, amounts: Amounts, key: jax.Array) -> jax.Array:
+def _sharpening(image: jax.Array, amounts: Amounts, u: jax.Array) -> jax.Array:
   """Unsharp masking with a Gaussian of σ = 1 px: x + a (x − blurred x)."""
-  del key
+  del u
   variance = base.pixel(image) ** 2
   return _filtered(image, lambda omega_y, omega_x: 1 + amounts["strength"] * (
       1 - jnp.exp(-variance * _spread(omega_y, omega_x))))

@@ -29,16 +29,16 @@ def _tint(channels: int, warmth: jax.Array | float) -> jax.Array:
   return jnp.exp2(gains - jnp.max(gains))[None, None]
 
 
-def _shading(image: jax.Array, amounts: Amounts, key: jax.Array) -> jax.Array:
+def _shading(image: jax.Array, amounts: Amounts, u: jax.Array) -> jax.Array:
   """Less light on one side: x · (1 − s · ramp)."""
-  del key
+  del u
   shade = amounts["strength"] * _ramp(image, amounts["turns"])
   return image * (1 - shade)[..., None]
 
 
-def _glare(image: jax.Array, amounts: Amounts, key: jax.Array) -> jax.Array:
+def _glare(image: jax.Array, amounts: Amounts, u: jax.Array) -> jax.Array:
   """Light added from one side or, as haze does, evenly: x + (1 − x) · g ("screen")."""
-  del key
+  del u
   ramp = _ramp(image, amounts["turns"])
   light = amounts["strength"] * (ramp + amounts["evenness"] * (1 - ramp))
   light = light[..., None] * _tint(image.shape[-1], amounts.get("warmth", 0.0))

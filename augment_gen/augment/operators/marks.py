@@ -16,7 +16,7 @@ _SPOTS = 3  # of each tone, at most
 _OCCLUDERS = 3  # at most
 
 
-def _specks(image: jax.Array, amounts: Amounts, key: jax.Array) -> jax.Array:
+def _specks(image: jax.Array, amounts: Amounts, u: jax.Array) -> jax.Array:
   """Specks of one pixel and of 2 x 2, white and black, at random places.
 
   A pixel starts a speck if its random number is below the density p. The speck is full
@@ -25,8 +25,6 @@ def _specks(image: jax.Array, amounts: Amounts, key: jax.Array) -> jax.Array:
   hard step with a soft gradient would only know what a faint speck does, which a
   discriminator that knows full specks rejects (docs/experiments/017).
   """
-  height, width = image.shape[:2]
-  u = jax.random.uniform(key, (4, height, width))
   density = jnp.stack([amounts["light"], amounts["light_large"],
                        amounts["dark"], amounts["dark_large"]])[:, None, None]
   starts = jnp.clip((density - u) / (_SOFT * density + _FEWEST), 0.0, 1.0)
@@ -41,11 +39,10 @@ def _specks(image: jax.Array, amounts: Amounts, key: jax.Array) -> jax.Array:
   return image
 
 
-def _scratches(image: jax.Array, amounts: Amounts, key: jax.Array) -> jax.Array:
+def _scratches(image: jax.Array, amounts: Amounts, u: jax.Array) -> jax.Array:
   """Straight lines with round ends, white and black, of random place and direction."""
-  scale, count = base.pixel(image), 2 * _SCRATCHES
+  scale = base.pixel(image)
   rows, cols = sampling.pixel_grid(image)
-  u = jax.random.uniform(key, (4, count))
   centre_row, centre_col = u[0] * rows.shape[0], u[1] * rows.shape[1]
   angle = math.pi * u[2]
   half = scale * amounts["length"] * (0.5 + u[3]) / 2
@@ -67,11 +64,10 @@ def _scratches(image: jax.Array, amounts: Amounts, key: jax.Array) -> jax.Array:
   return base.paint(image, 1 - jnp.prod(1 - covers[:_SCRATCHES], axis=0), 1.0)
 
 
-def _spots(image: jax.Array, amounts: Amounts, key: jax.Array) -> jax.Array:
+def _spots(image: jax.Array, amounts: Amounts, u: jax.Array) -> jax.Array:
   """Soft round spots, bright (glare of a lamp) and dark (stains), at random places."""
-  scale, count = base.pixel(image), 2 * _SPOTS
+  scale = base.pixel(image)
   rows, cols = sampling.pixel_grid(image)
-  u = jax.random.uniform(key, (3, count))
   centre_row, centre_col = u[0] * rows.shape[0], u[1] * rows.shape[1]
   radius = scale * amounts["radius"] * (0.5 + u[2])
   square = (jnp.square(rows[None] - centre_row[:, None, None])
@@ -84,11 +80,10 @@ def _spots(image: jax.Array, amounts: Amounts, key: jax.Array) -> jax.Array:
   return base.paint(image, 1 - jnp.prod(1 - covers[:_SPOTS], axis=0), 1.0)
 
 
-def _occluders(image: jax.Array, amounts: Amounts, key: jax.Array) -> jax.Array:
+def _occluders(image: jax.Array, amounts: Amounts, u: jax.Array) -> jax.Array:
   """Rectangles of one grey value that hide what is behind them."""
   scale = base.pixel(image)
   rows, cols = sampling.pixel_grid(image)
-  u = jax.random.uniform(key, (4, _OCCLUDERS))
   centre_row, centre_col = u[0] * rows.shape[0], u[1] * rows.shape[1]
   half = scale * amounts["side"] / 2 * (0.6 + 0.8 * u[2:])
   inside = lambda at, centre, half: jnp.clip(
@@ -107,7 +102,7 @@ SPECKS = Operator("specks", (
            0.0, 0.25, (-0.12, 0.06), reads=lambda v: 100 * v),
     Amount("dark_large", "black specks of 2 x 2 on {share}, from {range} % of the pixels",
            0.0, 0.1, (-0.06, 0.02), latent="dark", reads=lambda v: 100 * v),
-), _specks)
+), _specks, draws=lambda shape: (4, *shape[:2]))
 
 SCRATCHES = Operator("scratches", (
     Amount("light", "white scratches on {share}, {range} of them", 0.0, _SCRATCHES,
@@ -118,7 +113,7 @@ SCRATCHES = Operator("scratches", (
            strength=False, shown_by=("light", "dark")),
     Amount("width", "width {range} px", 0.3, 4.0, (0.8, 1.8), strength=False,
            latent="length", shown_by=("light", "dark")),
-), _scratches)
+), _scratches, draws=lambda shape: (4, 2 * _SCRATCHES))
 
 SPOTS = Operator("spots", (
     Amount("light", "soft bright spots on {share}, {range} of them", 0.0, _SPOTS,
@@ -127,7 +122,7 @@ SPOTS = Operator("spots", (
            (-2.4, 1.2)),
     Amount("radius", "radius (σ) {range} px", 0.7, 10.0, (2.0, 6.0), strength=False,
            shown_by=("light", "dark")),
-), _spots)
+), _spots, draws=lambda shape: (3, 2 * _SPOTS))
 
 OCCLUDERS = Operator("occluders", (
     Amount("number", "rectangles hide parts of {share}, {range} of them", 0.0,
@@ -136,4 +131,4 @@ OCCLUDERS = Operator("occluders", (
            shown_by=("number",)),
     Amount("tone", "grey value {range} of full scale", 0.0, 1.0, (0.0, 1.0),
            strength=False, shown_by=("number",)),
-), _occluders)
+), _occluders, draws=lambda shape: (4, _OCCLUDERS))

@@ -9,23 +9,29 @@ import numpy as np
 from augment_gen.augment import sampling
 from augment_gen.augment.operators.base import Amount, Amounts, Operator
 
+_LEAST = 1e-7
 _BLOCK = 8  # side of a block of JPEG
 _FINEST = 0.05  # f of `_compression`, of full scale
 
 
-def _noise(image: jax.Array, amounts: Amounts, key: jax.Array) -> jax.Array:
+def _normal(u: jax.Array) -> jax.Array:
+  """Uniform random numbers -> normal ones; u of 0 would give −∞."""
+  return math.sqrt(2) * jax.scipy.special.erfinv(2 * jnp.maximum(u, _LEAST) - 1)
+
+
+def _noise(image: jax.Array, amounts: Amounts, u: jax.Array) -> jax.Array:
   """Gaussian noise with a part that grows with the root of the light (shot noise)."""
   light = jnp.sqrt(jnp.clip(image, 0.0, 1.0) + 1e-4)
   std = amounts["read"] + amounts["shot"] * light
-  return image + std * jax.random.normal(key, image.shape)
+  return image + std * _normal(u)
 
 
-def _raster(image: jax.Array, amounts: Amounts, key: jax.Array) -> jax.Array:
+def _raster(image: jax.Array, amounts: Amounts, u: jax.Array) -> jax.Array:
   """Parallel lines, light or dark, as of a screen, a scanner or print."""
   rows, cols = sampling.pixel_grid(image)
   angle = 2 * math.pi * amounts["turns"]
   along = jnp.cos(angle) * rows + jnp.sin(angle) * cols
-  phase = 2 * math.pi * (along / amounts["period"] + jax.random.uniform(key))
+  phase = 2 * math.pi * (along / amounts["period"] + u[0])
   wave = (0.5 + 0.5 * jnp.cos(phase))[..., None]
   image = image * (1 - amounts["dark"] * wave)
   return image + amounts["light"] * wave * (1 - image)
@@ -39,14 +45,14 @@ def _cosines() -> np.ndarray:
   return basis.astype(np.float32)
 
 
-def _compression(image: jax.Array, amounts: Amounts, key: jax.Array) -> jax.Array:
+def _compression(image: jax.Array, amounts: Amounts, u: jax.Array) -> jax.Array:
   """JPEG-like loss: small coefficients of each 8 x 8 block vanish.
 
   A coefficient c becomes c (1 − q² / (q² + c² + f²)), where JPEG rounds c / q: the same
   for large and for small ones, but smooth. q² grows with the frequency, and f keeps the
   slope along q² from growing beyond bounds for the smallest coefficients.
   """
-  del key
+  del u
   height, width, channels = image.shape
   pads = [(0, -size % _BLOCK) for size in (height, width)]
   x = jnp.pad(image, (*pads, (0, 0)), mode="edge")
@@ -67,7 +73,7 @@ NOISE = Operator("noise", (
            (-0.3, 0.2), reads=lambda v: 255 * v),
     Amount("shot", "{share} are noisy where they are light, σ {range} grey levels at white",
            0.0, 0.5, (-0.3, 0.15), reads=lambda v: 255 * v),
-), _noise)
+), _noise, draws=lambda shape: shape)
 
 RASTER = Operator("raster", (
     Amount("light", "white lines on {share}, opacity {range} %", 0.0, 1.0, (-0.8, 0.4),
@@ -78,7 +84,7 @@ RASTER = Operator("raster", (
            shown_by=("light", "dark")),
     Amount("turns", "direction {range} degrees", 0.0, 0.5, (0.0, 0.5), strength=False,
            shown_by=("light", "dark"), reads=lambda v: 360 * v),
-), _raster)
+), _raster, draws=lambda shape: (1,))
 
 COMPRESSION = Operator("compression", (
     Amount("strength", "{share} are compressed, coefficients below {range} grey levels "

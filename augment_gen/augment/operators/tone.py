@@ -10,21 +10,21 @@ from augment_gen.augment.operators.base import Amount, Amounts, Operator
 _DARKEST = 1e-3  # a power of 0 has no slope
 
 
-def _tone(image: jax.Array, amounts: Amounts, key: jax.Array) -> jax.Array:
+def _tone(image: jax.Array, amounts: Amounts, u: jax.Array) -> jax.Array:
   """A tone curve: gamma, exposure, then contrast about middle grey.
 
   A contrast of −1 is the negative of the image, which a monotone curve cannot reach.
   """
-  del key
+  del u
   x = jnp.clip(image, _DARKEST, 1.0)
   image = image + x ** jnp.exp2(amounts["gamma"]) - x
   image = image * jnp.exp2(amounts["exposure"])
   return 0.5 + (1 + amounts["contrast"]) * (jnp.clip(image, 0.0, 1.0) - 0.5)
 
 
-def _colour(image: jax.Array, amounts: Amounts, key: jax.Array) -> jax.Array:
+def _colour(image: jax.Array, amounts: Amounts, u: jax.Array) -> jax.Array:
   """White balance along and across the colours of lamps, and saturation."""
-  del key
+  del u
   warmth, tint = amounts["warmth"], amounts["tint"]
   gains = jnp.exp2(jnp.stack([warmth / 2, tint, -warmth / 2]))[None, None]
   image = image * gains
