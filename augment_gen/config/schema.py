@@ -166,10 +166,11 @@ class NetworksConfig:
   """The networks G_A and G_E with G_L."""
   # G_A. "operators": a chain of imaging operators with learned amounts.
   augmenter: Literal["perceptron", "unet", "operators"] = "perceptron"
-  # The operators of the chain; they act in the order of augment/operators.
+  # The operators of the chain; they act in the order of augment/operators. "geometry"
+  # is left out, as it changes what a character is.
   operators: Annotated[str, EachOf(
-      "occluders", "scratches", "specks", "spots", "shading", "glare", "blur", "tone",
-      "colour", "noise", "sharpening", "raster", "compression")] = (
+      "occluders", "scratches", "specks", "spots", "shading", "glare", "geometry", "blur",
+      "tone", "colour", "noise", "sharpening", "raster", "compression")] = (
           "occluders,scratches,specks,spots,shading,glare,blur,tone,colour,noise,"
           "sharpening,raster,compression")
   # Whether the amounts of operators also depend on the image, not on z alone.

@@ -51,6 +51,9 @@ def test_strengths_of_0_change_nothing(operator):
 def test_a_strength_can_be_learned_from_0(name, amount):
   """At 0 the image changes with a strength, and as fast as it does a little above."""
   operator, image = BY_NAME[name], jnp.asarray(_image(3))
+  if name == "geometry":
+    # Between pixels of an image that is not smooth, bilinear sampling has two slopes.
+    image = jnp.asarray(scipy.ndimage.gaussian_filter(np.asarray(image), (3, 3, 0)))
   step = 0.02 * next(a.span for a in operator.amounts if a.name == amount)
 
   def of(value):
@@ -188,6 +191,25 @@ def test_light_from_a_side(turns):
   np.testing.assert_allclose(
       _apply("glare", image, strength=0.6, turns=turns, evenness=0.25, warmth=1.0),
       1 - (1 - image) * (1 - light), atol=1e-5)
+
+
+def test_geometry_moves_what_is_seen():
+  image = _image(3, 20)
+  padded = np.pad(image, ((0, 0), (3, 0), (0, 0)), mode="edge")[:, :20]
+  np.testing.assert_allclose(_apply("geometry", image, right=0.3), padded, atol=1e-5)
+  padded = np.pad(image, ((2, 0), (0, 0), (0, 0)), mode="edge")[:20]
+  np.testing.assert_allclose(_apply("geometry", image, down=0.2), padded, atol=1e-5)
+  np.testing.assert_allclose(
+      _apply("geometry", image, turn=0.25), np.rot90(image), atol=1e-4)
+  # Smooth, so that bilinear sampling is exact enough: x² + y at the place that is seen.
+  y, x = (np.mgrid[:40, :40] + 0.5 - 20) / 20
+  smooth = lambda y, x: (0.3 * x**2 + 0.2 * y + 0.4)[..., None].astype(np.float32)
+  scale = (1 + 0.1 * (x**2 + y**2)) * 2**-0.2 / (1 + 0.1 * x - 0.05 * y)
+  expected = smooth(scale * y, scale * x)
+  found = _apply("geometry", smooth(y, x), zoom=0.2, distortion=0.1, tilt_right=0.1,
+                 tilt_down=-0.05)
+  inside = (np.abs(scale * x) < 0.95) & (np.abs(scale * y) < 0.95)
+  np.testing.assert_allclose(found[inside], expected[inside], atol=2e-3)
 
 
 def test_defocus_is_the_discrete_gaussian():

@@ -4,10 +4,11 @@ import typing
 
 import pytest
 
-from augment_gen.augment import recipes
+from augment_gen.augment import operators, recipes
 from augment_gen.config import (
   Config,
   EncoderConfig,
+  NetworksConfig,
   PretrainConfig,
   RetrainConfig,
   schema,
@@ -31,7 +32,7 @@ def choices(section, field):
 @pytest.mark.parametrize("section, field, registry", [
     (Config, "method", METHODS), (PretrainConfig, "method", PRETRAINERS),
     (EncoderConfig, "name", ENCODERS), (TacConfig, "head", HIDDEN),
-    (RetrainConfig, "arms", stages.ARMS)])
+    (RetrainConfig, "arms", stages.ARMS), (NetworksConfig, "operators", operators.NAMES)])
 def test_choices_are_those_of_the_registry(section, field, registry):
   assert set(choices(section, field)) == set(registry)
 

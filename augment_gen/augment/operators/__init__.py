@@ -6,13 +6,13 @@ the sensor, the file. models/operator_chain.py learns their amounts.
 
 import dataclasses
 
-from augment_gen.augment.operators import blur, lighting, marks, sensor, tone
+from augment_gen.augment.operators import blur, geometry, lighting, marks, sensor, tone
 from augment_gen.augment.operators.base import Amount, apply_all, KNOTS, Operator
 
 CHAIN = (
     marks.OCCLUDERS, marks.SCRATCHES, marks.SPECKS, marks.SPOTS,
     lighting.SHADING, lighting.GLARE,
-    blur.BLUR,
+    geometry.GEOMETRY, blur.BLUR,
     tone.TONE, tone.COLOUR,
     sensor.NOISE, blur.SHARPENING, sensor.RASTER, sensor.COMPRESSION,
 )
