@@ -5,6 +5,7 @@ from typing import Any
 from flax import linen as nn
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 PyTree = Any
 
@@ -38,6 +39,19 @@ def draw_latents(keys: jax.Array, bank: jax.Array | None,
                      "dimensions")
   rows = jax.vmap(lambda key: jax.random.randint(key, (), 0, len(bank)))(keys)
   return jnp.take(bank, rows, axis=0)
+
+
+def calibrated(bank: np.ndarray) -> np.ndarray:
+  """Brings each latent of the bank to the distribution of the prior: [M, Z] -> [M, Z].
+
+  NOTE(paper): (15) draws z from G_L(x̃_f) as it is. Where G_L is unsure it answers with
+  the middle of the range, and where it takes content for an augmentation, with an end of
+  it, so views get other amounts than those that D_f has judged. Each latent is replaced
+  by its rank, from 1 / 2M to 1 − 1 / 2M. The bank then says which amounts go together,
+  and the quantile functions of G_A how large they are (docs/experiments/017).
+  """
+  ranks = np.argsort(np.argsort(bank, axis=0, kind="stable"), axis=0, kind="stable")
+  return ((ranks + 0.5) / len(bank)).astype(np.float32)
 
 
 # Parameters that produce the logits, for both kinds of G_A. At 0 nothing is drawn.

@@ -36,8 +36,6 @@ def working_generator(config: ml_collections.ConfigDict) -> None:
   generator.losses.cycle_f_weight = 0.0
   generator.losses.cycle_weight = 39.2
   generator.losses.latent_weight = 2.5
-  # Pulls the latents of x̃ to the distribution of the prior.
-  generator.losses.bank_weight = 20.0
   # G_E learns on images that are not quite like those that G_A draws.
   generator.losses.cycle_noise = 0.25
   # X_p and X_f differ in more than the implicit augmentation. D_p sees this, and at full

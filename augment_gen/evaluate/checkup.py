@@ -1,5 +1,6 @@
 """The health of a run's generator: `health.measure` on the run's images."""
 
+import functools
 from typing import Any
 
 import jax
@@ -14,12 +15,15 @@ from augment_gen.evaluate import amounts, health, knn
 from augment_gen.evaluate.chunks import chunked, floats
 from augment_gen.evaluate.features import Encode, extract
 from augment_gen.models.build import (
+  bank_of,
+  build_encoder,
   build_generator,
   generator_functions,
   latent_dim,
   shown_latents,
 )
 from augment_gen.run.random import stream
+from augment_gen.steps import frozen_encoder
 from augment_gen.steps.generator import GeneratorState
 
 _IMAGES = 1000  # images of each set, at most
@@ -50,7 +54,8 @@ def measure(config: Config, task: Task, encode: Encode, variables: Any,
       latent_dim=latent_dim(config),
       x_f_clean=None if clean is None else _read(clean),
       probe=_probe(config, task, encode, variables),
-      shown=lambda z: shown(state.augmenter.final_params, z))
+      shown=lambda z: shown(state.augmenter.final_params, z),
+      bank_of=bank_of(config), look=Partial(_look(config), variables))
 
 
 def describe(config: Config, task: Task, state: GeneratorState) -> dict[str, Any]:
@@ -62,8 +67,16 @@ def describe(config: Config, task: Task, state: GeneratorState) -> dict[str, Any
       stream(jax.random.key(config.seed), "amounts"), (len(x), latent_dim(config)))
   return amounts.describe(
       chain, state.augmenter.final_params, x, np.asarray(z), x_f,
-      chunked(Partial(g_el, state.eliminator.final_params), health.CHUNK)(x_f)[1],
+      bank_of(config)(
+          chunked(Partial(g_el, state.eliminator.final_params), health.CHUNK)(x_f)[1]),
       TRUE_RANGES.get(config.data.implicit))
+
+
+@functools.cache
+def _look(config: Config) -> Encode:
+  """F and statistics of its stages, `(variables, x) -> [b, d]`; compiled once."""
+  see = frozen_encoder.make_see(build_encoder(config, bn_groups=1), "stages")
+  return lambda variables, x: see(variables, x)[0]
 
 
 def _probe(config: Config, task: Task, encode: Encode,

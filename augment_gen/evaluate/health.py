@@ -24,6 +24,7 @@ from augment_gen.losses.latent import random_directions, sliced_wasserstein
 from augment_gen.run.random import example_keys, stream
 
 CHUNK = 256  # images per forward pass
+_SILENT = 0.01  # features whose deviation is a smaller share of the typical one
 _NOTHING = 1e-6  # ratios with a smaller denominator are meaningless
 
 
@@ -57,6 +58,11 @@ BOUNDS = {
         "nothing): it draws something else; look at round_trips.png, train longer "
         "(config.generator.steps), or let D_f judge G_A on clean images of X_p "
         "(config.generator.losses.adversarial_f_weight)"),
+    "unpaired_gap": Bound(
+        -math.inf, 0.3,
+        "X_p under G_A can still be told from X̃_f ({}; 1 if G_A did nothing): it draws "
+        "something else, or X_p shows other things than X_f; look at round_trips.png, "
+        "and train longer (config.generator.steps)"),
     # (b)
     "latent_effect": Bound(
         0.1, math.inf,
@@ -139,7 +145,8 @@ def measure(
     g_a: Callable, g_el: Callable, encode: Callable, x_p: np.ndarray,
     x_f: np.ndarray, *, key: jax.Array, latent_dim: int,
     x_f_clean: np.ndarray | None = None, probe: Probe | None = None,
-    shown: Callable | None = None,
+    shown: Callable | None = None, look: Callable | None = None,
+    bank_of: Callable = lambda latents: latents,
 ) -> dict[str, float]:
   """Measures the failures (a) to (f) of Algorithm 1; `BOUNDS` judges them.
 
@@ -161,6 +168,8 @@ def measure(
     probe: for (e), if known.
     shown: how plainly each latent shows in G_A(x, z), z [b, Z] -> [b, Z] in [0, 1];
       None if all do. Latents count as much as they show.
+    bank_of: what makes the bank Z̃ of the latents G_L(x̃_f), [m, Z] -> [m, Z].
+    look: F and statistics of its stages, x -> [b, d], for "unpaired_gap"; None for F.
 
   Returns:
     The numbers below, with the healthy range in brackets. Numbers that need clean
@@ -171,7 +180,10 @@ def measure(
       Omniglot the true edits themselves have a ratio of 0.93 for dots, 1.0 for gradient
       and blobs, 1.3 for blur and 1.5 for erase. "embedding_gap":
       `distances.paired_frechet` between F(G_A(x_f, z)) and F(x̃_f), over that between
-      F(x_f) and F(x̃_f); >= 0, 1 if G_A does nothing [below 0.5].
+      F(x_f) and F(x̃_f); >= 0, 1 if G_A does nothing [below 0.5]. "unpaired_gap" needs
+      no clean images: `distances.kernel_distance` between G_A(x_p, z) and x̃_f, over that
+      between x_p and x̃_f, on `look`; about 0 if they cannot be told apart, 1 if G_A does
+      nothing [below 0.3]. What X_p and X_f differ in beside the augmentation is in both.
     (b) z ignored. "latent_effect": |G_A(x, z) − G_A(x, z')| / |e|, >= 0 [above 0.1].
       "latent_r2": R² of G_L(G_A(x, z)) for z, <= 1; 0 is the error of guessing 1/2. Each
       latent counts as much as it shows [above 0.5].
@@ -219,7 +231,8 @@ def measure(
   x_a = g_a(x, z)
   weight = np.ones_like(z) if shown is None else np.asarray(shown(z))
   x_cycle, z_cycle = g_el(x_a)
-  x_e, bank = g_el(x_f)
+  x_e, z_f = g_el(x_f)
+  bank = bank_of(z_f)
   x_bank = g_a(x, latents("bank", bank))
   y, y_a, y_bank = encode(x), encode(x_a), encode(x_bank)
   edit, cycle = l1(x_a, x), l1(x_cycle, x)
@@ -233,7 +246,9 @@ def measure(
       "bank_edit_ratio": (l1(x_bank, x), edit),
       "bank_embedding_distance": (distances.paired_frechet(y_bank, y_a),
                                   distances.paired_frechet(y, y_a)),
-      "cycle_error": (cycle, edit)}
+      "cycle_error": (cycle, edit),
+      "unpaired_gap": _kernel_distances(
+          *(chunked(look or encode, CHUNK)(images) for images in (x_a, x, x_f)))}
   for name, changed in (
       ("cycle_requantised", np.round(15 * x_a) / 15),
       ("cycle_blurred", ndimage.gaussian_filter(
@@ -302,6 +317,17 @@ def _bank_distances(bank: np.ndarray, weight: np.ndarray, key: jax.Array,
   distance = lambda z: float(sliced_wasserstein(
       jnp.asarray(weight[None] * z), jnp.asarray(weight)[None] * prior, lines))
   return distance(bank), distance(np.full_like(bank, 0.5))
+
+
+def _kernel_distances(a: np.ndarray, p: np.ndarray, f: np.ndarray) -> tuple[float, float]:
+  """Kernel distances of features [n, d] of G_A(x_p, z), and of x_p, from those of x̃_f.
+
+  Features have mean 0 and variance 1 over x̃_f, unless they hardly vary there.
+  """
+  std = f.std(axis=0)
+  scale = 1 / np.maximum(std, max(_SILENT * np.sqrt(np.mean(std**2)), _NOTHING))
+  a, p, f = ((part - f.mean(axis=0)[None]) * scale[None] for part in (a, p, f))
+  return distances.kernel_distance(a, f), distances.kernel_distance(p, f)
 
 
 def _amounts(a: np.ndarray, b: np.ndarray) -> np.ndarray:

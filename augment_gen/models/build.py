@@ -9,7 +9,7 @@ import jax
 import jax.numpy as jnp
 
 from augment_gen import config as config_lib
-from augment_gen.augment import operators
+from augment_gen.augment import learned, operators
 from augment_gen.models import (
   convnet,
   heads,
@@ -139,6 +139,13 @@ def generator_functions(config: config_lib.Config) -> tuple[Callable, Callable]:
   augmenter, eliminator = build_generator(config)
   return (lambda params, x, z: augmenter.apply({"params": params}, x, z),
           lambda params, x: eliminator.apply({"params": params}, x))
+
+
+def bank_of(config: config_lib.Config) -> Callable:
+  """Returns the function that makes the bank Z̃ of the latents G_L(x̃), [M, Z]."""
+  if config.generator.networks.augmenter == "operators":
+    return learned.calibrated
+  return lambda latents: latents
 
 
 @functools.cache

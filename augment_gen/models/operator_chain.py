@@ -92,7 +92,8 @@ class OperatorChain(outputs.Augmenter):
 
   def _quantiles(self) -> jax.Array:
     """The quantile functions [amounts, KNOTS], in the amounts' units."""
-    spans, strengths = self._each("span")[:, None], self._each("strength") > 0
+    units = (RATE * self._each("rate") * self._each("span"))[:, None]
+    strengths = self._each("strength") > 0
     start = np.stack([_start(amount) for _, amount in self._all()]).astype(np.float32)
     # A column for each knot, and one for a shift of them all, so that what helps where an
     # operator acts also makes it act more often.
@@ -100,8 +101,8 @@ class OperatorChain(outputs.Augmenter):
     parts = []
     # Two parameters, so that all strengths can be scaled together (`match_strength`).
     for name, of in (("strengths", strengths), ("qualities", ~strengths)):
-      parts.append(RATE * spans[of] * self.param(
-          name, lambda key, of=of: jnp.asarray(start[of] / (RATE * spans[of]))))
+      parts.append(units[of] * self.param(
+          name, lambda key, of=of: jnp.asarray(start[of] / units[of])))
     order = np.argsort(np.concatenate([np.flatnonzero(strengths),
                                        np.flatnonzero(~strengths)]))
     parameters = jnp.concatenate(parts)[order]

@@ -157,19 +157,22 @@ def test_spots_are_round_and_soft():
 
 
 def test_occluders_are_rectangles():
-  image, u = _image(1), _uniform(0, (4, 3))
-  found = _apply("occluders", image, number=1.5, side=9.0, tone=0.3)
-  left = np.ones((28, 28))
-  for i, opacity in ((0, 1.0), (1, 0.5)):
-    for row in range(28):
-      for col in range(28):
-        inside = opacity
-        for place, centre, size in ((row, u[0, i], u[2, i]), (col, u[1, i], u[3, i])):
-          half = 4.5 * (0.6 + 0.8 * size)
-          inside *= np.clip(half + 0.5 - abs(place - 28 * centre), 0, 1)
-        left[row, col] *= 1 - inside
-  np.testing.assert_allclose(
-      found[..., 0], image[..., 0] * left + 0.3 * (1 - left), atol=1e-4)
+  image, u = _image(1), _uniform(0, (4, 6))
+  found = _apply("occluders", image, dark=1.5, light=1.0, side=9.0, dark_tone=0.3,
+                 light_tone=0.9)
+  expected = image[..., 0].astype(np.float64)
+  for tone, of in ((0.3, ((0, 1.0), (1, 0.5))), (0.9, ((3, 1.0),))):
+    left = np.ones((28, 28))
+    for i, opacity in of:
+      for row in range(28):
+        for col in range(28):
+          inside = opacity
+          for place, centre, size in ((row, u[0, i], u[2, i]), (col, u[1, i], u[3, i])):
+            half = 4.5 * (0.6 + 0.8 * size)
+            inside *= np.clip(half + 0.5 - abs(place - 28 * centre), 0, 1)
+          left[row, col] *= 1 - inside
+    expected = expected * left + tone * (1 - left)
+  np.testing.assert_allclose(found[..., 0], expected, atol=1e-4)
 
 
 def _ramp(height: int, width: int, turns: float) -> np.ndarray:
@@ -252,7 +255,7 @@ def test_tone_and_its_negative():
   expected = 0.5 + 0.6 * (np.clip(image**2.0 * 2**0.5, 0, 1) - 0.5)
   np.testing.assert_allclose(
       _apply("tone", image, exposure=0.5, gamma=1.0, contrast=-0.4), expected, atol=1e-5)
-  np.testing.assert_allclose(_apply("tone", image, contrast=-2.0), 1 - image, atol=1e-6)
+  np.testing.assert_allclose(_apply("tone", image, negative=1.0), 1 - image, atol=1e-6)
 
 
 def test_colour_balances_channels_and_saturation():

@@ -570,7 +570,9 @@ def test_every_config_field_is_read(quickstart, read):
     for name, changes in (
         ("daiso", ()), ("quickstart", ("--config.pretrain.method=simclr",)),
         ("quickstart", ("--config.moco.shuffle=False",
-                        "--config.generator.networks.augmenter=unet"))):
+                        "--config.generator.networks.augmenter=unet",
+                        "--config.generator.latent.layout=learned",
+                        "--config.generator.latent.dim=49"))):
       config = parse(command(name, "unused", *changes)).config
       task = tracing.task_of(config)
       tracing.traced_step(lambda: stages.pretrain(config, task, 1))

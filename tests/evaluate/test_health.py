@@ -338,6 +338,10 @@ def test_numbers_against_loops(monkeypatch):
       "probe_augmented": percent(probe_augmented),
       "probe_eliminated": gone,
       "probe_gain": gone - percent(probe_augmented)}
+  of_f = encode(x_f)
+  see = lambda images: (encode(images) - of_f.mean(0)) / of_f.std(0)
+  expected["unpaired_gap"] = (distances.kernel_distance(see(x_a), see(x_f))
+                              / distances.kernel_distance(see(x), see(x_f)))
   distance = numbers.pop("bank_distance")
   prior = np.asarray(jax.random.uniform(stream(KEY, "prior"), bank.shape))
   lines = random_directions(stream(KEY, "directions"), Z)

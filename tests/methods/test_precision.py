@@ -13,8 +13,8 @@ ROOT = pathlib.Path(__file__).parents[2]
 # Losses alone: norms of gradients of a batch of 16 differ by more.
 LOSSES = {
     "pretrain": ["loss"],
-    "generator": ["generator/loss", "generator/adversarial_e", "generator/cycle_f",
-                  "generator/cycle_p", "discriminator/loss_f", "discriminator/loss_p"],
+    "generator": ["generator/loss", "generator/adversarial_f", "generator/cycle_p",
+                  "discriminator/loss_f", "discriminator/loss_p"],
     "tac": ["encoder/information", "policy/information", "policy/entropy"],
 }
 

@@ -10,7 +10,7 @@ import numpy as np
 import optax
 import pytest
 
-from augment_gen.augment.learned import draw_latents
+from augment_gen.augment.learned import calibrated, draw_latents
 from augment_gen.config import (
   Config,
   DataConfig,
@@ -317,6 +317,18 @@ def test_latents_count_as_they_show_and_strengths_cost(trains):
     jax.tree.map(lambda a, b, slope: np.testing.assert_allclose(
         (a - b) / 0.1, slope, rtol=1e-3, atol=1e-5),
         before[name], getattr(after, name).params, slopes[name])
+
+
+def test_a_calibrated_bank_has_the_marginals_of_the_prior():
+  rng = np.random.default_rng(0)
+  bank = rng.beta(0.3, 2.0, (40, 3)).astype(np.float32)
+  bank[:, 2] = 0.5  # G_L knows nothing of it
+  found = calibrated(bank)
+  for i in range(3):
+    np.testing.assert_allclose(np.sort(found[:, i]), (np.arange(40) + 0.5) / 40, rtol=1e-6)
+  # What goes together still does.
+  for i in range(2):
+    np.testing.assert_array_equal(np.argsort(found[:, i]), np.argsort(bank[:, i]))
 
 
 def test_updates_are_simultaneous():

@@ -44,6 +44,7 @@ class Amount:
     shown_by: the strengths that make it visible; () for itself.
     reads: converts it to the unit of `says`.
     colour_only: whether grey images do not have it.
+    rate: how much faster than other amounts it is learned, for steep quantile functions.
   """
   name: str
   says: str
@@ -55,6 +56,7 @@ class Amount:
   shown_by: tuple[str, ...] = ()
   reads: Callable = lambda v: v
   colour_only: bool = False
+  rate: float = 1.0
 
   @property
   def span(self) -> float:

@@ -13,7 +13,7 @@ _SOFT = 0.2  # share of the specks that are not full yet
 _FEWEST = 1e-3  # density below which specks are faint
 _SCRATCHES = 4  # of each tone, at most
 _SPOTS = 3  # of each tone, at most
-_OCCLUDERS = 3  # at most
+_OCCLUDERS = 3  # of each tone, at most
 
 
 def _specks(image: jax.Array, amounts: Amounts, u: jax.Array) -> jax.Array:
@@ -81,16 +81,19 @@ def _spots(image: jax.Array, amounts: Amounts, u: jax.Array) -> jax.Array:
 
 
 def _occluders(image: jax.Array, amounts: Amounts, u: jax.Array) -> jax.Array:
-  """Rectangles of one grey value that hide what is behind them."""
+  """Dark and light rectangles that hide what is behind them."""
   scale = base.pixel(image)
   rows, cols = sampling.pixel_grid(image)
   centre_row, centre_col = u[0] * rows.shape[0], u[1] * rows.shape[1]
   half = scale * amounts["side"] / 2 * (0.6 + 0.8 * u[2:])
   inside = lambda at, centre, half: jnp.clip(
       half[:, None, None] + 0.5 - jnp.abs(at[None] - centre[:, None, None]), 0.0, 1.0)
-  covers = (base.presence(amounts["number"], _OCCLUDERS)[:, None, None]
-            * inside(rows, centre_row, half[0]) * inside(cols, centre_col, half[1]))
-  return base.paint(image, 1 - jnp.prod(1 - covers, axis=0), amounts["tone"])
+  covers = inside(rows, centre_row, half[0]) * inside(cols, centre_col, half[1])
+  for tone, kind in (("dark", slice(_OCCLUDERS)), ("light", slice(_OCCLUDERS, None))):
+    opacity = base.presence(amounts[tone], _OCCLUDERS)[:, None, None]
+    cover = 1 - jnp.prod(1 - opacity * covers[kind], axis=0)
+    image = base.paint(image, cover, amounts[f"{tone}_tone"])
+  return image
 
 
 SPECKS = Operator("specks", (
@@ -124,11 +127,17 @@ SPOTS = Operator("spots", (
            shown_by=("light", "dark")),
 ), _spots, draws=lambda shape: (3, 2 * _SPOTS))
 
+# Dark and light ones apart: were their grey value one distribution, all would vanish
+# before it had narrowed down to the right one (docs/experiments/017).
 OCCLUDERS = Operator("occluders", (
-    Amount("number", "rectangles hide parts of {share}, {range} of them", 0.0,
+    Amount("dark", "dark rectangles hide parts of {share}, {range} of them", 0.0,
            _OCCLUDERS, (-2.4, 1.2)),
+    Amount("dark_tone", "grey value {range} of full scale", 0.0, 1.0, (0.0, 0.2),
+           strength=False, shown_by=("dark",)),
+    Amount("light", "light rectangles hide parts of {share}, {range} of them", 0.0,
+           _OCCLUDERS, (-2.4, 1.2)),
+    Amount("light_tone", "grey value {range} of full scale", 0.0, 1.0, (0.8, 1.0),
+           strength=False, shown_by=("light",)),
     Amount("side", "side {range} px", 2.0, 20.0, (5.0, 12.0), strength=False,
-           shown_by=("number",)),
-    Amount("tone", "grey value {range} of full scale", 0.0, 1.0, (0.0, 1.0),
-           strength=False, shown_by=("number",)),
-), _occluders, draws=lambda shape: (4, _OCCLUDERS))
+           shown_by=("dark", "light")),
+), _occluders, draws=lambda shape: (4, 2 * _OCCLUDERS))

@@ -11,15 +11,18 @@ _DARKEST = 1e-3  # a power of 0 has no slope
 
 
 def _tone(image: jax.Array, amounts: Amounts, u: jax.Array) -> jax.Array:
-  """A tone curve: gamma, exposure, then contrast about middle grey.
+  """A tone curve: gamma, exposure, contrast about middle grey, and the negative.
 
-  A contrast of −1 is the negative of the image, which a monotone curve cannot reach.
+  The negative has an amount of its own, n (1 − x) + (1 − n) x. Were it a contrast of −1,
+  every image would have to pass through plain grey on the way there, and other operators
+  would wash it out before (docs/experiments/017).
   """
   del u
   x = jnp.clip(image, _DARKEST, 1.0)
   image = image + x ** jnp.exp2(amounts["gamma"]) - x
   image = image * jnp.exp2(amounts["exposure"])
-  return 0.5 + (1 + amounts["contrast"]) * (jnp.clip(image, 0.0, 1.0) - 0.5)
+  image = 0.5 + (1 + amounts["contrast"]) * (jnp.clip(image, 0.0, 1.0) - 0.5)
+  return image + amounts["negative"] * (1 - 2 * image)
 
 
 def _colour(image: jax.Array, amounts: Amounts, u: jax.Array) -> jax.Array:
@@ -37,9 +40,12 @@ TONE = Operator("tone", (
            (-1.0, 1.0)),
     Amount("gamma", "gamma changes on {share}, to {range}", -2.0, 2.0, (-0.5, 0.5),
            reads=np.exp2),
-    Amount("contrast", "contrast changes on {share}, to {range} of what it was (below 0: "
-           "the negative)", -2.2, 1.5, (-2.0, -0.5, 0.0, 0.0, 0.0, 0.3),
-           reads=lambda v: 1 + v),
+    Amount("contrast", "contrast changes on {share}, to {range} of what it was",
+           -0.95, 1.5, (-0.5, 0.3), reads=lambda v: 1 + v),
+    # Steep, so that nearly all images are positives or negatives, and quick: what moves
+    # is the share of the negatives.
+    Amount("negative", "{share} are negatives, {range} of the way", 0.0, 1.0,
+           (-2.5, 0.9), rate=4.0),
 ), _tone)
 
 COLOUR = Operator("colour", (

@@ -27,6 +27,7 @@ from augment_gen.evaluate.features import extract
 from augment_gen.methods import building
 from augment_gen.methods.pretrainers import pretrainer
 from augment_gen.models.build import (
+  bank_of,
   build_discriminator,
   build_encoder,
   build_generator,
@@ -164,11 +165,15 @@ def _frozen_encoder(config: Config, encoder: nn.Module, sets: dict[str, Images],
 
 def latent_bank(config: Config, images: Images | np.ndarray,
                 trained: generator_step.GeneratorState) -> np.ndarray:
-  """Z̃ = {G_L(x̃) : x̃ ∈ X̃_f} of (15), float32 [M, Z] for M images."""
+  """Z̃ = {G_L(x̃) : x̃ ∈ X̃_f} of (15), float32 [M, Z] for M images.
+
+  For a chain of operators it is calibrated, see `learned.calibrated`.
+  """
   _, g_el = generator_functions(config)
-  return extract(
+  bank = extract(
       lambda params, x: g_el(params, x)[1], trained.eliminator.final_params, images,
       config.evaluate.batch_size)
+  return bank_of(config)(bank)
 
 
 def random_augmenter(
