@@ -322,11 +322,12 @@ def _bank_distances(bank: np.ndarray, weight: np.ndarray, key: jax.Array,
 def _kernel_distances(a: np.ndarray, p: np.ndarray, f: np.ndarray) -> tuple[float, float]:
   """Kernel distances of features [n, d] of G_A(x_p, z), and of x_p, from those of x̃_f.
 
-  Features have mean 0 and variance 1 over x̃_f, unless they hardly vary there.
+  Features have mean 0 and variance 1 over x_p and x̃_f together, unless they hardly vary
+  there. Over x̃_f alone, a feature that is constant on it would hide all others.
   """
-  std = f.std(axis=0)
+  mean, std = (of(np.concatenate([p, f]), axis=0) for of in (np.mean, np.std))
   scale = 1 / np.maximum(std, max(_SILENT * np.sqrt(np.mean(std**2)), _NOTHING))
-  a, p, f = ((part - f.mean(axis=0)[None]) * scale[None] for part in (a, p, f))
+  a, p, f = ((part - mean[None]) * scale[None] for part in (a, p, f))
   return distances.kernel_distance(a, f), distances.kernel_distance(p, f)
 
 
