@@ -104,7 +104,8 @@ def test_the_true_augmentation_is_healthy():
 def test_identity():
   numbers = _measure(g_a=lambda x, z: x)
   assert numbers["edit"] == numbers["edit_ratio"] == 0
-  assert _warned(numbers) == {"edit_ratio", "embedding_gap", "latent_r2"}
+  assert _warned(numbers) == {"edit_ratio", "embedding_gap", "latent_r2",
+                               "unpaired_gap"}
   assert numbers["embedding_gap"] == pytest.approx(1)
   assert "cycle_error" not in numbers  # its denominator is 0
 
@@ -120,7 +121,7 @@ def test_an_edit_of_zero_logits_is_the_identity():
 
 def test_identity_without_clean_images():
   numbers = _measure(g_a=lambda x, z: x, x_f=_augmented(_images(11)))
-  assert _warned(numbers) == {"edit", "latent_r2"}
+  assert _warned(numbers) == {"edit", "latent_r2", "unpaired_gap"}
   assert not {"true_edit", "true_pattern_share", "probe_clean"} & set(numbers)
   assert {"edit_ratio", "embedding_gap", "bank_follows", "elimination_error", "probe_gain"
           } < set(health.unmeasured(numbers))
@@ -152,7 +153,7 @@ def test_latents_ignored():
   def g_a(x, z):
     brightness = jnp.mean(x, axis=(1, 2))  # [b, 1], used instead of z
     return _add(x, jnp.modf(brightness * jnp.arange(300, 304)[None])[0])
-  assert _warned(_measure(g_a)) == {"latent_effect", "latent_r2"}
+  assert _warned(_measure(g_a)) == {"latent_effect", "latent_r2", "unpaired_gap"}
 
 
 def test_latents_hidden_where_none_sees_them():
@@ -166,7 +167,7 @@ def test_latents_hidden_where_none_sees_them():
     return _remove(x)[0], jnp.where(is_own, corner, _read(x))
   numbers = _measure(g_a, g_el)
   assert numbers["latent_r2"] > 0.9
-  assert _warned(numbers) == {"latent_effect"}
+  assert _warned(numbers) == {"latent_effect", "unpaired_gap"}
 
 
 def test_collapsed_bank():
@@ -225,7 +226,7 @@ def test_each_bound_warns_on_its_far_side_only(name):
 def test_warning_in_words():
   (warning,) = health.warnings({"latent_r2": 0.0213, "edit": 0.1})
   assert warning.startswith(
-      "G_A ignores its latents (latent_r2 0.0213, healthy above 0.5): ")
+      "G_A ignores its latents (latent_r2 0.0213, healthy above 0.2): ")
   assert "config.generator.losses.latent_weight" in warning
   assert "healthy 0.5 to 2)" in health.warnings({"bank_edit_ratio": 0.2})[0]
   assert "healthy below 0.5" in health.warnings({"bank_distance": 0.7})[0]

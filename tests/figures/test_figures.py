@@ -4,7 +4,7 @@ import numpy as np
 from PIL import Image
 import pytest
 
-from augment_gen.figures import curves, drawing, grid, report
+from augment_gen.figures import amounts, curves, drawing, grid, report
 
 
 def _images(*shape, seed=0):
@@ -142,3 +142,42 @@ def test_line_of_latents_along_one_of_them_has_no_two_the_same():
   line = np.asarray(report._latent_line(np.full(3, 0.4), z, z[:, 1]))
   assert np.all(np.diff(line[:, 1]) > 0.1)
   assert line[0, 1] < 0.02 and line[-1, 1] > 0.98
+
+
+def _described(alive=True):
+  entry = lambda quantiles, true=None: {
+      "says": "{share} are blurred, σ {range} px", "true": true,
+      "prior": {"share": 0.5, "quantiles": quantiles},
+      "bank": {"share": 0.4, "quantiles": quantiles}}
+  return {"operators": {
+      "blur": {"alive": alive, "amounts": {
+          "defocus": entry([0.1, 0.2, 0.3, 0.4, 0.5], [0.2, 0.6]),
+          "motion": entry(None)}},
+      "noise": {"alive": False, "amounts": {"read": entry([1, 2, 3, 4, 5])}}}}
+
+
+def test_amounts_sheet(tmp_path):
+  path = tmp_path / "amounts.png"
+  page = amounts.amounts_sheet(_described(), path)
+  _same_as_file(page, path)
+  # One row: what is not alive, and what touches no image, is left out.
+  described = _described()
+  described["operators"]["noise"]["alive"] = True
+  assert len(amounts.amounts_sheet(described, path)) > 1.3 * len(page)
+  # The true range lies behind in grey.
+  described = _described()
+  described["operators"]["blur"]["amounts"]["defocus"]["true"] = None
+  grey = lambda page: np.all(page == page[..., :1], axis=-1) & (page[..., 0] > 180) & (
+      page[..., 0] < 250)
+  assert grey(page).sum() > 10 * grey(amounts.amounts_sheet(described, path)).sum()
+  empty = amounts.amounts_sheet(_described(alive=False), path)
+  _same_as_file(empty, path)
+
+
+def test_operator_sheet(tmp_path):
+  image, views = _images(28, 28, 3), _images(2, 4, 28, 28, 3, seed=1)
+  path = tmp_path / "operators.png"
+  page = grid.operator_sheet({"blur": views[0], "noise": views[1]}, image, path)
+  _same_as_file(page, path)
+  for shown in (image, *views.reshape(-1, 28, 28, 3)):
+    assert _contains(page, _shown(shown))
