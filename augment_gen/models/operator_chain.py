@@ -119,7 +119,7 @@ class OperatorChain(outputs.Augmenter):
       x: [B, H, W, C] in [0, 1]; None for the amounts that do not depend on the image.
 
     Returns:
-      float32 [B] each, in the units of `Amount.words`.
+      float32 [B] each, in the units of the operators.
     """
     names, latents = self._names(), self.latents
     of = np.array([latents.index(self._latent(*pair)) for pair in self._all()])

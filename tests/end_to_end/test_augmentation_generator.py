@@ -29,6 +29,7 @@ from augment_gen.methods.augmentation_generator import method as experiment
 from augment_gen.methods.augmentation_generator import stages
 from augment_gen.methods.crl_tac import method as crl_tac_method
 from augment_gen.methods.crl_tac import stages as crl_tac
+from augment_gen.models.build import latent_dim
 from augment_gen.run import parallel, session
 from augment_gen.steps import moco
 
@@ -38,7 +39,7 @@ ROOT = pathlib.Path(__file__).parents[2]
 TINY = ["--config.log.tensorboard=False", "--config.evaluate.protocols=l2,knn"]
 # Compiling takes most of the time. test_configs_run_in_small has the presets' networks.
 SMALL = [f"--config.{change}" for change in (
-    "encoder.blocks=(1,1)", "generator.networks.augmenter=perceptron",
+    "encoder.blocks=(1,1)", "generator.networks.operators=specks,glare,tone",
     "generator.networks.eliminator=perceptron")]
 
 
@@ -149,7 +150,12 @@ def test_the_run_folder_holds_what_the_contract_says(quickstart):
           "checkpoints", "figures"} <= names
   assert {p.name for p in (quickstart / "figures").iterdir()} == {
       "examples.png", "latents.png", "latent_line.png", "round_trips.png",
-      "curves.png"}
+      "curves.png", "operators.png", "amounts.png"}
+  described = json.loads((quickstart / "learned.json").read_text())["operators"]
+  assert list(described) == ["specks", "glare", "tone"]
+  assert all(found["sentence"].endswith(".") for found in described.values()
+             if found["alive"])
+  assert described["specks"]["amounts"]["light"]["true"]  # dots
   lines = [json.loads(line)
            for line in (quickstart / "metrics.jsonl").read_text().splitlines()]
   assert {(line["stage"], line["step"]) for line in lines} == {
@@ -501,7 +507,8 @@ def test_non_finite_losses_name_metric_and_steps(tmp_path, monkeypatch, capsys):
 def test_what_was_learned_is_exported(quickstart):
   learned = export.load(quickstart)
   task = load_task(learned.config.data)
-  z = np.random.default_rng(0).integers(0, 2, (300, 49)).astype(np.float32)
+  dim = latent_dim(learned.config)
+  z = np.random.default_rng(0).integers(0, 2, (300, dim)).astype(np.float32)
   x = np.resize(task.pretrain.images, (300, 28, 28, 1))
   views = learned.augment(x, z)
   assert views.shape == x.shape and views.dtype == np.float32
@@ -512,7 +519,7 @@ def test_what_was_learned_is_exported(quickstart):
     with pytest.raises(UserError, match="28, 28, 1"):
       function(x[:, :14])
   images, latents = learned.eliminate(task.finetune.images)
-  assert images.shape == task.finetune.images.shape and latents.shape[1] == 49
+  assert images.shape == task.finetune.images.shape and latents.shape[1] == dim
   # F is the very one whose accuracy the table has.
   for stage, method in (("pretrain", "MoCo v2"),
                         ("retrain-generator", "MoCo v2 + G_A")):
@@ -568,7 +575,10 @@ def test_every_config_field_is_read(quickstart, read):
   """
   with read.recording():
     for name, changes in (
-        ("daiso", ()), ("quickstart", ("--config.pretrain.method=simclr",)),
+        ("daiso", ()), ("quickstart", (
+            "--config.pretrain.method=simclr",
+            "--config.generator.networks.residual_width=4",
+            "--config.generator.networks.unet_depth=1")),
         ("quickstart", ("--config.moco.shuffle=False",
                         "--config.generator.networks.augmenter=unet",
                         "--config.generator.latent.layout=learned",

@@ -108,7 +108,7 @@ def test_the_health_of_every_seed(benchmark):
   for result in found:
     result["health"] = {"latent_r2": 0.9}
   assert holds(benchmark, benchmark.check_health, found)
-  found[1]["health"] = {"latent_r2": 0.4}
+  found[1]["health"] = {"latent_r2": 0.1}
   assert not holds(benchmark, benchmark.check_health, found)
 
 
