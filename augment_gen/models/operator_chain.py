@@ -158,9 +158,9 @@ class OperatorChain(outputs.Augmenter):
         [jnp.max(jnp.stack(parts), axis=0) for parts in found.values()], axis=1))
 
   def with_cost(self, x: jax.Array, z: jax.Array) -> tuple[jax.Array, jax.Array]:
-    """Returns `self(x, z)`, and the sum of all strengths as shares of their spans [B].
+    """Returns G_A(x, z) and its cost [B]: all strengths, as shares of their ranges.
 
-    The residual adds its mean |change|, as of a full scale of 0.1.
+    A mean |change| of 0.1 by the residual costs as much as a strength at its bound.
     """
     amounts = self.amounts(z, x)
     strengths = jnp.sum(jnp.stack([
@@ -218,6 +218,7 @@ def keys_of(z: jax.Array) -> jax.Array:
   """A typed key for each row of latents [B, Z], made of their bits: [B]."""
   bits = jax.lax.bitcast_convert_type(
       jax.lax.stop_gradient(z).astype(jnp.float32), jnp.uint32)
+  # A multiplicative hash. Latents that differ in one bit get other keys.
   odd = 2 * np.random.RandomState(0).randint(
       0, 2**31, z.shape[1], dtype=np.int64).astype(np.uint32) + 1
   mixed = jnp.sum(bits * odd[None], axis=1, dtype=jnp.uint32)

@@ -21,7 +21,7 @@ class Augmenter(nn.Module):
     return jnp.ones_like(z)
 
   def with_cost(self, x: jax.Array, z: jax.Array) -> tuple[jax.Array, jax.Array]:
-    """Returns G_A(x, z), and what it costs [B]: strengths that should be idle are dear."""
+    """Returns G_A(x, z) and its cost [B], see `LossesConfig.cost_weight`."""
     return self(x, z), jnp.zeros(len(z))
 
 

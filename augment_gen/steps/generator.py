@@ -130,6 +130,7 @@ def _generators_loss(
   z = draw_latents(example_keys(key, "latent", len(x_p)), None, nets.latent_dim)
   x_a, cost = nets.augmenter.apply(
       {"params": params["augmenter"]}, x_p, z, method="with_cost")
+  # G_A as (13) sees it.
   kept = (lambda tree: tree) if losses.cycle_trains_augmenter else lax.stop_gradient
   # One call for G_E(x̃_f), G_L(x̃_f) and the cycle x, z → G_A → G_E, G_L, so that the
   # networks are compiled once.
@@ -150,16 +151,15 @@ def _generators_loss(
     x_f_cycle = nets.augmenter.apply(
         {"params": kept(params["augmenter"])}, noisy(x_e, "noise_e"), z_f)
   cycle, terms = cycle_loss(
-      x_f=x_f, x_f_cycle=x_f_cycle,
-      x_p=x_p, x_p_cycle=x_p_cycle, z=z, z_cycle=z_cycle,
-      z_shown=shown,
+      x_f=x_f, x_f_cycle=x_f_cycle, x_p=x_p, x_p_cycle=x_p_cycle, z=z,
+      z_cycle=z_cycle, z_shown=shown,
       reduction=losses.l1_reduction, latent_slack=losses.latent_slack,
       weights=(losses.cycle_f_weight, losses.cycle_p_weight,
                losses.latent_weight))
   bank = _bank_distance(z_f, jnp.mean(shown, axis=0), key)
 
-  # NOTE(paper): In the paper the weights of "adversarial_e" and `bank` are 0, and
-  # all others except λ are 1.
+  # NOTE(paper): In the paper the weights of "adversarial_e", `bank` and `cost` are 0,
+  # all others except λ are 1, and the cycle trains G_A, too.
   loss = (sum(weights[name] * fool for name, fool in fools.items())
           + losses.adversarial_p_weight * fool_p
           + losses.cycle_weight * cycle
