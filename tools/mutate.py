@@ -70,7 +70,8 @@ MUTANTS = (
            "starts += jnp.where(density > 0, 0.0, first)", "starts += 0.0 * first",
            "tests/augment/test_operators.py"),
     Mutant("augment_gen/augment/learned.py",
-           "np.argsort(np.argsort(bank, axis=0, kind=\"stable\"), axis=0, kind=\"stable\")",
+           "np.argsort(np.argsort(bank, axis=0, kind=\"stable\"), axis=0, "
+           "kind=\"stable\")",
            "np.argsort(bank, axis=0, kind=\"stable\")", "tests/steps/test_generator.py"),
     Mutant("augment_gen/steps/frozen_encoder.py", "_SILENT * typical", "0.0",
            "tests/steps/test_generator.py"),
