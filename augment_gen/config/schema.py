@@ -152,10 +152,11 @@ class DiscriminatorConfig:
   hidden: Count = 512  # units of each layer but the last
   layers: Annotated[int, Ge(2)] = 3  # dense layers, the last one included
   # What they see of F: "embedding"; "stages" adds mean and standard deviation over
-  # the image of every channel of every stage; "maps" adds what the first convolution
-  # makes of each place (for small images: D's first layer grows with their area). What
-  # is added is brought to mean 0 and variance 1, and the embedding with it.
-  features: Literal["embedding", "stages", "maps"] = "embedding"
+  # the image of every channel of every stage, "cells" over each quarter of it; "maps" adds
+  # what the first convolution makes of each place (for small images: D's first layer
+  # grows with their area). What is added is brought to mean 0 and variance 1, and the
+  # embedding with it.
+  features: Literal["embedding", "stages", "cells", "maps"] = "embedding"
   # NOTE(paper): ours. Weight of the R1 penalty (Mescheder et al. 2018) on their
   # slope at real embeddings; the paper has none.
   r1_weight: NotNegative = 0.0

@@ -8,10 +8,14 @@ from flax import struct
 import jax
 import jax.numpy as jnp
 
+from augment_gen.models.latent_maps import area_resize
+
 PyTree = Any
 # (variables, x [b, H, W, C]) -> (y [b, D], detail [b, places, channels]).
 See = Callable[[PyTree, jax.Array], tuple[jax.Array, jax.Array]]
 
+# Side of the grid of cells over which maps are averaged.
+_SIDES = {"stages": 1, "cells": 2}
 # Lower bound of a standard deviation, as a fraction of the root mean square of the
 # standard deviations of all channels.
 _SILENT = 0.01
@@ -41,12 +45,14 @@ def make_see(encoder: nn.Module, features: str) -> See:
   how unusual an image is to F, but little about its appearance: dense patterns of grey
   dots pass for white dots at random places. "stages" appends channel statistics of all
   stages to y, because the earlier stages show such differences. Projected GANs do
-  likewise (Sauer et al. 2021). Neither a pooled embedding nor these statistics encode
-  positions. "maps" does: it adds the output of F's first convolution at every place.
+  likewise (Sauer et al. 2021). "cells" has them for each quarter of the image, so that
+  light from one side shows. Neither a pooled embedding nor these statistics encode
+  positions any finer. "maps" does: it adds the output of F's first convolution at every
+  place.
 
   Args:
     encoder: the module of F.
-    features: "embedding", "stages" or "maps".
+    features: "embedding", "stages", "cells" or "maps".
 
   Returns:
     A function. y [b, D] is worth caching, because it needs all of F. detail
@@ -58,14 +64,16 @@ def make_see(encoder: nn.Module, features: str) -> See:
     if features == "maps":
       h = maps["stem_conv"].astype(jnp.float32)
       detail = h.reshape(len(h), -1, h.shape[-1])
-    if features == "stages":
-      parts = [y]
+    if features in _SIDES:
+      parts, side = [y], _SIDES[features]
       for name in sorted(n for n in maps if n.startswith("stage")):
         h = maps[name].astype(jnp.float32)
-        mean = jnp.mean(h, axis=(1, 2))
-        variance = jnp.mean(jnp.square(h - mean[:, None, None]), axis=(1, 2))
+        mean = jnp.mean(h, axis=(1, 2), keepdims=True)
+        # Squares of what is left without the mean: E h² − (E h)² would lose digits.
+        first, second = (area_resize(power, side, side).reshape(len(h), -1)
+                         for power in (h, jnp.square(h - mean)))
         # Silent channels have variance 0, where the slope of the root is infinite.
-        parts += [mean, jnp.sqrt(variance + 1e-6)]
+        parts += [first, jnp.sqrt(second + 1e-6)]
       y = jnp.concatenate(parts, axis=-1)
     return y, detail
   return see

@@ -447,6 +447,21 @@ def test_discriminators_may_see_more_than_the_embedding():
       axis=1)
   np.testing.assert_allclose(
       np.asarray(see("stages")[0]), expected, rtol=1e-4, atol=1e-5)
+  # Quarters of 3 x 3: the pixels of the middle row and column belong to two each.
+  quarters = []
+  for rows in ((1, 0.5, 0), (0, 0.5, 1)):
+    for cols in ((1, 0.5, 0), (0, 0.5, 1)):
+      weights = np.outer(rows, cols) / np.outer(rows, cols).sum()
+      quarters.append(lambda h, w=weights: np.einsum("bhwc,hw->bc", h, w))
+  expected = [y]
+  for name in ("stage1", "stage2"):
+    h = np.asarray(maps[name])
+    off = np.square(h - h.mean(axis=(1, 2), keepdims=True))
+    expected += [quarter(h) for quarter in quarters]
+    expected += [np.sqrt(quarter(off) + 1e-6) for quarter in quarters]
+  np.testing.assert_allclose(
+      np.asarray(see("cells")[0]), np.concatenate(expected, axis=1), rtol=1e-4,
+      atol=1e-5)
   np.testing.assert_array_equal(see("maps")[1], x.reshape(4, 9, 1))
   # A silent channel must not have an infinite gradient.
   slope = jax.grad(lambda x: jnp.sum(
