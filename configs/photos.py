@@ -10,7 +10,8 @@ FOLDER holds
     test/CLASS/       test images; for further sets or other names give
                       --config.data.tests=day=folder:{root}/day,night=…
 
-This is a starting point. Nothing here has been measured on photographs yet. With some
+This is a starting point. One short trial on photographs did not learn the change
+(docs/experiments/017): look at the figures, not at the numbers alone. With some
 thousands of images, raise the epochs. With a GPU, also raise image_size and choose a
 larger encoder (encoder.name). `:runlocal` runs every stage for two steps on rendered
 characters.
