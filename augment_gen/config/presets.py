@@ -7,7 +7,7 @@ def working_generator(config: ml_collections.ConfigDict) -> None:
   """Settings with which the generator learns an implicit augmentation in minutes.
 
   G_A is a chain of imaging operators, which learns what light, lens and sensor did to
-  X̃_f (docs/experiments/017). The same settings serve characters and photographs.
+  X̃_f (docs/experiments/017, on characters). configs/photos.py starts from it, too.
 
   NOTE(paper): On EMNIST-Omniglot the paper has momentum SGD 3e-4 and only perceptrons,
   and gives neither λ, Z nor the form of the output. configs/omniglot.py has its settings.

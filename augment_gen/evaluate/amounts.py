@@ -9,8 +9,10 @@ import functools
 from typing import Any
 
 import jax
+from jax.tree_util import Partial
 import numpy as np
 
+from augment_gen.evaluate.chunks import chunked
 from augment_gen.models.operator_chain import OperatorChain
 
 PyTree = Any
@@ -77,11 +79,9 @@ def _amounts(chain, params, x: np.ndarray, z: np.ndarray) -> dict[str, np.ndarra
 
 def _edit(chain, params, x: np.ndarray, z: np.ndarray, only: str) -> float:
   """Mean |change| by one operator alone."""
-  change = jax.jit(lambda params, x, z: abs(
-      chain.apply({"params": params}, x, z, only) - x).mean(axis=(1, 2, 3)))
-  parts = [np.asarray(change(params, x[i:i + _CHUNK], z[i:i + _CHUNK]))
-           for i in range(0, len(x), _CHUNK)]
-  return float(np.mean(np.concatenate(parts), dtype=np.float64))
+  change = lambda params, x, z: abs(
+      chain.apply({"params": params}, x, z, only) - x).mean(axis=(1, 2, 3))
+  return float(np.mean(chunked(Partial(change, params), _CHUNK)(x, z), dtype=np.float64))
 
 
 def _touched(operator, amount, values) -> np.ndarray:

@@ -22,9 +22,9 @@ from augment_gen.evaluate import distances
 from augment_gen.evaluate.chunks import chunked, floats
 from augment_gen.losses.latent import random_directions, sliced_wasserstein
 from augment_gen.run.random import example_keys, stream
+from augment_gen.steps import frozen_encoder
 
 CHUNK = 256  # images per forward pass
-_SILENT = 0.01  # features whose deviation is a smaller share of the typical one
 _NOTHING = 1e-6  # ratios with a smaller denominator are meaningless
 
 
@@ -330,9 +330,9 @@ def _kernel_distances(a: np.ndarray, p: np.ndarray, f: np.ndarray) -> tuple[floa
   Features have mean 0 and variance 1 over x_p and x̃_f together, unless they hardly vary
   there. Over x̃_f alone, a feature that is constant on it would hide all others.
   """
-  mean, std = (of(np.concatenate([p, f]), axis=0) for of in (np.mean, np.std))
-  scale = 1 / np.maximum(std, max(_SILENT * np.sqrt(np.mean(std**2)), _NOTHING))
-  a, p, f = ((part - mean[None]) * scale[None] for part in (a, p, f))
+  shift, scale = (np.asarray(v)[None] for v in frozen_encoder.standard(
+      jnp.asarray(np.concatenate([p, f]))))
+  a, p, f = ((part - shift) * scale for part in (a, p, f))
   return distances.kernel_distance(a, f), distances.kernel_distance(p, f)
 
 

@@ -101,9 +101,9 @@ def freeze(variables: PyTree, embeddings: dict[str, jax.Array],
   together = jnp.concatenate([*embeddings.values(), *samples])
   places = detail.shape[1]
   shift, scale = zip(*(
-      _standard(together) if standardise else _as_it_is(together),
+      standard(together) if standardise else _as_it_is(together),
       # Without places there are no rows to average over.
-      _standard(detail.reshape(-1, detail.shape[2]))
+      standard(detail.reshape(-1, detail.shape[2]))
       if standardise and places else _as_it_is(detail[0])))
   return FrozenEncoder(variables, embeddings, *(
       jnp.concatenate([of_y, jnp.tile(of_detail, places)])
@@ -151,7 +151,7 @@ def _to_scale(encoder: FrozenEncoder, y: jax.Array,
   return (_joined(y, detail) - encoder.shift[None]) * encoder.scale[None]
 
 
-def _standard(v: jax.Array) -> tuple[jax.Array, jax.Array]:
+def standard(v: jax.Array) -> tuple[jax.Array, jax.Array]:
   """Shift and scale that standardise each column of [N, D].
 
   A column that hardly varies on real images is not scaled up to the variance of the

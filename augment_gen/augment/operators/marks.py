@@ -43,7 +43,7 @@ def _scratches(image: jax.Array, amounts: Amounts, u: jax.Array) -> jax.Array:
   """Straight lines with round ends, white and black, of random place and direction."""
   scale = base.pixel(image)
   rows, cols = sampling.pixel_grid(image)
-  centre_row, centre_col = u[0] * rows.shape[0], u[1] * rows.shape[1]
+  centre_row, centre_col = _centres(image, u[:2])
   angle = math.pi * u[2]
   half = scale * amounts["length"] * (0.5 + u[3]) / 2
   reach = scale * amounts["width"] / 2
@@ -57,43 +57,45 @@ def _scratches(image: jax.Array, amounts: Amounts, u: jax.Array) -> jax.Array:
     return jnp.clip(reach + 0.5 - distance, 0.0, 1.0)
 
   covers = jax.vmap(cover)(centre_row, centre_col, angle, half)
-  opacity = jnp.concatenate([base.presence(amounts["light"], _SCRATCHES),
-                             base.presence(amounts["dark"], _SCRATCHES)])
-  covers = covers * opacity[:, None, None]
-  image = base.paint(image, 1 - jnp.prod(1 - covers[_SCRATCHES:], axis=0), 0.0)
-  return base.paint(image, 1 - jnp.prod(1 - covers[:_SCRATCHES], axis=0), 1.0)
+  image = _painted(image, covers[_SCRATCHES:], amounts["dark"], 0.0)
+  return _painted(image, covers[:_SCRATCHES], amounts["light"], 1.0)
 
 
 def _spots(image: jax.Array, amounts: Amounts, u: jax.Array) -> jax.Array:
   """Soft round spots, bright (glare of a lamp) and dark (stains), at random places."""
   scale = base.pixel(image)
   rows, cols = sampling.pixel_grid(image)
-  centre_row, centre_col = u[0] * rows.shape[0], u[1] * rows.shape[1]
+  centre_row, centre_col = _centres(image, u[:2])
   radius = scale * amounts["radius"] * (0.5 + u[2])
   square = (jnp.square(rows[None] - centre_row[:, None, None])
             + jnp.square(cols[None] - centre_col[:, None, None]))
-  opacity = jnp.concatenate([base.presence(amounts["light"], _SPOTS),
-                             base.presence(amounts["dark"], _SPOTS)])
-  covers = opacity[:, None, None] * jnp.exp(
-      -0.5 * square / jnp.square(radius)[:, None, None])
-  image = base.paint(image, 1 - jnp.prod(1 - covers[_SPOTS:], axis=0), 0.0)
-  return base.paint(image, 1 - jnp.prod(1 - covers[:_SPOTS], axis=0), 1.0)
+  covers = jnp.exp(-0.5 * square / jnp.square(radius)[:, None, None])
+  image = _painted(image, covers[_SPOTS:], amounts["dark"], 0.0)
+  return _painted(image, covers[:_SPOTS], amounts["light"], 1.0)
 
 
 def _occluders(image: jax.Array, amounts: Amounts, u: jax.Array) -> jax.Array:
   """Dark and light rectangles that hide what is behind them."""
   scale = base.pixel(image)
   rows, cols = sampling.pixel_grid(image)
-  centre_row, centre_col = u[0] * rows.shape[0], u[1] * rows.shape[1]
+  centre_row, centre_col = _centres(image, u[:2])
   half = scale * amounts["side"] / 2 * (0.6 + 0.8 * u[2:])
   inside = lambda at, centre, half: jnp.clip(
       half[:, None, None] + 0.5 - jnp.abs(at[None] - centre[:, None, None]), 0.0, 1.0)
   covers = inside(rows, centre_row, half[0]) * inside(cols, centre_col, half[1])
-  for tone, kind in (("dark", slice(_OCCLUDERS)), ("light", slice(_OCCLUDERS, None))):
-    opacity = base.presence(amounts[tone], _OCCLUDERS)[:, None, None]
-    cover = 1 - jnp.prod(1 - opacity * covers[kind], axis=0)
-    image = base.paint(image, cover, amounts[f"{tone}_tone"])
-  return image
+  image = _painted(image, covers[:_OCCLUDERS], amounts["dark"], amounts["dark_tone"])
+  return _painted(image, covers[_OCCLUDERS:], amounts["light"], amounts["light_tone"])
+
+
+def _centres(image: jax.Array, u: jax.Array) -> jax.Array:
+  """Places of objects, uniform over the image: u [2, n] -> rows and columns [2, n]."""
+  return jnp.asarray(image.shape[:2], jnp.float32)[:, None] * u
+
+
+def _painted(image: jax.Array, covers: jax.Array, number: jax.Array, tone) -> jax.Array:
+  """Paints the first `number` of some objects, given the cover of each, [n, H, W]."""
+  opacity = base.presence(number, len(covers))[:, None, None]
+  return base.paint(image, 1 - jnp.prod(1 - opacity * covers, axis=0), tone)
 
 
 SPECKS = Operator("specks", (
