@@ -114,11 +114,11 @@ def paint(image: jax.Array, cover: jax.Array, tone) -> jax.Array:
 
 
 def presence(number: jax.Array, most: int) -> jax.Array:
-  """Opacities [most] of objects of which there are `number`; the last may be partial."""
-  return jnp.clip(number - jnp.arange(most), 0.0, 1.0) + _leak(number, most)
+  """Opacities [most] of objects of which there are `number`; the last may be partial.
 
-
-def _leak(number: jax.Array, most: int) -> jax.Array:
-  """Zeros whose slope lets the first object appear where `number` is 0."""
-  first = jnp.arange(most) == 0
-  return jnp.where(first & (number <= 0), number - jax.lax.stop_gradient(number), 0.0)
+  Where `number` is 0, its slope is that of the first object as it appears.
+  """
+  index = jnp.arange(most)
+  appears = (index == 0) & (number <= 0)
+  return jnp.where(appears, number - jax.lax.stop_gradient(number),
+                   jnp.clip(number - index, 0.0, 1.0))
