@@ -15,9 +15,8 @@ from augment_gen.evaluate import amounts, health, knn
 from augment_gen.evaluate.chunks import chunked, floats
 from augment_gen.evaluate.features import Encode, extract
 from augment_gen.models.build import (
-  bank_of,
+  build_augmenter,
   build_encoder,
-  build_generator,
   generator_functions,
   latent_dim,
   shown_latents,
@@ -55,19 +54,19 @@ def measure(config: Config, task: Task, encode: Encode, variables: Any,
       x_f_clean=None if clean is None else _read(clean),
       probe=_probe(config, task, encode, variables),
       shown=lambda z: shown(state.augmenter.final_params, z),
-      bank_of=bank_of(config), look=Partial(_look(config), variables))
+      bank_of=build_augmenter(config).bank, look=Partial(_look(config), variables))
 
 
 def describe(config: Config, task: Task, state: GeneratorState) -> dict[str, Any]:
   """Runs `amounts.describe` on the run's images."""
-  chain, _ = build_generator(config)
+  chain = build_augmenter(config)
   _, g_el = generator_functions(config)
   x, x_f = floats(_read(task.pretrain)), floats(_read(task.finetune))
   z = jax.random.uniform(
       stream(jax.random.key(config.seed), "amounts"), (len(x), latent_dim(config)))
   return amounts.describe(
       chain, state.augmenter.final_params, x, np.asarray(z), x_f,
-      bank_of(config)(
+      chain.bank(
           chunked(Partial(g_el, state.eliminator.final_params), health.CHUNK)(x_f)[1]),
       TRUE_RANGES.get(config.data.implicit))
 

@@ -19,7 +19,7 @@ from augment_gen.figures import curves as curves_lib
 from augment_gen.figures import grid
 from augment_gen.figures import policy as policy_lib
 from augment_gen.models import latent_maps
-from augment_gen.models.build import build_generator, generator_functions, latent_dim
+from augment_gen.models.build import build_augmenter, generator_functions, latent_dim
 from augment_gen.run.folder import RunFolder
 from augment_gen.run.metrics import MetricWriter
 from augment_gen.run.random import stream
@@ -112,7 +112,7 @@ def operators(config: Config, task: Task, state: GeneratorState,
     folder: the run's folder.
     writer: also gets the figures.
   """
-  chain, _ = build_generator(config)
+  chain = build_augmenter(config)
   alive = [name for name, found in described["operators"].items() if found["alive"]]
   image = amounts_lib.amounts_sheet(described, folder.figures / "amounts.png")
   writer.image("figures/amounts", int(state.step), image)

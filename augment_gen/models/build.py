@@ -9,12 +9,13 @@ import jax
 import jax.numpy as jnp
 
 from augment_gen import config as config_lib
-from augment_gen.augment import learned, operators
+from augment_gen.augment import operators
 from augment_gen.models import (
   convnet,
   heads,
   latent_maps,
   operator_chain,
+  outputs,
   perceptron,
   resnet,
   unet,
@@ -58,52 +59,30 @@ def build_encoder(config: config_lib.Config, bn_groups: int = 1) -> nn.Module:
       mean=data.mean, std=data.std, **settings)
 
 
-def build_generator(config: config_lib.Config) -> tuple[nn.Module, nn.Module]:
-  """Builds G_A, and G_E with G_L.
-
-  Args:
-    config: sections `generator` and `data` (for the shape of the images), and
-      `precision`.
-
-  Returns:
-    The augmenter `(x, z) -> image` and the eliminator
-    `(x) -> (image, latents)`.
-
-  Raises:
-    UserError: a U-Net has the "square" layout, but the number of latents is not a
-      square number.
-  """
-  networks, latent, data = config.generator.networks, config.generator.latent, config.data
-  if ("unet" in (networks.augmenter, networks.eliminator)
-      and networks.augmenter != "operators" and latent.layout == "square"):
-    latent_maps.latent_side(latent.dim)
-  sizes: dict[str, dict[str, Any]] = {
-      "unet": {"width": networks.unet_width, "depth": networks.unet_depth,
-               "layout": latent.layout, "output": networks.output},
-      "perceptron": {"image_shape": (data.side, data.side, data.channels),
-                     "hidden": networks.hidden, "layers": networks.layers,
-                     "output": networks.output}}
-  augmenters: dict[str, Callable[..., nn.Module]] = {
-      "unet": functools.partial(unet.UNetAugmenter, marks=latent_maps.MARKS),
-      "perceptron": perceptron.PerceptronAugmenter}
-  eliminators: dict[str, Callable[..., nn.Module]] = {
-      "unet": unet.UNetEliminator,
-      "perceptron": perceptron.PerceptronEliminator}
-  eliminator = eliminators[networks.eliminator]
-  dtype = dtype_of(config)
-  augmenter: nn.Module
-  if networks.augmenter == "operators":
-    augmenter = _operator_chain(config)
-    sizes["unet"]["layout"] = "pooled"
-  else:
-    augmenter = augmenters[networks.augmenter](
-        latent_scale=_LATENT_SCALE[latent.layout], dtype=dtype,
-        **sizes[networks.augmenter])
-  return augmenter, eliminator(
-      latent_dim=latent_dim(config), dtype=dtype, **sizes[networks.eliminator])
+def _unet(config: config_lib.Config) -> outputs.Augmenter:
+  networks, layout = config.generator.networks, config.generator.latent.layout
+  if layout == "square":
+    latent_maps.latent_side(config.generator.latent.dim)
+  return unet.UNetAugmenter(
+      width=networks.unet_width, depth=networks.unet_depth, layout=layout,
+      output=networks.output, marks=latent_maps.MARKS,
+      latent_scale=_LATENT_SCALE[layout], dtype=dtype_of(config))
 
 
-def _operator_chain(config: config_lib.Config) -> operator_chain.OperatorChain:
+def _perceptron(config: config_lib.Config) -> outputs.Augmenter:
+  return perceptron.PerceptronAugmenter(
+      latent_scale=_LATENT_SCALE[config.generator.latent.layout],
+      **_of_perceptrons(config))
+
+
+def _of_perceptrons(config: config_lib.Config) -> dict[str, Any]:
+  networks, data = config.generator.networks, config.data
+  return {"image_shape": (data.side, data.side, data.channels),
+          "hidden": networks.hidden, "layers": networks.layers,
+          "output": networks.output, "dtype": dtype_of(config)}
+
+
+def _operators(config: config_lib.Config) -> outputs.Augmenter:
   networks = config.generator.networks
   residual = unet.UNet(networks.residual_width, networks.unet_depth, dtype_of(config))
   return operator_chain.OperatorChain(
@@ -112,46 +91,80 @@ def _operator_chain(config: config_lib.Config) -> operator_chain.OperatorChain:
       residual=residual if networks.residual_width else None)
 
 
+AUGMENTERS: dict[str, Callable[[config_lib.Config], outputs.Augmenter]] = {
+    "unet": _unet,
+    "perceptron": _perceptron,
+    "operators": _operators,
+}
+
+
+@functools.cache
+def build_augmenter(config: config_lib.Config) -> outputs.Augmenter:
+  """Builds G_A, `(x, z) -> image`.
+
+  Args:
+    config: sections `generator` and `data` (for the shape of the images), and
+      `precision`.
+
+  Raises:
+    UserError: a U-Net has the "square" layout, but the number of latents is not a
+      square number.
+  """
+  return AUGMENTERS[config.generator.networks.augmenter](config)
+
+
 def latent_dim(config: config_lib.Config) -> int:
-  """Z: a chain of operators has as many latents as its amounts need."""
-  if config.generator.networks.augmenter == "operators":
-    return len(_operator_chain(config).latents)
-  return config.generator.latent.dim
+  """Z, the number of latents."""
+  return len(build_augmenter(config).latents) or config.generator.latent.dim
+
+
+def build_eliminator(config: config_lib.Config) -> nn.Module:
+  """Builds G_E with G_L, `(x) -> (image, latents)`.
+
+  Args:
+    config: see `build_augmenter`.
+
+  Raises:
+    UserError: see `build_augmenter`.
+  """
+  networks, latent = config.generator.networks, config.generator.latent
+  dim = latent_dim(config)
+  if networks.eliminator == "perceptron":
+    return perceptron.PerceptronEliminator(latent_dim=dim, **_of_perceptrons(config))
+  layout = build_augmenter(config).read_as or latent.layout
+  if layout == "square":
+    latent_maps.latent_side(dim)
+  return unet.UNetEliminator(
+      latent_dim=dim, width=networks.unet_width, depth=networks.unet_depth,
+      layout=layout, output=networks.output, dtype=dtype_of(config))
 
 
 @functools.cache
 def generator_functions(config: config_lib.Config) -> tuple[Callable, Callable]:
-  """Returns the networks of `build_generator` as functions of their parameters.
+  """Returns G_A, and G_E with G_L, as functions of their parameters.
 
   Equal arguments give the same function objects, so that callers compile them only once
   per process.
 
   Args:
-    config: see `build_generator`.
+    config: see `build_augmenter`.
 
   Returns:
     G_A `(params, x [b, H, W, C], z [b, Z]) -> image`, and G_E with G_L
     `(params, x) -> (image, latents [b, Z])`.
 
   Raises:
-    UserError: see `build_generator`.
+    UserError: see `build_augmenter`.
   """
-  augmenter, eliminator = build_generator(config)
+  augmenter, eliminator = build_augmenter(config), build_eliminator(config)
   return (lambda params, x, z: augmenter.apply({"params": params}, x, z),
           lambda params, x: eliminator.apply({"params": params}, x))
-
-
-def bank_of(config: config_lib.Config) -> Callable:
-  """Returns the function that makes the bank Z̃ of the latents G_L(x̃), [M, Z]."""
-  if config.generator.networks.augmenter == "operators":
-    return learned.calibrated
-  return lambda latents: latents
 
 
 @functools.cache
 def shown_latents(config: config_lib.Config) -> Callable:
   """Returns `(G_A's params, z [b, Z]) -> [b, Z]`, see `outputs.Augmenter.shown`."""
-  augmenter, _ = build_generator(config)
+  augmenter = build_augmenter(config)
   return jax.jit(lambda params, z: augmenter.apply({"params": params}, z, method="shown"))
 
 

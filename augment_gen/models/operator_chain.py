@@ -6,12 +6,14 @@ such functions. Here the functions are given, and their amounts are learned.
 """
 
 import functools
+from typing import ClassVar
 
 from flax import linen as nn
 import jax
 import jax.numpy as jnp
 import numpy as np
 
+from augment_gen.augment import learned
 from augment_gen.augment.operators import Amount, apply_all, KNOTS, Operator
 from augment_gen.models import conv, latent_maps, outputs
 
@@ -67,6 +69,9 @@ class OperatorChain(outputs.Augmenter):
       at the end, for what no operator can say; None for none.
   """
   operators: tuple[Operator, ...]
+  # In its first steps D_f knows nothing, but Adam would move the amounts at full speed.
+  warmup_steps: ClassVar[int] = 100
+  read_as: ClassVar[str] = "pooled"
   see_image: bool = False
   residual: nn.Module | None = None
 
@@ -74,6 +79,10 @@ class OperatorChain(outputs.Augmenter):
   def latents(self) -> tuple[str, ...]:
     """Name of every latent, OPERATOR.LATENT, in the order of z."""
     return tuple(dict.fromkeys(self._latent(*pair) for pair in self._all()))
+
+  def bank(self, latents: np.ndarray) -> np.ndarray:
+    """See `outputs.Augmenter`; the bank is calibrated, see `learned.calibrated`."""
+    return learned.calibrated(latents)
 
   def _all(self) -> list[tuple[Operator, Amount]]:
     return [(operator, amount) for operator in self.operators

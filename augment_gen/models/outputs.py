@@ -1,8 +1,11 @@
 """What G_A's networks share: outputs from last-layer logits, the scaling of latents."""
 
+from typing import ClassVar
+
 from flax import linen as nn
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 # Distance of an image from black and white before its logit is taken. The identity is
 # then accurate to 2.5 of 255 grey levels, and sigmoid' is 0.01 there, which is still
@@ -11,7 +14,24 @@ _EDIT_EPSILON = 0.01
 
 
 class Augmenter(nn.Module):
-  """A form of G_A, (x [B, H, W, C], z [B, Z]) -> image."""
+  """A form of G_A, (x [B, H, W, C], z [B, Z]) -> image.
+
+  Attributes:
+    warmup_steps: steps in which its learning rate rises from 0.
+    read_as: layout in which a U-Net's G_L reads the latents off an image; "" for the
+      layout of the config.
+  """
+  warmup_steps: ClassVar[int] = 0
+  read_as: ClassVar[str] = ""
+
+  @property
+  def latents(self) -> tuple[str, ...]:
+    """Names of the latents, which decide how many there are; () if the config does."""
+    return ()
+
+  def bank(self, latents: np.ndarray) -> np.ndarray:
+    """Makes the bank Z̃ of the latents G_L(x̃), [M, Z] -> [M, Z]."""
+    return latents
 
   def shown(self, z: jax.Array) -> jax.Array:
     """How plainly each latent shows in G_A(x, z), from 0 to 1: [B, Z] -> [B, Z].

@@ -259,12 +259,13 @@ def of_generator(**settings):
 @pytest.mark.parametrize("kinds, dim", [
     (("perceptron", "perceptron"), 5), (("unet", "unet"), 4),
     (("perceptron", "unet"), 4)])
-def test_build_generator(kinds, dim):
+def test_build_augmenter_and_eliminator(kinds, dim):
   networks = config_lib.NetworksConfig(
       augmenter=kinds[0], eliminator=kinds[1], hidden=12, layers=2, unet_width=4,
       unet_depth=1, output="edit")
   config = of_generator(networks=networks, latent=config_lib.LatentConfig(dim=dim))
-  augmenter, eliminator = build.build_generator(config)
+  augmenter = build.build_augmenter(config)
+  eliminator = build.build_eliminator(config)
   x, z = jnp.zeros((2, 8, 8, 3)), jnp.zeros((2, dim))
   image, _ = jax.eval_shape(
       augmenter.init_with_output, jax.random.key(0), x, z)
@@ -281,7 +282,8 @@ def test_generator_functions():
   config = of_generator(networks=config_lib.NetworksConfig(hidden=12, layers=2))
   g_a, g_el = functions = build.generator_functions(config)
   assert build.generator_functions(config) is functions  # so they compile once
-  augmenter, eliminator = build.build_generator(config)
+  augmenter = build.build_augmenter(config)
+  eliminator = build.build_eliminator(config)
   x = jax.random.uniform(jax.random.key(0), (2, 8, 8, 3))
   z = jax.random.uniform(jax.random.key(1), (2, config.generator.latent.dim))
   variables = augmenter.init(jax.random.key(2), x, z)
@@ -315,7 +317,7 @@ def test_build_discriminator():
 
 def test_a_square_map_needs_a_square_number_of_latents():
   with pytest.raises(errors.UserError, match="no square"):
-    build.build_generator(of_generator(
+    build.build_eliminator(of_generator(
         networks=config_lib.NetworksConfig(eliminator="unet")))
 
 

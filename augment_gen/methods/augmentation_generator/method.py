@@ -16,6 +16,7 @@ from augment_gen.evaluate.protocol import evaluate_encoder, protocol_fingerprint
 from augment_gen.figures import report
 from augment_gen.methods.augmentation_generator import rules, stages
 from augment_gen.methods.pretrainers import pretrainer
+from augment_gen.models.build import build_augmenter
 from augment_gen.run import loop, preemption, provenance
 from augment_gen.run.checkpoint import checksum
 from augment_gen.run.contracts import Run, Stage
@@ -133,13 +134,13 @@ def _train_generator(run: Run, pretrained):
     run.log("health: not measured, for want of a clean X_f or of any edit: "
             f"{', '.join(unknown)}")
   report.generator(run.config, run.task, generator, run.folder, run.writer)
-  if run.config.generator.networks.augmenter == "operators":
+  if build_augmenter(run.config).latents:
     _describe(run, generator)
   return generator
 
 
 def _describe(run: Run, generator) -> None:
-  """Says what a chain of operators has learned, in words, numbers and figures."""
+  """Says in words, numbers and figures what a G_A whose latents have names has learned."""
   described = checkup.describe(run.config, run.task, generator)
   run.folder.write_learned(described)
   run.log("learned (details in learned.json, figures/amounts.png and operators.png):")

@@ -49,7 +49,7 @@ def data_problems(config: Config, task: Task) -> Iterator[str]:
 def _latents(config: Config) -> Iterator[str]:
   networks, latent = config.generator.networks, config.generator.latent
   if networks.augmenter == "operators":
-    return  # it has as many latents as its amounts need
+    return  # its amounts decide how many latents there are
   kinds = networks.augmenter, networks.eliminator
   if ("unet" in kinds and latent.layout == "square"
       and math.isqrt(latent.dim) ** 2 != latent.dim):

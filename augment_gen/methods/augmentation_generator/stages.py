@@ -27,10 +27,10 @@ from augment_gen.evaluate.features import extract
 from augment_gen.methods import building
 from augment_gen.methods.pretrainers import pretrainer
 from augment_gen.models.build import (
-  bank_of,
+  build_augmenter,
   build_discriminator,
+  build_eliminator,
   build_encoder,
-  build_generator,
   dtype_of,
   generator_functions,
   latent_dim,
@@ -45,7 +45,6 @@ from augment_gen.steps import policy as policy_step
 # Arms of stage 3 that need stage 2.
 GENERATOR_ARMS = ("generator", "prior", "policy", "random")
 ARMS = (*GENERATOR_ARMS, "control", "oracle")
-_WARMUP = 100  # steps in which the amounts of operators come up to speed
 _STRENGTH_IMAGES = 512  # images on which an untrained G_A is matched
 _STANDARD_IMAGES = 1024  # images of each set that give the scale of `detail`
 
@@ -93,10 +92,9 @@ def pretrain(config: Config, task: Task, devices: int) -> Stage:
 
 
 def generator_networks(config: Config) -> generator_step.Networks:
-  augmenter, eliminator = build_generator(config)
   return generator_step.Networks(
       encoder=build_encoder(config, bn_groups=1),
-      augmenter=augmenter, eliminator=eliminator,
+      augmenter=build_augmenter(config), eliminator=build_eliminator(config),
       discriminator=build_discriminator(config),
       latent_dim=latent_dim(config))
 
@@ -123,10 +121,9 @@ def generator(config: Config, task: Task,
   steps = building.total_steps(stage.epochs, stage.steps, per_epoch)
   tx = building.optimizer(stage.optimizer, steps, per_epoch)
   txs = dict.fromkeys(("augmenter", "eliminator", "disc_f", "disc_p"), tx)
-  if stage.networks.augmenter == "operators":
-    # In its first steps D_f knows nothing, but Adam would move the amounts at full speed.
+  if warmup := build_augmenter(config).warmup_steps:
     txs["augmenter"] = building.optimizer(dataclasses.replace(
-        stage.optimizer, warmup_epochs=min(_WARMUP, steps) / per_epoch), steps, per_epoch)
+        stage.optimizer, warmup_epochs=min(warmup, steps) / per_epoch), steps, per_epoch)
   key = stream(jax.random.key(config.seed), "generator")
   frozen: dict[str, Any] = {}
   if pretrained is not None:
@@ -165,15 +162,12 @@ def _frozen_encoder(config: Config, encoder: nn.Module, sets: dict[str, Images],
 
 def latent_bank(config: Config, images: Images | np.ndarray,
                 trained: generator_step.GeneratorState) -> np.ndarray:
-  """Z̃ = {G_L(x̃) : x̃ ∈ X̃_f} of (15), float32 [M, Z] for M images.
-
-  For a chain of operators it is calibrated, see `learned.calibrated`.
-  """
+  """Z̃ = {G_L(x̃) : x̃ ∈ X̃_f} of (15), float32 [M, Z] for M images."""
   _, g_el = generator_functions(config)
   bank = extract(
       lambda params, x: g_el(params, x)[1], trained.eliminator.final_params, images,
       config.evaluate.batch_size)
-  return bank_of(config)(bank)
+  return build_augmenter(config).bank(bank)
 
 
 def random_augmenter(
@@ -188,9 +182,9 @@ def random_augmenter(
   Returns:
     The module and its parameters.
   """
-  augmenter, _ = build_generator(config)
+  augmenter = build_augmenter(config)
   networks = dataclasses.replace(config.generator.networks, output="edit")
-  untrained, _ = build_generator(dataclasses.replace(
+  untrained = build_augmenter(dataclasses.replace(
       config, generator=dataclasses.replace(config.generator, networks=networks)))
   key = stream(jax.random.key(config.seed), "random_augmenter")
   x = jnp.asarray(sample(task.pretrain, _STRENGTH_IMAGES), jnp.float32) / 255
@@ -222,7 +216,7 @@ def second_view(config: Config, task: Task, arm: str,
   if arm == "random":
     augmenter, params = random_augmenter(config, task, trained)
   else:
-    augmenter, _ = build_generator(config)
+    augmenter = build_augmenter(config)
     params = trained.augmenter.final_params
   frozen: dict[str, Any] = {"augmenter": {"params": params}}
   if arm == "policy":
@@ -295,7 +289,7 @@ def _with_policy(config: Config, method: Pretrainer, state: State, step: Step,
   state = latent_policy.LatentPolicyState(
       step=jnp.zeros((), jnp.int32), pretrainer=state,
       policy=policy_step.init(policy, tx, building.image_shape(config), key))
-  augmenter, _ = build_generator(config)
+  augmenter = build_augmenter(config)
   return state, latent_policy.make_step(
       method.project, augmenter, step,
       policy_step.make_update(policy, tx, settings, policy.size, steps))
