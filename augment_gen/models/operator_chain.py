@@ -115,11 +115,10 @@ class OperatorChain(outputs.Augmenter):
     order = np.argsort(np.concatenate([np.flatnonzero(strengths),
                                        np.flatnonzero(~strengths)]))
     parameters = jnp.concatenate(parts)[order]
-    rising = jnp.sort(parameters[:, :-1] + parameters[:, -1:], axis=1)
+    rising = _sorted(parameters[:, :-1] + parameters[:, -1:])
     falling = np.array([s[0] > s[-2] for s in start])[:, None]
     return jnp.where(falling, rising[:, ::-1], rising)
 
-  @nn.compact
   def amounts(self, z: jax.Array, x: jax.Array | None = None) -> dict[str, jax.Array]:
     """The amounts of every operator, by OPERATOR.AMOUNT.
 
@@ -130,19 +129,29 @@ class OperatorChain(outputs.Augmenter):
     Returns:
       float32 [B] each, in the units of the operators.
     """
-    names, latents = self._names(), self.latents
-    of = np.array([latents.index(self._latent(*pair)) for pair in self._all()])
-    place = z[:, of] * (KNOTS - 1)  # [B, amounts]
+    names = self._names()
+    # The gradient of a split is one concatenation; that of slices is a sum of them all.
+    columns = jax.lax.split(self._amounts(z, x), [1] * len(names), axis=1)
+    return {name: column[:, 0] for name, column in zip(names, columns, strict=True)}
+
+  @nn.compact
+  def _amounts(self, z: jax.Array, x: jax.Array | None = None) -> jax.Array:
+    """The amounts as an array [B, amounts]."""
+    place = z[:, self._latent_of()] * (KNOTS - 1)  # [B, amounts]
     weights = jnp.maximum(0.0, 1.0 - jnp.abs(
         place[..., None] - jnp.arange(KNOTS, dtype=jnp.float32)[None, None]))
     raw = jnp.sum(weights * self._quantiles()[None], axis=-1)
     if self.see_image and x is not None:
-      raw += self._each("span")[None] * _Shift(len(names), name="shift")(x)
+      raw += self._each("span")[None] * _Shift(raw.shape[1], name="shift")(x)
     low, high = self._each("low"), self._each("high")
     # Only strengths may sink below their range.
     sunk = self._each("strength") * (low == 0) * _SUNK * self._each("span")
-    values = limit(raw, *(np.broadcast_to(v, raw.shape) for v in (low - sunk, low, high)))
-    return dict(zip(names, values.T, strict=True))
+    return limit(raw, *(np.broadcast_to(v, raw.shape) for v in (low - sunk, low, high)))
+
+  def _latent_of(self) -> np.ndarray:
+    """The place in z of each amount's latent, int [amounts]."""
+    latents = self.latents
+    return np.array([latents.index(self._latent(*pair)) for pair in self._all()])
 
   def shown(self, z: jax.Array) -> jax.Array:
     """How plainly each latent shows in G_A(x, z), from 0 to 1: [B, Z] -> [B, Z].
@@ -150,32 +159,30 @@ class OperatorChain(outputs.Augmenter):
     A latent shows if an amount varies with it, and if the strength through which it
     acts is not 0. Other latents cannot be read off the image.
     """
-    spans = dict(zip(self._names(), self._each("span"), strict=True))
-    plain = lambda name, change: jnp.minimum(
-        jnp.abs(change) / (_PLAIN * spans[name]), 1.0)
-    amounts = self.amounts(z)
+    plain = lambda change: jnp.minimum(
+        jnp.abs(change) / (_PLAIN * self._each("span"))[None], 1.0)
+    names = self._names()
+    # [strength, amount]: whether the amount is seen through that strength.
+    through = np.zeros((len(names), len(names)), np.float32)
+    for place, (operator, amount) in enumerate(self._all()):
+      for other in amount.shown_by or (amount.name,):
+        through[names.index(f"{operator.name}.{other}"), place] = 1
+    acting = jnp.minimum(plain(self._amounts(z)) @ through, 1.0)
     # Each latent at the ends of its range.
-    ends = self.amounts(jnp.asarray([[0.0], [1.0]]) * jnp.ones((2, z.shape[1])))
-    found: dict[str, list[jax.Array]] = {name: [] for name in self.latents}
-    for operator, amount in self._all():
-      name = f"{operator.name}.{amount.name}"
-      acting = sum(plain(shown, amounts[shown]) for shown in (
-          f"{operator.name}.{other}" for other in amount.shown_by or (amount.name,)))
-      varies = plain(name, ends[name][1] - ends[name][0])
-      found[self._latent(operator, amount)].append(varies * jnp.minimum(acting, 1.0))
-    return jax.lax.stop_gradient(jnp.stack(
-        [jnp.max(jnp.stack(parts), axis=0) for parts in found.values()], axis=1))
+    ends = self._amounts(jnp.asarray([[0.0], [1.0]]) * jnp.ones((2, z.shape[1])))
+    found = plain(ends[1:] - ends[:1]) * acting  # [B, amounts]
+    own = self._latent_of()[:, None] == np.arange(z.shape[1])[None]
+    return jax.lax.stop_gradient(
+        jnp.max(jnp.where(own[None], found[:, :, None], 0.0), axis=1))
 
   def with_cost(self, x: jax.Array, z: jax.Array) -> tuple[jax.Array, jax.Array]:
     """Returns G_A(x, z) and its cost [B]: all strengths, as shares of their ranges.
 
     A mean |change| of 0.1 by the residual costs as much as a strength at its bound.
     """
-    amounts = self.amounts(z, x)
-    strengths = jnp.sum(jnp.stack([
-        jnp.abs(amounts[f"{operator.name}.{amount.name}"]) / amount.span
-        for operator, amount in self._all() if amount.strength]), axis=0)
-    image, residual = self._render(x, z, amounts)
+    prices = self._each("strength") / self._each("span")
+    strengths = jnp.sum(jnp.abs(self._amounts(z, x)) * prices[None], axis=1)
+    image, residual = self._render(x, z, self.amounts(z, x))
     return image, strengths + residual / _RESIDUAL_SPAN
 
   def __call__(self, x: jax.Array, z: jax.Array, only: str = "") -> jax.Array:
@@ -221,6 +228,16 @@ class _Shift(nn.Module):
     h = jnp.concatenate([small, jnp.std(x, axis=(1, 2))], axis=1) - 0.5
     h = nn.relu(nn.Dense(_HIDDEN, name="summary")(h))
     return nn.Dense(self.count, kernel_init=nn.initializers.zeros, name="amounts")(h)
+
+
+def _sorted(rows: jax.Array) -> jax.Array:
+  """Sorts short rows [n, KNOTS]. `jnp.sort` and its gradient take seconds to compile."""
+  index = np.arange(rows.shape[1])
+  before = (rows[:, :, None] < rows[:, None, :]) | (
+      (rows[:, :, None] == rows[:, None, :]) & (index[:, None] < index[None])[None])
+  rank = jnp.sum(before, axis=1)
+  return jnp.sum(jnp.where(
+      rank[:, :, None] == index[None, None], rows[:, :, None], 0.0), axis=1)
 
 
 def keys_of(z: jax.Array) -> jax.Array:

@@ -9,6 +9,7 @@ from augment_gen.augment import sampling
 from augment_gen.augment.operators import base
 from augment_gen.augment.operators.base import Amount, Amounts, Operator
 
+_BARE = 1e-6  # what shows through an opaque object; its logarithm is finite
 _SOFT = 0.2  # share of the specks that are not full yet
 _FEWEST = 1e-3  # density below which specks are faint
 _SCRATCHES = 4  # of each tone, at most
@@ -95,7 +96,10 @@ def _centres(image: jax.Array, u: jax.Array) -> jax.Array:
 def _painted(image: jax.Array, covers: jax.Array, number: jax.Array, tone) -> jax.Array:
   """Paints the first `number` of some objects, given the cover of each, [n, H, W]."""
   opacity = base.presence(number, len(covers))[:, None, None]
-  return base.paint(image, 1 - jnp.prod(1 - opacity * covers, axis=0), tone)
+  # As a sum of logarithms. XLA:CPU copies all that makes a cover into every factor of a
+  # product, and then takes twice as long to compile the chain.
+  bare = jnp.exp(jnp.sum(jnp.log(jnp.maximum(1 - opacity * covers, _BARE)), axis=0))
+  return base.paint(image, 1 - bare, tone)
 
 
 SPECKS = Operator("specks", (
