@@ -8,7 +8,7 @@ set -euo pipefail
 readonly CHECKOUT=augment_gen  # on the VM, below the home folder
 readonly ENVIRONMENT=augment_gen_env  # likewise: the Python environment
 readonly PYTHON=3.11  # the images have 3.10, augment_gen needs more
-readonly SOURCES="augment_gen configs pyproject.toml setup.cfg README.md LICENSE"
+readonly SOURCES="augment_gen configs pyproject.toml setup.py README.md LICENSE"
 
 usage() {
   cat <<'USAGE'
@@ -150,7 +150,8 @@ rm -f ~/${ENVIRONMENT}/ready
 PIP_BREAK_SYSTEM_PACKAGES=1 python3 -m pip install --quiet --user uv
 python3 -m uv venv --quiet --allow-existing --python ${PYTHON} \
 ~/${ENVIRONMENT}
-python3 -m uv pip install --quiet --python ~/${ENVIRONMENT} -e . 'jax[tpu]'
+python3 -m uv pip install --quiet --python ~/${ENVIRONMENT} -e '.[tensorflow]' \
+'jax[tpu]'
 touch ~/${ENVIRONMENT}/ready"
 }
 
@@ -287,8 +288,8 @@ checkout on the VM" ;;
 check_files() {
   case "${COMMAND}" in setup | run | resume) ;; *) return 0 ;; esac
   case "${REPO}" in *://* | git@*) return 0 ;; esac
-  [[ -f "${REPO}/setup.cfg" ]] || fail 2 \
-    "--repo '${REPO}' is neither a git URL nor a checkout (it has no setup.cfg)"
+  [[ -f "${REPO}/setup.py" ]] || fail 2 \
+    "--repo '${REPO}' is neither a git URL nor a checkout (it has no setup.py)"
   [[ "${COMMAND}" == setup || -f "${REPO}/${CONFIG%%:*}" ]] || fail 2 \
     "--config '${CONFIG}': no such file in ${REPO}"
 }

@@ -65,7 +65,7 @@ class Cloud:
     programs = folder / "bin"
     for path in (self.host / "augment_gen", self.repo / "configs", programs):
       path.mkdir(parents=True)
-    (self.repo / "setup.cfg").touch()
+    (self.repo / "setup.py").touch()
     (self.repo / "configs" / "x.py").touch()
     (programs / "gcloud").write_text(FAKE_GCLOUD)
     (programs / "gcloud").chmod(0o755)
@@ -163,7 +163,7 @@ def test_settings_from_the_environment_give_way_to_flags(cloud):
 def test_setup_copies_a_checkout_to_all_hosts(cloud):
   cloud("setup", *VM, *COMMANDS["setup"])
   make, copy, prepare, install = cloud.calls()
-  names = ("augment_gen", "configs", "pyproject.toml", "setup.cfg", "README.md",
+  names = ("augment_gen", "configs", "pyproject.toml", "setup.py", "README.md",
            "LICENSE")
   assert make[3:7] == ["ssh", "vm-1", "--worker=all",
                        "--command=mkdir -p augment_gen"]
@@ -171,7 +171,7 @@ def test_setup_copies_a_checkout_to_all_hosts(cloud):
                       *(f"{cloud.repo}/{name}" for name in names),
                       "vm-1:augment_gen/", "--worker=all", *TAIL]
   assert prepare[6] == "--command=mount '/dev/sdb' /mnt/d"
-  assert "-e . 'jax[tpu]'" in install[6]
+  assert "-e '.[tensorflow]' 'jax[tpu]'" in install[6]
 
 
 def test_what_setup_copies_is_there():
