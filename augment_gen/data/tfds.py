@@ -86,7 +86,8 @@ class Tfds(base.Source):
       white, _ = arrays.find_white(
           part, 255 if part.dtype == np.uint8 else 0, request.name)
       image_parts.append(arrays.prepare(part, request, white=white, **adjust))
-      label_parts.append(batch.get("labels"))
+      if label_key:
+        label_parts.append(batch["labels"])
     if not image_parts:
       raise errors.UserError(f"'tfds:{self.address}' holds no images")
     images = np.concatenate(image_parts)
