@@ -35,7 +35,8 @@ flags, each also a variable of the environment (--data-disk: DATA_DISK)
   --repo REPO          git URL, or a local checkout (default: this one)
   --prepare COMMAND    run on every host before the installation, such as one
                        that mounts a disk or a bucket (setup, resume)
-  --config FILE        configs/NAME.py[:variant], in the checkout (run, resume)
+  --config CONFIG      NAME or configs/NAME.py, with [:variant], in the checkout
+                       (run, resume)
   --workdir DIR        on the VM, a local or mounted folder (run, resume, logs)
   --worker N           whose log: 0 (the default), 1, ..., all (logs)
 
@@ -290,7 +291,8 @@ check_files() {
   case "${REPO}" in *://* | git@*) return 0 ;; esac
   [[ -f "${REPO}/setup.py" ]] || fail 2 \
     "--repo '${REPO}' is neither a git URL nor a checkout (it has no setup.py)"
-  [[ "${COMMAND}" == setup || -f "${REPO}/${CONFIG%%:*}" ]] || fail 2 \
+  [[ "${COMMAND}" == setup || -f "${REPO}/${CONFIG%%:*}" \
+    || -f "${REPO}/configs/${CONFIG%%:*}.py" ]] || fail 2 \
     "--config '${CONFIG}': no such file in ${REPO}"
 }
 

@@ -18,6 +18,7 @@ def test_a_name_is_the_file_with_all_its_variants(variant, tmp_path, monkeypatch
   by_file = parse(["main.py", f"--config={ROOT}/configs/daiso.py{variant}", *args])
   assert by_name.config == by_file.config
   assert by_name.config.seed == 3
+  assert by_name.config.data.finetune_name == ("R" if variant else "S")
   assert f"--config=daiso{variant} " in by_name.command
 
 

@@ -114,6 +114,12 @@ def printed_calls(text):
   return calls
 
 
+def test_a_config_may_be_given_by_name(cloud):
+  done = cloud("run", "--dry-run", *VM, "--workdir=/a", "--config=x:variant")
+  assert done.returncode == 0, done.stderr
+  assert "--config=x:variant" in done.stdout
+
+
 @pytest.mark.parametrize("command", COMMANDS)
 def test_dry_run_prints_the_calls_and_makes_none(cloud, command):
   flags = VM + COMMANDS[command]
