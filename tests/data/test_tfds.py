@@ -124,7 +124,10 @@ def test_without_data_and_network(put, pretend):
     _load(spec, root="/data")
 
 
-@pytest.mark.parametrize("file_format", ["array_record", "tfrecord"])
+@pytest.mark.parametrize("file_format", [
+    "array_record",
+    # TensorFlow takes 10 s to start.
+    pytest.param("tfrecord", marks=pytest.mark.slow)])
 def test_both_formats_are_read(file_format, put):
   if file_format == "tfrecord":
     pytest.importorskip("tensorflow")
