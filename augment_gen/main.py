@@ -8,12 +8,18 @@ Exit status:
   Any other: a bug in this code.
 """
 
+from collections.abc import Sequence
 import shlex
 import signal
 import sys
 
 from augment_gen.config.errors import Preempted, UserError
 from augment_gen.run import output, preemption
+
+
+def train(args: Sequence[str]) -> int:
+  """`augment-gen train`: the same command; `args` lack the program's name."""
+  return main(["augment-gen", *args])
 
 
 def main(argv: list[str]) -> int:

@@ -1,4 +1,4 @@
-"""ImageNet-DAISO (section 4.1, Table 1 right): a change of light.
+r"""ImageNet-DAISO (section 4.1, Table 1 right): a change of light.
 
     python -m augment_gen.main --config=configs/daiso.py \
         --config.data.root=FOLDER --workdir=runs/daiso

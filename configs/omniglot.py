@@ -1,4 +1,4 @@
-"""EMNIST-Omniglot (section 4.1, Table 1 left): random dots.
+r"""EMNIST-Omniglot (section 4.1, Table 1 left): random dots.
 
     python -m augment_gen.main --config=configs/omniglot.py \
         --workdir=runs/omniglot

@@ -1,4 +1,4 @@
-"""Your own colour images: a clean set, and a labelled set under other conditions.
+r"""Your own colour images: a clean set, and a labelled set under other conditions.
 
     python -m augment_gen.main --config=configs/photos.py \
         --config.data.root=FOLDER --workdir=runs/photos

@@ -1,4 +1,4 @@
-"""All four stages on rendered characters; needs no download.
+r"""All four stages on rendered characters; needs no download.
 
 X_p holds Latin letters and digits, and X_f letters of other scripts, as with EMNIST and
 Omniglot in the paper. This config shows that everything runs. It reproduces none of the

@@ -1,4 +1,4 @@
-"""Regional MNIST (Koyama et al.): a digit somewhere on a larger blank canvas.
+r"""Regional MNIST (Koyama et al.): a digit somewhere on a larger blank canvas.
 
     python -m augment_gen.main --config=configs/regional_mnist.py \
         --workdir=runs/regional-mnist

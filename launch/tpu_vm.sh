@@ -8,7 +8,7 @@ set -euo pipefail
 readonly CHECKOUT=augment_gen  # on the VM, below the home folder
 readonly ENVIRONMENT=augment_gen_env  # likewise: the Python environment
 readonly PYTHON=3.11  # the images have 3.10, augment_gen needs more
-readonly SOURCES="augment_gen configs pyproject.toml setup.cfg README.md LICENSE"
+readonly SOURCES="augment_gen configs pyproject.toml setup.py README.md LICENSE"
 
 usage() {
   cat <<'USAGE'
@@ -35,7 +35,8 @@ flags, each also a variable of the environment (--data-disk: DATA_DISK)
   --repo REPO          git URL, or a local checkout (default: this one)
   --prepare COMMAND    run on every host before the installation, such as one
                        that mounts a disk or a bucket (setup, resume)
-  --config FILE        configs/NAME.py[:variant], in the checkout (run, resume)
+  --config CONFIG      NAME or configs/NAME.py, with [:variant], in the checkout
+                       (run, resume)
   --workdir DIR        on the VM, a local or mounted folder (run, resume, logs)
   --worker N           whose log: 0 (the default), 1, ..., all (logs)
 
@@ -150,7 +151,8 @@ rm -f ~/${ENVIRONMENT}/ready
 PIP_BREAK_SYSTEM_PACKAGES=1 python3 -m pip install --quiet --user uv
 python3 -m uv venv --quiet --allow-existing --python ${PYTHON} \
 ~/${ENVIRONMENT}
-python3 -m uv pip install --quiet --python ~/${ENVIRONMENT} -e . 'jax[tpu]'
+python3 -m uv pip install --quiet --python ~/${ENVIRONMENT} -e '.[tensorflow]' \
+'jax[tpu]'
 touch ~/${ENVIRONMENT}/ready"
 }
 
@@ -287,9 +289,10 @@ checkout on the VM" ;;
 check_files() {
   case "${COMMAND}" in setup | run | resume) ;; *) return 0 ;; esac
   case "${REPO}" in *://* | git@*) return 0 ;; esac
-  [[ -f "${REPO}/setup.cfg" ]] || fail 2 \
-    "--repo '${REPO}' is neither a git URL nor a checkout (it has no setup.cfg)"
-  [[ "${COMMAND}" == setup || -f "${REPO}/${CONFIG%%:*}" ]] || fail 2 \
+  [[ -f "${REPO}/setup.py" ]] || fail 2 \
+    "--repo '${REPO}' is neither a git URL nor a checkout (it has no setup.py)"
+  [[ "${COMMAND}" == setup || -f "${REPO}/${CONFIG%%:*}" \
+    || -f "${REPO}/configs/${CONFIG%%:*}.py" ]] || fail 2 \
     "--config '${CONFIG}': no such file in ${REPO}"
 }
 

@@ -9,16 +9,17 @@ from absl import flags
 import ml_collections
 from ml_collections import config_flags
 
-from augment_gen.config import Config, plain, reference, renamed, typed
+from augment_gen.config import Config, plain, reference, renamed, shipped, typed
 from augment_gen.config.errors import raise_if_any, UserError
 
 USAGE = ("usage: python -m augment_gen.main --config=configs/NAME.py[:variant] "
          "--workdir=DIR [--config.field=value …]")
 HELP = f"""{USAGE}
 
-  --config=FILE.py[:variant,…]  what is run: a file of configs/, such as
-      configs/quickstart.py; its variants are at its end, and every one of them
-      has :runlocal, all stages in two steps each
+  --config=CONFIG[:variant,…]  what is run: a file, such as configs/quickstart.py,
+      or a config of the package by its name, such as quickstart, from any folder;
+      `augment-gen configs` lists them, `augment-gen configs NAME` says what its
+      variants are, and every one has :runlocal, all stages in two steps each
   --workdir=DIR  the run folder, made if missing; the same command again goes on
       where it was stopped
   --config.FIELD=VALUE  changes a setting, such as --config.seed=1 or
@@ -30,6 +31,7 @@ HELP = f"""{USAGE}
 Exit status: 0 done; 2 a mistake, said in one line each; 75 stopped by SIGTERM or
 Ctrl-C, and saved (give the same command again); 130 stopped by Ctrl-C at once.
 
+  augment-gen train …  is the same command
   python -m augment_gen.tables DIR…  prints the results of runs as a table."""
 _HELP_FLAGS = ("h", "help", "helpshort", "helpfull")
 
@@ -52,11 +54,7 @@ def help_wanted(argv: list[str]) -> str | None:
     section = arg.partition("=")[2].removeprefix("config.")
     if not section and _flag_name(arg) != "helpfull":
       return HELP
-    known = [part.name for part in reference.sections()]
-    if section not in known:
-      raise UserError(f"--help={section}: there is no such section; there are: "
-                      f"{', '.join(filter(None, known))}")
-    return reference.as_text(section)
+    return reference.section_text(section, asked_by=f"--help={section}")
   return None
 
 
@@ -67,22 +65,23 @@ def parse(argv: list[str]) -> Options:
     UserError: lists unknown flags and fields, or says what is wrong with the config
       file or a value.
   """
+  config_args = [a for a in argv[1:] if _flag_name(a) == "config"]
+  if not config_args:
+    raise UserError(f"--config is missing; {USAGE}")
+  config_file = _with_file(config_args[-1])
+  args = [config_file if a in config_args else a for a in argv]
   values = flags.FlagValues()
   config_flags.DEFINE_config_file(
-      "config", flag_values=values, sys_argv=argv, lock_config=True)
+      "config", flag_values=values, sys_argv=args, lock_config=True)
   flags.DEFINE_string("workdir", None, "the run folder", flag_values=values)
   flags.DEFINE_bool(
       "multihost", False, "one process of several, on TPU pods or clusters",
       flag_values=values)
-  config_args = [a for a in argv[1:] if _flag_name(a) == "config"]
-  if not config_args:
-    raise UserError(f"--config is missing; {USAGE}")
-  _check_config_file(config_args[-1])
   try:
     # Load the file alone first, so that all misspelt fields are listed at once.
-    base = _load(config_args[-1])
+    base = _load(config_file)
     raise_if_any(_unknown_fields(argv, base))
-    rest = values(argv)[1:]
+    rest = values(args)[1:]
   except (flags.Error, TypeError, ValueError, AttributeError, KeyError,
           OSError, SyntaxError, ImportError) as error:
     raise UserError(_one_line(error)) from None
@@ -103,12 +102,13 @@ def _flag_name(arg: str) -> str | None:
   return arg.lstrip("-").partition("=")[0]
 
 
-def _check_config_file(arg: str) -> None:
-  path = arg.partition("=")[2].partition(":")[0]
-  if not path:
+def _with_file(arg: str) -> str:
+  """`--config=NAME:variant` with the file that it names."""
+  flag, _, value = arg.partition("=")
+  config, colon, variant = value.partition(":")
+  if not config:
     raise UserError("write --config=FILE.py, with an equals sign")
-  if not os.path.isfile(path):
-    raise UserError(f"--config: there is no file {path}")
+  return f"{flag}={shipped.file_of(config)}{colon}{variant}"
 
 
 def _load(config_arg: str) -> ml_collections.ConfigDict:

@@ -1,9 +1,11 @@
 """The settings in words, from their declarations in schema.py.
 
+    augment-gen settings [SECTION]
     python -m augment_gen.config.reference > docs/settings.md
 """
 
-from collections.abc import Iterator
+import argparse
+from collections.abc import Iterator, Sequence
 import dataclasses
 import inspect
 import re
@@ -14,6 +16,7 @@ import annotated_types
 
 from augment_gen.config import schema
 from augment_gen.config.checks import EachOf, unwrap
+from augment_gen.config.errors import UserError
 
 _TYPES = {int: "whole number", float: "number", bool: "True or False", str: "text"}
 
@@ -79,6 +82,19 @@ def as_text(prefix: str = "") -> str:
   return "\n".join(lines).strip()
 
 
+def section_text(section: str, asked_by: str) -> str:
+  """`as_text` of a section that a user names.
+
+  Raises:
+    UserError: there is no such section; the message begins with `asked_by`.
+  """
+  known = [part.name for part in sections()]
+  if section not in known:
+    raise UserError(f"{asked_by}: there is no such section; there are: "
+                    f"{', '.join(filter(None, known))}")
+  return as_text(section)
+
+
 def as_markdown() -> str:
   """docs/settings.md."""
   lines = ["# Settings", "",
@@ -131,6 +147,23 @@ def _values(kind: Any) -> str:
             for attribute, word in (("gt", ">"), ("ge", "≥"), ("lt", "<"), ("le", "≤"))
             if getattr(m, attribute, None) is not None]
   return " ".join([_TYPES[base], *bounds])
+
+
+def main(args: Sequence[str]) -> int:
+  """`augment-gen settings`; returns the exit status.
+
+  Raises:
+    UserError: there is no such section.
+  """
+  parser = argparse.ArgumentParser(
+      prog="augment-gen settings",
+      description="Lists the settings: what each is, its default and its bounds. Change "
+      "one with `augment-gen train … --config.NAME=VALUE`.")
+  parser.add_argument("section", nargs="?", default="", metavar="SECTION",
+                      help="such as pretrain or generator.losses; all if left out")
+  section = parser.parse_args(args).section.removeprefix("config.")
+  print(section_text(section, asked_by=f"settings {section}"))
+  return 0
 
 
 if __name__ == "__main__":

@@ -1,13 +1,16 @@
 """TensorFlow datasets: `tfds:NAME[/CONFIG][:SPLIT]`, as `tfds:mnist:train`.
 
-TensorFlow and TFDS are imported only when such a spec is used. Datasets are read from
-config.data.root, or from the default folder of TFDS if that is empty. Missing ones are
-downloaded and prepared there. `ADJUST` makes their images upright, with white ink on
-black.
+TFDS is imported only when such a spec is used. Datasets are read from config.data.root,
+or from the default folder of TFDS if that is empty. Missing ones are downloaded and
+prepared there. Both need TensorFlow, an extra of this package, except that a dataset
+which was prepared as ArrayRecord is read without it. `ADJUST` makes images upright, with
+white ink on black.
 """
 
+from collections.abc import Iterator
 import dataclasses
 import importlib.util
+import os
 import re
 from typing import Any
 
@@ -18,7 +21,6 @@ from augment_gen.data import arrays, base
 from augment_gen.data import labels as labels_lib
 
 _BATCH = 1024
-_MODULES = ("tensorflow_datasets", "tensorflow")
 
 # Arguments of arrays.prepare for datasets whose images need adjusting.
 ADJUST: dict[str, dict[str, bool]] = {
@@ -43,16 +45,20 @@ class Tfds(base.Source):
   convert: bool = False
 
   def problems(self) -> list[str]:
-    missing = [m for m in _MODULES if importlib.util.find_spec(m) is None]
-    if missing:
-      return [f"'tfds:{self.address}' needs {' and '.join(missing)}: "
-              "pip install tensorflow-datasets tensorflow-cpu"]
+    if importlib.util.find_spec("tensorflow_datasets") is None:
+      return [f"'tfds:{self.address}' needs tensorflow_datasets: "
+              "pip install tensorflow-datasets"]
     try:
       builder = self._builder()
     except (ValueError, ImportError) as error:
       reason = str(error).strip().split("\n")[0]
       return [f"'tfds:{self.address}' is not a dataset of TFDS: {reason}"]
-    split = self._name_and_split()[1]
+    name, split = self._name_and_split()
+    if not _is_array_record(builder) and importlib.util.find_spec("tensorflow") is None:
+      return [f"'tfds:{self.address}' needs TensorFlow: pip install "
+              f"'augment_gen[tensorflow]'; or run `tfds build {name} "
+              "--file_format=array_record` where TensorFlow is installed, copy the "
+              "folder here, and pass --config.data.root=FOLDER"]
     if builder.is_prepared():
       try:
         _ = builder.info.splits[split]
@@ -80,7 +86,8 @@ class Tfds(base.Source):
       white, _ = arrays.find_white(
           part, 255 if part.dtype == np.uint8 else 0, request.name)
       image_parts.append(arrays.prepare(part, request, white=white, **adjust))
-      label_parts.append(batch.get("labels"))
+      if label_key:
+        label_parts.append(batch["labels"])
     if not image_parts:
       raise errors.UserError(f"'tfds:{self.address}' holds no images")
     images = np.concatenate(image_parts)
@@ -100,6 +107,9 @@ class Tfds(base.Source):
 
   def _builder(self) -> Any:
     """Returns the TFDS builder without reading or downloading the images."""
+    # TFDS may import TensorFlow, which would fill the terminal with messages.
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+    os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "0")
     import tensorflow_datasets as tfds  # pylint: disable=g-import-not-at-top
     return tfds.builder(
         self._name_and_split()[0], data_dir=self.root or None)
@@ -120,20 +130,29 @@ class Tfds(base.Source):
           f"{name}{where}`, copy the folder here, and pass "
           "--config.data.root=FOLDER") from error
 
-  def _batches(self, builder: Any, image_key: str, label_key: str):
+  def _batches(self, builder: Any, image_key: str, label_key: str,
+               ) -> Iterator[dict[str, np.ndarray]]:
     """Yields {"images": [b, H, W, C], "labels": [b]} in the order of the files."""
-    import tensorflow_datasets as tfds  # pylint: disable=g-import-not-at-top
-
     keys = {"images": image_key, "labels": label_key}
-
-    def pick(example):
-      return {name: example[key] for name, key in keys.items() if key}
-
-    images = builder.as_dataset(
-        split=self._name_and_split()[1], shuffle_files=False).map(pick)
+    keys = {name: key for name, key in keys.items() if key}
+    split = self._name_and_split()[1]
     # Images of different sizes cannot be stacked before they are resized.
-    varied = None in builder.info.features[image_key].shape
-    yield from tfds.as_numpy(images.batch(1 if varied else _BATCH))
+    size = 1 if None in builder.info.features[image_key].shape else _BATCH
+    if _is_array_record(builder):
+      examples = builder.as_data_source(split=split)
+      for start in range(0, len(examples), size):
+        part = [examples[i] for i in range(start, min(start + size, len(examples)))]
+        yield {name: np.stack([e[key] for e in part]) for name, key in keys.items()}
+      return
+    import tensorflow_datasets as tfds  # pylint: disable=g-import-not-at-top
+    images = builder.as_dataset(split=split, shuffle_files=False).map(
+        lambda example: {name: example[key] for name, key in keys.items()})
+    yield from tfds.as_numpy(images.batch(size))
+
+
+def _is_array_record(builder: Any) -> bool:
+  """Whether the dataset lies in files that TFDS reads without TensorFlow."""
+  return builder.is_prepared() and builder.info.file_format.value == "array_record"
 
 
 def _keys(info: Any) -> tuple[str, str]:

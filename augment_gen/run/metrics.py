@@ -1,7 +1,6 @@
 """Output of measurements: metrics.jsonl (the source of truth) and TensorBoard."""
 
 import json
-import os
 from typing import Any, TextIO
 
 from clu import parameter_overview as clu_overview
@@ -22,26 +21,17 @@ class MetricWriter:
 
   Args:
     folder: the run's folder.
-    tensorboard: whether to also write event files, through clu. This needs
-      TensorFlow; if that is not installed, they are left out with a message.
-    log: called with that message.
+    tensorboard: whether to also write event files.
   """
 
-  def __init__(self, folder: RunFolder, tensorboard: bool, log=print):
+  def __init__(self, folder: RunFolder, tensorboard: bool):
     self._folder = folder
     self._file: TextIO | None = None
-    self._summaries = None
+    self._events: Any = None
     if tensorboard:
-      # TensorFlow only writes files here; its start-up messages are suppressed.
-      os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
-      os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "0")
-      try:
-        from clu import metric_writers  # pylint: disable=g-import-not-at-top
-      except ImportError:
-        log("TensorBoard files are left out: tensorflow is not installed")
-      else:
-        self._summaries = metric_writers.SummaryWriter(
-            str(folder.path / "tensorboard"))
+      # Imported here, because TensorBoard's modules take a while to load.
+      from augment_gen.run import event_files  # pylint: disable=g-import-not-at-top
+      self._events = event_files.EventFiles(folder.path / "tensorboard")
 
   def resume(self, stage: str, step: int) -> None:
     """Must be called before a stage writes; drops lines after the resumed step."""
@@ -56,22 +46,23 @@ class MetricWriter:
     line = {"step": step, "stage": stage, **values}
     self._file.write(json.dumps(line) + "\n")
     self._file.flush()
-    if self._summaries:
-      self._summaries.write_scalars(
+    if self._events:
+      self._events.write_scalars(
           step, {f"{stage}/{name}": v for name, v in values.items()})
+      self._events.flush()  # TensorBoard shows a run that is going on
 
   def image(self, name: str, step: int, image: np.ndarray) -> None:
     """Writes a figure, uint8 [H, W, 3], to TensorBoard (its PNG exists already)."""
-    if self._summaries:
-      self._summaries.write_images(step, {name: image[None]})
-      self._summaries.flush()
+    if self._events:
+      self._events.write_images(step, {name: image[None]})
+      self._events.flush()
 
   def close(self) -> None:
     """Closes metrics.jsonl, which the next write opens again, and flushes the rest."""
     if self._file is not None:
       self._file.close()
       self._file = None
-    if self._summaries:
-      self._summaries.flush()
+    if self._events:
+      self._events.flush()
 
 

@@ -77,6 +77,8 @@ def commit() -> str | None:
         ["git", *args], cwd=pathlib.Path(__file__).parent, check=True,
         capture_output=True, text=True).stdout.strip()
   try:
+    # An installed package may lie in somebody else's repository.
+    git("ls-files", "--error-unmatch", pathlib.Path(__file__).name)
     changed = git("status", "--porcelain", "--untracked-files=no")
     return git("rev-parse", "HEAD") + ("+" if changed else "")
   except (OSError, subprocess.CalledProcessError):

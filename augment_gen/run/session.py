@@ -66,7 +66,7 @@ def _start(options: Options, terminated: threading.Event) -> None:
   try:
     provenance.write(folder.path, task.fingerprints)
     folder.append_environment(_environment(options, mesh))
-    writer = MetricWriter(folder, config.log.tensorboard, log)
+    writer = MetricWriter(folder, config.log.tensorboard)
     run = Run(
         config=config, config_values=options.config_values,
         command=options.command, task=task, folder=folder, mesh=mesh,

@@ -1,7 +1,10 @@
 """Rooms form layers, and a room imports only from the layers below it."""
 
 import ast
+import functools
 import pathlib
+import subprocess
+import sys
 
 import augment_gen
 
@@ -21,6 +24,7 @@ LAYERS = (
     ("methods",),
     ("run.session", "export"),
     ("main",),
+    ("__main__",),
 )
 # Imports for type checkers only, not at run time.
 TYPES_ONLY = {("run", "data")}
@@ -36,8 +40,13 @@ def module_of(path: pathlib.Path) -> str:
   return ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
 
 
-def imports(path: pathlib.Path):
-  """Yields (imported module, whether only for types) for the imports of a file."""
+@functools.cache
+def imports(path: pathlib.Path) -> tuple[tuple[str, bool], ...]:
+  """(imported module, whether only for types) for the imports of a file."""
+  return tuple(_imports(path))
+
+
+def _imports(path: pathlib.Path):
   tree = ast.parse(path.read_text(encoding="utf-8"))
   guarded = {id(node) for outer in ast.walk(tree)
              if isinstance(outer, ast.If) and "TYPE_CHECKING" in ast.dump(outer.test)
@@ -65,7 +74,7 @@ def test_every_room_has_its_layer_and_nothing_lies_loose():
   rooms = {room for layer in LAYERS for room in layer}
   assert {room_of(module) for module in graph()} - {""} == rooms
   assert {path.name for path in ROOT.glob("*.py")} == {
-      "__init__.py", "main.py", "export.py"}
+      "__init__.py", "__main__.py", "main.py", "export.py"}
 
 
 def test_nothing_is_imported_upwards_or_across():
@@ -102,3 +111,25 @@ def test_modules_form_no_cycle():
 
   for module in edges:
     visit(module, [])
+
+
+def test_help_needs_no_jax_and_no_part_of_a_run_needs_tensorflow(tmp_path):
+  code = f"""
+import sys
+from augment_gen import __main__ as commands, main
+assert [commands.main([flag]) for flag in ("--help", "--version", "--help=moco")] == [0] * 3
+assert main.main(["main.py", "--help"]) == commands.main(["configs"]) == 0
+assert not {{"jax", "numpy", "tensorflow"}} & set(sys.modules)
+
+import numpy as np
+from augment_gen.data import sources
+from augment_gen.run import folder, metrics
+writer = metrics.MetricWriter(
+    folder.RunFolder({str(tmp_path / "run")!r}, {{}}), tensorboard=True)
+writer.scalars("pretrain", 1, {{"loss": 1.0}})
+writer.image("figure", 1, np.zeros((2, 2, 3), np.uint8))
+assert not {{"tensorflow", "tensorflow_datasets"}} & set(sys.modules)
+"""
+  done = subprocess.run([sys.executable, "-c", code], check=False, text=True,
+                        capture_output=True)
+  assert done.returncode == 0, done.stderr

@@ -1,14 +1,12 @@
-"""The spec language, array files and TensorFlow datasets."""
+"""The spec language and array files."""
 
 import gzip
-import sys
-import types
 
 import numpy as np
 import pytest
 
 from augment_gen.config import errors
-from augment_gen.data import arrays, base, sources, tfds
+from augment_gen.data import sources
 
 
 def _digits(count=5, side=6):
@@ -246,133 +244,3 @@ def test_idx_damaged(tmp_path):
     (tmp_path / "images").write_bytes(content)
     with pytest.raises(errors.UserError, match=word):
       _load(f"idx:{tmp_path}/images")
-
-
-def test_images_as_tfds_has_them_are_put_right():
-  # An upright white L. TFDS stores EMNIST transposed.
-  letter = np.zeros((1, 6, 6), np.uint8)
-  letter[0, :, 1] = letter[0, 5, 1:5] = 255
-  request = base.Request("x", 6, 1)
-  stored = letter.transpose(0, 2, 1)[..., None]
-  np.testing.assert_array_equal(
-      arrays.prepare(
-          stored, request, white=255, **tfds.ADJUST["emnist"])[..., 0], letter)
-  # TFDS stores Omniglot as black on white RGB.
-  stored = np.repeat(255 - letter[..., None], 3, -1)
-  np.testing.assert_array_equal(
-      arrays.prepare(
-          stored, request, white=255, **tfds.ADJUST["omniglot"])[..., 0],
-      letter)
-
-
-@pytest.mark.parametrize("address,wanted", [
-    ("mnist", ("mnist", "train")),
-    ("emnist/byclass:train+test", ("emnist/byclass", "train+test")),
-    ("mnist:3.0.1", ("mnist:3.0.1", "train")),
-    ("mnist:3.0.1:test", ("mnist:3.0.1", "test")),
-    ("mnist:train[:10%]", ("mnist", "train[:10%]")),
-])
-def test_tfds_address(address, wanted):
-  assert tfds.Tfds(address, "")._name_and_split() == wanted
-
-
-class _Builder:
-  """A fake TFDS builder with 5 digits and no files."""
-  name = "emnist"
-  data_dir = "/data/emnist"
-
-  def __init__(self, prepared=True, shape=(6, 6, 1)):
-    from tensorflow_datasets import features
-    self.prepared = prepared
-    self.info = types.SimpleNamespace(
-        name="emnist", supervised_keys=("image", "label"),
-        features=features.FeaturesDict({
-            "image": features.Image(shape=shape),
-            "label": features.ClassLabel(num_classes=3)}),
-        splits={"train+test": types.SimpleNamespace(num_examples=5)})
-
-  def is_prepared(self):
-    return self.prepared
-
-  def download_and_prepare(self):
-    raise ConnectionError("no network")
-
-  def as_dataset(self, split, shuffle_files):
-    import tensorflow as tf
-    assert split == "train+test" and not shuffle_files
-    varied = self.info.features["image"].shape[0] is None
-
-    def examples():
-      for i, image in enumerate(_digits()):
-        # With varied sizes, image i has 2i extra rows and columns.
-        image = np.pad(image, (0, 2 * i * varied), constant_values=7)
-        yield {"image": image[..., None], "label": i % 3}
-    signature = {"image": tf.TensorSpec((None, None, 1), tf.uint8),
-                 "label": tf.TensorSpec((), tf.int64)}
-    return tf.data.Dataset.from_generator(
-        examples, output_signature=signature)
-
-
-@pytest.fixture(name="tfds_builder")
-def tfds_builder_fixture(monkeypatch):
-  """A function that makes tfds.builder return the given builder."""
-  library = pytest.importorskip("tensorflow_datasets")
-
-  def put(builder):
-    monkeypatch.setattr(library, "builder", lambda name, data_dir: builder)
-  return put
-
-
-def test_tfds_without_data_and_network(tfds_builder):
-  tfds_builder(_Builder(prepared=False))
-  spec = "tfds:emnist/byclass:train+test"
-  assert sources.check(spec) == []
-  assert sources.count(spec, "/data") is None
-  with pytest.raises(
-      errors.UserError, match=r"not in /data/emnist.*no network.*tfds build "
-      r"emnist/byclass --data_dir=/data.*--config.data.root"):
-    _load(spec, root="/data")
-
-
-def test_tfds_loads(tfds_builder):
-  pytest.importorskip("tensorflow")
-  tfds_builder(_Builder())
-  spec = "tfds:emnist/byclass:train+test"
-  assert sources.count(spec) == 5
-  images = _load(spec)
-  np.testing.assert_array_equal(
-      images.images[..., 0], _digits().transpose(0, 2, 1))
-  assert images.labels.tolist() == [0, 1, 2, 0, 1]
-  assert images.class_names == ("0", "1", "2")
-  problem, = sources.check("tfds:emnist/byclass:valid")
-  assert "no split 'valid'" in problem
-
-
-def test_tfds_images_of_several_sizes(tfds_builder):
-  pytest.importorskip("tensorflow")
-  tfds_builder(_Builder(shape=(None, None, 1)))
-  images = _load("tfds:emnist/byclass:train+test").images
-  assert images.shape == (5, 6, 6, 1)
-  np.testing.assert_array_equal(images[0, ..., 0], _digits()[0].T)
-  assert (images[4, -2:, -2:] == 7).all()
-
-
-def test_tfds_unknown_dataset(tmp_path):
-  pytest.importorskip("tensorflow_datasets")
-  problem, = sources.check("tfds:nosuchset", str(tmp_path))
-  assert "not a dataset of TFDS: Dataset nosuchset not found" in problem
-
-
-def test_tfds_not_installed(monkeypatch):
-  monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
-  problem, = sources.check("tfds:mnist")
-  assert "pip install tensorflow-datasets" in problem
-
-
-def test_sources_import_no_tensorflow():
-  import subprocess
-  code = ("import sys, augment_gen.data.sources; "
-          "sys.exit('tensorflow' in sys.modules "
-          "or 'tensorflow_datasets' in sys.modules)")
-  assert subprocess.run([sys.executable, "-c", code], check=False
-                        ).returncode == 0

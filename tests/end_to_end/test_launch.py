@@ -65,7 +65,7 @@ class Cloud:
     programs = folder / "bin"
     for path in (self.host / "augment_gen", self.repo / "configs", programs):
       path.mkdir(parents=True)
-    (self.repo / "setup.cfg").touch()
+    (self.repo / "setup.py").touch()
     (self.repo / "configs" / "x.py").touch()
     (programs / "gcloud").write_text(FAKE_GCLOUD)
     (programs / "gcloud").chmod(0o755)
@@ -112,6 +112,12 @@ def printed_calls(text):
     else:
       calls[-1].append(word)
   return calls
+
+
+def test_a_config_may_be_given_by_name(cloud):
+  done = cloud("run", "--dry-run", *VM, "--workdir=/a", "--config=x:variant")
+  assert done.returncode == 0, done.stderr
+  assert "--config=x:variant" in done.stdout
 
 
 @pytest.mark.parametrize("command", COMMANDS)
@@ -163,7 +169,7 @@ def test_settings_from_the_environment_give_way_to_flags(cloud):
 def test_setup_copies_a_checkout_to_all_hosts(cloud):
   cloud("setup", *VM, *COMMANDS["setup"])
   make, copy, prepare, install = cloud.calls()
-  names = ("augment_gen", "configs", "pyproject.toml", "setup.cfg", "README.md",
+  names = ("augment_gen", "configs", "pyproject.toml", "setup.py", "README.md",
            "LICENSE")
   assert make[3:7] == ["ssh", "vm-1", "--worker=all",
                        "--command=mkdir -p augment_gen"]
@@ -171,7 +177,7 @@ def test_setup_copies_a_checkout_to_all_hosts(cloud):
                       *(f"{cloud.repo}/{name}" for name in names),
                       "vm-1:augment_gen/", "--worker=all", *TAIL]
   assert prepare[6] == "--command=mount '/dev/sdb' /mnt/d"
-  assert "-e . 'jax[tpu]'" in install[6]
+  assert "-e '.[tensorflow]' 'jax[tpu]'" in install[6]
 
 
 def test_what_setup_copies_is_there():

@@ -1,6 +1,7 @@
 """Images that change between two starts of a run."""
 
 import json
+import subprocess
 
 import pytest
 
@@ -102,3 +103,20 @@ def test_rows_of_the_same_data_and_of_no_known_data_stay():
     found["provenance"]["data"] = data
     assert provenance.fresh(found, {"a": "1"}, PRINTS, pytest.fail) == (
         found, {"a": "1"})
+
+
+def test_the_commit_is_never_that_of_somebody_elses_repository(tmp_path, monkeypatch):
+  subprocess.run(["git", "init", "-q", tmp_path], check=True)
+  installed = tmp_path / "provenance.py"  # as in a virtual environment inside it
+  installed.touch()
+  monkeypatch.setattr(provenance, "__file__", str(installed))
+  commit = provenance.commit.__wrapped__  # without its cache
+  identity = ["-c", "user.name=A", "-c", "user.email=a@example.org"]
+  subprocess.run(["git", "-C", tmp_path, *identity, "commit", "-q", "--allow-empty",
+                  "-m", "theirs"], check=True)
+  assert commit() is None
+  subprocess.run(["git", "-C", tmp_path, "add", installed], check=True)
+  subprocess.run(["git", "-C", tmp_path, *identity, "commit", "-q", "-m", "a"], check=True)
+  assert len(commit()) == 40
+  installed.write_text("# changed")
+  assert commit().endswith("+")

@@ -1,0 +1,102 @@
+"""TensorBoard's event files behind clu's `MetricWriter`, without TensorFlow."""
+
+from collections.abc import Mapping
+import importlib.util
+import io
+import itertools
+import os
+import pathlib
+import socket
+import time
+from typing import Any
+
+import numpy as np
+from PIL import Image
+from tensorboard.compat.proto import event_pb2, summary_pb2
+from tensorboard.plugins.image import metadata as image_metadata
+from tensorboard.plugins.scalar import summary_v2 as scalar_summary
+from tensorboard.summary.writer.record_writer import RecordWriter
+from tensorboard.util import tensor_util
+
+_numbers = itertools.count()  # tell apart the files that a process opens in one second
+
+
+def _clu_interface() -> Any:
+  """The module `clu.metric_writers.interface`, loaded without its package.
+
+  The package imports TensorFlow for a writer that we do not use.
+  """
+  clu = importlib.util.find_spec("clu")
+  assert clu is not None and clu.submodule_search_locations
+  path = pathlib.Path(clu.submodule_search_locations[0], "metric_writers/interface.py")
+  spec = importlib.util.spec_from_file_location(f"{__name__}.clu", path)
+  assert spec is not None and spec.loader is not None
+  module = importlib.util.module_from_spec(spec)
+  spec.loader.exec_module(module)
+  return module
+
+
+_Interface: Any = _clu_interface().MetricWriter
+
+
+class EventFiles(_Interface):
+  """Writes scalars and images; the interface leaves the other kinds to choice.
+
+  Every instance writes a new file. `tensorboard.summary.writer.EventFileWriter` would
+  import TensorFlow wherever that is installed, which takes seconds.
+
+  Args:
+    folder: is made if it is missing.
+  """
+
+  def __init__(self, folder: str | os.PathLike[str]):
+    folder = pathlib.Path(folder)
+    folder.mkdir(parents=True, exist_ok=True)
+    name = (f"events.out.tfevents.{int(time.time()):010d}.{socket.gethostname()}."
+            f"{os.getpid()}.{next(_numbers)}")
+    self._records = RecordWriter(open(folder / name, "wb"))
+    self._add(file_version="brain.Event:2")
+
+  def write_scalars(self, step: int, scalars: Mapping[str, Any]) -> None:
+    """Writes float32 numbers."""
+    summary = summary_pb2.Summary()
+    for name, value in scalars.items():
+      summary.MergeFrom(scalar_summary.scalar_pb(name, np.asarray(value)))
+    self._add(step=step, summary=summary)
+
+  def write_images(self, step: int, images: Mapping[str, np.ndarray]) -> None:
+    """Writes uint8 images, [H, W, C] or [N, H, W, C], where C is 1 or 3."""
+    summary = summary_pb2.Summary()
+    for name, batch in images.items():
+      batch = np.asarray(batch)
+      batch = batch[None] if batch.ndim == 3 else batch
+      height, width = batch.shape[1:3]
+      # The layout of TensorBoard's images plugin: the size, then the encoded images.
+      parts = [str(width).encode(), str(height).encode(), *map(_png, batch)]
+      summary.value.add(
+          tag=name, tensor=tensor_util.make_tensor_proto(parts),
+          metadata=image_metadata.create_summary_metadata(None, None))
+    self._add(step=step, summary=summary)
+
+  def _unsupported(self, *args: Any, **kwargs: Any) -> None:
+    raise NotImplementedError("only scalars and images are written to event files")
+
+  write_summaries = write_videos = write_audios = _unsupported
+  write_texts = write_histograms = write_hparams = _unsupported
+
+  def flush(self) -> None:
+    self._records.flush()
+
+  def close(self) -> None:
+    self._records.close()
+
+  def _add(self, **fields: Any) -> None:
+    event = event_pb2.Event(wall_time=time.time(), **fields)
+    self._records.write(event.SerializeToString())
+
+
+def _png(image: np.ndarray) -> bytes:
+  """Encodes a uint8 image, [H, W, 1] or [H, W, 3]."""
+  stream = io.BytesIO()
+  Image.fromarray(image[..., 0] if image.shape[-1] == 1 else image).save(stream, "png")
+  return stream.getvalue()
