@@ -114,8 +114,7 @@ def run(run: Run) -> dict[str, Any] | None:
   if not run.wants("evaluate"):
     return None
   controls = {}
-  if ("untrained" in names(run.config.evaluate.controls)
-      and not encoder_init.is_all(run.config)):
+  if "untrained" in names(run.config.evaluate.controls):
     controls["untrained"] = untrained
   return _evaluate(
       run, {**controls, "pretrain": pretrained, **retrained}, generator)
