@@ -4,6 +4,7 @@
     features = learned.encode(images)          # F, re-trained with G_A
     views = learned.augment(images, latents)   # G_A(x, z)
     clean, read = learned.eliminate(images)    # G_E(x), G_L(x)
+    export.save_encoder("runs/mnist-omniglot", "encoder.safetensors")  # F for PyTorch
 
 `images` are [n, H, W, C] in the size that the run was trained on: integers in 0..255,
 floats in [0, 1], or bools. `latents` are floats [n, Z] in [0, 1]. Uniform draws give z
@@ -13,6 +14,7 @@ input raises a `UserError` of one line.
 
 from collections.abc import Callable
 import dataclasses
+import json
 import os
 import pathlib
 
@@ -22,14 +24,17 @@ import ml_collections
 import numpy as np
 
 from augment_gen import config as config_lib
+from augment_gen.config import fingerprint, identity
 from augment_gen.config.errors import UserError
 from augment_gen.evaluate.chunks import chunked
-from augment_gen.methods import building
+from augment_gen.methods import building, encoder_init
 from augment_gen.methods.augmentation_generator import stages
 from augment_gen.methods.pretrainers import pretrainer
-from augment_gen.models.build import generator_functions, latent_dim
-from augment_gen.run.checkpoint import Checkpoints
-from augment_gen.run.folder import read_config
+from augment_gen.models import torchvision_names
+from augment_gen.models.build import build_encoder, generator_functions, latent_dim
+from augment_gen.run import provenance, weight_files
+from augment_gen.run.checkpoint import Checkpoints, checksum
+from augment_gen.run.folder import read_config, read_environment
 from augment_gen.steps import generator as generator_step
 
 _CHUNK = 256  # images per forward pass
@@ -71,15 +76,10 @@ def load(run: str | os.PathLike[str],
       one that this code cannot read.
   """
   run = pathlib.Path(run)
-  config = load_config(run)
-  if config.method != "augmentation_generator":
-    raise UserError(f"{run} is a run of the method '{config.method}', which has no "
-                    "G_A: only runs of 'augmentation_generator' can be loaded")
+  config = _with_generator(run)
   trained = _newest(run, "generator", _generator_state, config)
   g_a, g_el = generator_functions(config)
-  variables = stages.encoder_variables(config, _newest(
-      run, encoder, _pretrainer_state, config, config.pretrain
-      if encoder == "pretrain" else config.retrain))
+  variables = _encoder_variables(run, config, encoder)
   encode = chunked(Partial(stages.encode(config), variables), _CHUNK)
   augment = chunked(Partial(g_a, trained.augmenter.final_params), _CHUNK)
   eliminate = chunked(Partial(g_el, trained.eliminator.final_params), _CHUNK)
@@ -93,6 +93,47 @@ def load(run: str | os.PathLike[str],
       config=config, augment=augment_checked,
       encode=lambda images: encode(as_floats(images, shape)),
       eliminate=lambda images: eliminate(as_floats(images, shape)))
+
+
+def save_encoder(run: str | os.PathLike[str], file: str | os.PathLike[str],
+                 encoder: str = "retrain-generator") -> None:
+  """Writes F of a run for use in PyTorch, under the names of torchvision's ResNets.
+
+  F subtracts a mean from images in [0, 1] and divides by a standard deviation. Both are
+  no weights, so they are in the file's metadata: its entry "augment_gen" is a JSON object
+  with mean, std, image_size, channels, the form of F (name, width, blocks, stem), the
+  stage, and under "run" where F comes from. The file can be given as config.encoder.init.
+
+  Args:
+    run: the run's folder; its method must be "augmentation_generator", and F a ResNet.
+    file: the file to write; ends in .safetensors.
+    encoder: the stage that F is taken from, as in `load`. G_A is not needed.
+
+  Raises:
+    UserError: see `load`; F is no ResNet; the file cannot be written.
+  """
+  run, file = pathlib.Path(run), pathlib.Path(file)
+  config = _with_generator(run)
+  if config.encoder.name == "convnet":
+    raise UserError(f"{run}: F is a convnet, which PyTorch has no names for: only ResNets "
+                    "can be written")
+  if file.suffix != ".safetensors":
+    raise UserError(f"{file} does not end in .safetensors")
+  variables = _encoder_variables(run, config, encoder)
+  form, data = config.encoder, config.data
+  starts = read_environment(run)
+  described = {
+      "name": form.name, "width": form.width, "stem": form.stem,
+      "blocks": tuple(build_encoder(config).stage_sizes),
+      "image_size": data.side, "channels": data.channels,
+      "mean": data.mean, "std": data.std, "stage": encoder,
+      "run": {
+          "experiment": config.experiment, "seed": config.seed,
+          "config": fingerprint(identity(read_config(run))),
+          "data": provenance.read(run), "encoder": checksum(variables),
+          "commit": starts[-1].get("commit") if starts else None}}
+  weight_files.write(file, torchvision_names.to_torchvision(variables), {
+      encoder_init.METADATA: json.dumps(described, sort_keys=True)})
 
 
 def as_floats(images: np.ndarray, shape: tuple[int, int, int]) -> np.ndarray:
@@ -159,6 +200,21 @@ def load_config(run: str | os.PathLike[str]) -> config_lib.Config:
     UserError: the folder has no config, or one without all of today's fields.
   """
   return config_lib.typed(ml_collections.ConfigDict(read_config(run)))
+
+
+def _with_generator(run: pathlib.Path) -> config_lib.Config:
+  config = load_config(run)
+  if config.method != "augmentation_generator":
+    raise UserError(f"{run} is a run of the method '{config.method}', which has no "
+                    "G_A: only runs of 'augmentation_generator' can be loaded")
+  return config
+
+
+def _encoder_variables(run: pathlib.Path, config: config_lib.Config, stage: str) -> dict:
+  """F's variables at the end of a stage, as NumPy arrays."""
+  return stages.encoder_variables(config, _newest(
+      run, stage, _pretrainer_state, config,
+      config.pretrain if stage == "pretrain" else config.retrain))
 
 
 def _newest(run: pathlib.Path, stage: str, make: Callable, *args):

@@ -82,6 +82,10 @@ class EncoderConfig:
   blocks: tuple[Count, ...] = ()
   # First layer of a ResNet: "imagenet" (7 × 7, stride 2, pooling) or "small" (3 × 3).
   stem: Literal["imagenet", "small"] = "imagenet"
+  # File of weights that stage 1 starts from, for ResNets: .safetensors, .npz or PyTorch's,
+  # with the names of torchvision, timm or MoCo; "": random weights. With pretrain.epochs
+  # and pretrain.steps both 0, F stays as it is in the file.
+  init: str = ""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -249,8 +253,7 @@ class PolicyConfig:
   # β of (2). Section `tac` has it and `z` in both phases; phase (a) of `retrain.policy`
   # is the pre-trainer's.
   beta: Positive = 10.0
-  # Z is the mean of its distribution, or drawn from it.
-  z: Literal["mean", "drawn"] = "mean"
+  z: Literal["mean", "drawn"] = "mean"  # Z: the mean of its distribution, or drawn from it
   # (2) itself ("information"), or its lower bound by Jensen's inequality ("jensen").
   numerator: Literal["information", "jensen"] = "information"
   entropy_weight: NotNegative = 0.5  # of H(T|X)
@@ -314,11 +317,9 @@ class TacConfig:
   crop: Count = 28  # side of the crops T, in pixels
   stride: Count = 4  # of the grid of their places, in pixels
   scales: Annotated[tuple[Positive, ...], MinLen(1)] = (1.0,)  # factors of the side
-  # P's mass on the windows of each scale.
-  scale_mass: Literal["learned", "equal"] = "learned"
+  scale_mass: Literal["learned", "equal"] = "learned"  # P's mass on windows of each scale
   dim: Annotated[int, Ge(2)] = 50  # D, size of h, which lies on a sphere
-  # H: "mlp", the two layers of MoCo v2, or "linear", one.
-  head: Literal["mlp", "linear"] = "mlp"
+  head: Literal["mlp", "linear"] = "mlp"  # H: the two layers of MoCo v2, or one
   draws: Annotated[int, Ge(2)] = 4  # m, crops of an image in phase (a)
   # Objective of phase (a): (2) itself, or its lower bound.
   numerator: Literal["information", "jensen"] = "information"

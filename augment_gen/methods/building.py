@@ -12,8 +12,8 @@ from augment_gen.steps.state import make_optimizer, make_schedule, NetState
 
 
 def total_steps(epochs: float, steps: int, per_epoch: int) -> int:
-  """Number of steps of a stage; exactly one of epochs and steps is positive."""
-  return steps or max(1, round(epochs * per_epoch))
+  """Number of steps of a stage; at most one of epochs and steps is positive."""
+  return steps or (max(1, round(epochs * per_epoch)) if epochs else 0)
 
 
 def image_shape(config: Config) -> tuple[int, int, int]:

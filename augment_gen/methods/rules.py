@@ -20,7 +20,9 @@ def problems(config: Config, devices: int) -> Iterator[str]:
   for section in method.trained_sections(config):
     epochs, steps = (building.setting(config, f"{section}.{name}")
                      for name in ("epochs", "steps"))
-    if (epochs > 0) == (steps > 0):
+    # Stage 1 need not train an F that comes from a file.
+    untrained = section == "pretrain" and config.encoder.init and not (epochs or steps)
+    if (epochs > 0) == (steps > 0) and not untrained:
       yield (f"config.{section}: give either epochs or steps (the other 0), "
              f"not epochs={epochs} and steps={steps}")
     yield from building.division_problems(config, f"{section}.batch_size", devices)

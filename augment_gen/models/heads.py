@@ -6,6 +6,8 @@ from flax import linen as nn
 import jax
 import jax.numpy as jnp
 
+PyTree = Any
+
 # PyTorch's default for linear layers: uniform within 1 / sqrt(fan_in).
 _TORCH_LINEAR = nn.initializers.variance_scaling(1 / 3, "fan_in", "uniform")
 
@@ -58,6 +60,34 @@ class ProjectedEncoder(nn.Module):
   def __call__(self, images: jax.Array, *, train: bool) -> jax.Array:
     features, _ = self.encoder(images, train=train)
     return self.head(features)
+
+
+def initial_variables(net: ProjectedEncoder, images: jax.Array, key: jax.Array,
+                      encoder: PyTree | None = None) -> PyTree:
+  """The variables of H∘F before training.
+
+  Args:
+    net: H∘F.
+    images: a batch that gives the shapes.
+    key: of the random initialisation.
+    encoder: F's variables, `{"params": …, "batch_stats": …}`; None: F is random, too.
+  """
+
+  @jax.jit
+  def init(key):
+    variables = net.init(key, images, train=False)
+    if encoder is None:
+      return variables
+    # What is dropped here is not computed.
+    return {name: {part: tree for part, tree in parts.items() if part != "encoder"}
+            for name, parts in variables.items()}
+
+  variables = init(key)
+  if encoder is None:
+    return variables
+  # Copies, because steps donate their state.
+  return {name: {**variables[name], "encoder": jax.tree.map(jnp.array, own)}
+          for name, own in encoder.items()}
 
 
 class Discriminator(nn.Module):

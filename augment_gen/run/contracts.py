@@ -160,8 +160,16 @@ class Pretrainer(Protocol):
   def problems(config: Config, devices: int) -> Iterator[str]:
     """Conflicts between settings, one line each."""
 
-  def init(self, tx: optax.GradientTransformation, key: jax.Array) -> State:
-    """A new state."""
+  def init(self, tx: optax.GradientTransformation, key: jax.Array,
+           encoder: PyTree | None = None) -> State:
+    """A new state.
+
+    Args:
+      tx: the optimiser.
+      key: of the random initialisation.
+      encoder: F's Flax variables, which every copy of F in the state starts from (see
+        `heads.initial_variables`); None: F is random.
+    """
 
   def restart(self, state: State, tx: optax.GradientTransformation) -> State:
     """A state for further training: same networks, new optimiser state, step 0."""

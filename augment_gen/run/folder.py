@@ -1,7 +1,7 @@
 """The run folder, whose layout other tools rely on.
 
     config.json       the resolved config, all fields
-    data.json         fingerprints of the image sets (provenance.py)
+    data.json         fingerprints of the image sets and of encoder.init (provenance.py)
     environment.json  one entry per start: command, versions, devices
     metrics.jsonl     one object per line: {"step", "stage", name: value, …}
     results.json      {"experiment", "rows": […], "provenance": {…}}
@@ -21,6 +21,7 @@ from typing import Any
 from augment_gen.config import errors, identity
 
 _METRICS = "metrics.jsonl"
+_ENVIRONMENT = "environment.json"
 
 
 _REMOTE = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://")
@@ -75,6 +76,14 @@ def read_metrics(folder: pathlib.Path) -> list[dict[str, Any]]:
     except ValueError:
       continue
   return lines
+
+
+def read_environment(folder: pathlib.Path) -> list[dict[str, Any]]:
+  """The starts of a run's command, oldest first; empty if they are not known."""
+  try:
+    return json.loads((folder / _ENVIRONMENT).read_text(encoding="utf-8"))
+  except (FileNotFoundError, ValueError):
+    return []
 
 
 def check_owner(path: str | os.PathLike[str], config: dict[str, Any]) -> None:
@@ -153,12 +162,7 @@ class RunFolder:
 
   def append_environment(self, entry: dict[str, Any]) -> None:
     """Appends one start of the command to environment.json."""
-    path = self.path / "environment.json"
-    try:
-      starts = json.loads(path.read_text(encoding="utf-8"))
-    except (FileNotFoundError, ValueError):
-      starts = []
-    write_json(path, [*starts, entry])
+    write_json(self.path / _ENVIRONMENT, [*read_environment(self.path), entry])
 
   def read_metrics(self) -> list[dict[str, Any]]:
     """See the module's function `read_metrics`."""

@@ -80,7 +80,12 @@ def train(stage: Stage, *, folder: RunFolder, mesh: jax.sharding.Mesh,
   state = stage.state if restored is None else restored
   first = int(state.step)
   if first >= stage.total_steps:
-    log(f"{stage.name}: finished before ({first} steps)")
+    if restored is None:
+      # Takeovers and exports read a checkpoint, also where no step was taken.
+      log(f"{stage.name}: no steps")
+      checkpoints.save(first, state)
+    else:
+      log(f"{stage.name}: finished before ({first} steps)")
     return jax.device_get(state)
   if first:
     log(f"{stage.name}: going on from step {first}")

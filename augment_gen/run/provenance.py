@@ -1,7 +1,8 @@
-"""Where numbers come from: code, command, config and images.
+"""Where numbers come from: code, command, config, images and initial weights.
 
 No image may change unnoticed between two starts of a run. The folder's data.json holds
-the fingerprints of the sets that its checkpoints were trained on. The provenance in
+the fingerprints of the sets that its checkpoints were trained on, and that of the file
+that F's initial weights are from, if there is one. The provenance in
 results.json holds those of the sets that its rows were measured on.
 """
 
@@ -17,15 +18,19 @@ from typing import Any
 
 from augment_gen.config import Config, fingerprint, identity
 from augment_gen.config.errors import UserError
+from augment_gen.run import weight_files
 from augment_gen.run.contracts import Run
 from augment_gen.run.folder import write_json
 
 PACKAGES = ("jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "numpy")
 _FILE = "data.json"
+_INIT = "encoder.init"
 # (trained stage, JSON values of a config) -> whether the stage depends on X̃_f.
 ReadsFinetune = Callable[[str, Mapping[str, Any]], bool]
 _NAMES = {"pretrain": "X_p (config.data.pretrain)",
-          "finetune": "X̃_f (config.data.finetune)"}
+          "finetune": "X̃_f (config.data.finetune)",
+          _INIT: "file of initial weights (config.encoder.init)"}
+_CONTENTS = {"pretrain": "images", "finetune": "images and labels", _INIT: "file"}
 
 
 def experiment(config: Config) -> str:
@@ -39,17 +44,19 @@ def of_results(run: Run, protocol: str, ends: dict[str, str]) -> dict[str, Any]:
   """The provenance of results.json.
 
   It contains no time, and only those paths that the command names (data.root,
-  pretrain.from_run).
+  encoder.init, pretrain.from_run).
 
   Args:
     run: the run that measured the results.
     protocol: fingerprint of the evaluation protocol.
     ends: checksums of the evaluated states, by stage.
   """
+  init = read(run.folder.path).get(_INIT)
   return {
       "command": run.command,
       "config": fingerprint(identity(run.config_values)),
       "data": run.task.fingerprints,
+      **({"encoder_init": init} if init else {}),
       "protocol": protocol,
       "stages": ends,
       "devices": run.devices,
@@ -57,6 +64,18 @@ def of_results(run: Run, protocol: str, ends: dict[str, str]) -> dict[str, Any]:
       "versions": versions(),
       "commit": commit(),
   }
+
+
+def fingerprints(config: Config, of_images: Mapping[str, str]) -> dict[str, str]:
+  """The fingerprints of all that a run reads.
+
+  Args:
+    config: names the file of F's initial weights, if there is one.
+    of_images: those of the sets, as in `Task`.
+  """
+  if not config.encoder.init:
+    return dict(of_images)
+  return {**of_images, _INIT: weight_files.fingerprint(config.encoder.init)}
 
 
 def versions() -> dict[str, str]:
@@ -117,17 +136,20 @@ def problems(folder: str | os.PathLike[str], values: Mapping[str, Any],
   Args:
     folder: the run's folder; need not exist.
     values: all fields of the run's config, as plain JSON values.
-    fingerprints: fingerprints of today's sets, as in `Task`.
+    fingerprints: those of today, see the function of this name.
     reads_finetune: that of the run's method.
   """
   root = pathlib.Path(folder) / "checkpoints"
   stages = sorted(path.name for path in root.glob("*")
                   if any(step.name.isdigit() for step in path.glob("*")))
-  for name, old, new in _changes(
-      read(folder), fingerprints, stages, values, reads_finetune):
+  record = read(folder)
+  found = [*_changes(record, fingerprints, stages, values, reads_finetune)]
+  if record and stages:
+    found += _other_weights(record, fingerprints)
+  for name, old, new in found:
     yield (f"--workdir={folder}: {_NAMES[name]} has changed since "
            f"{', '.join(stages)} began: its fingerprint was {old}, and is {new} "
-           "now. Bring the old images and labels back, or choose a new --workdir")
+           f"now. Bring the old {_CONTENTS[name]} back, or choose a new --workdir")
 
 
 def takeover_problems(
@@ -137,12 +159,15 @@ def takeover_problems(
   for last, stages in (("pretrain", ["pretrain"]),
                        ("generator", ["pretrain", "generator"])):
     source = values[last]["from_run"]
-    record = read(source) if source else {}
-    for name, old, new in _changes(
-        record, fingerprints, stages, values, reads_finetune):
+    if not source:
+      continue
+    record = read(source)
+    for name, old, new in (
+        *_changes(record, fingerprints, stages, values, reads_finetune),
+        *_other_weights(record, fingerprints)):
       yield (f"config.{last}.from_run={source} was trained on another {_NAMES[name]}: "
              f"its fingerprint is {old} there, and {new} here. Use the same "
-             "images, or train anew")
+             f"{_CONTENTS[name]}, or train anew")
 
 
 def fresh(before: dict[str, Any], known: Mapping[str, str],
@@ -189,3 +214,11 @@ def _changes(record: Mapping[str, str], fingerprints: Mapping[str, str],
     if (name == "pretrain" and stages) or any(
         reads_finetune(stage, values) for stage in stages):
       yield name, old, new
+
+
+def _other_weights(record: Mapping[str, str], fingerprints: Mapping[str, str]
+                   ) -> Iterator[tuple[str, str, str]]:
+  """The same for F's initial weights, which one of the two may be without."""
+  old, new = (prints.get(_INIT, "none") for prints in (record, fingerprints))
+  if old != new:
+    yield _INIT, old, new

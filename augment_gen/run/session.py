@@ -52,19 +52,20 @@ def _start(options: Options, terminated: threading.Event) -> None:
   check_owner(options.workdir, options.config_values)
   method = METHODS[config.method]
   task = load_task(config.data, parallel.host_copies(mesh.size))
+  fingerprints = provenance.fingerprints(config, task.fingerprints)
   raise_if_any([
       *rules.evaluation_problems(config, task),
       *method.data_problems(config, task),
       *provenance.takeover_problems(
-          options.config_values, task.fingerprints, method.reads_finetune),
+          options.config_values, fingerprints, method.reads_finetune),
       *provenance.problems(options.workdir, options.config_values,
-                           task.fingerprints, method.reads_finetune)])
+                           fingerprints, method.reads_finetune)])
 
   log = print if jax.process_index() == 0 else lambda *_: None
   _hello(options, mesh, task, log)
   folder = RunFolder(options.workdir, options.config_values)
   try:
-    provenance.write(folder.path, task.fingerprints)
+    provenance.write(folder.path, fingerprints)
     folder.append_environment(_environment(options, mesh))
     writer = MetricWriter(folder, config.log.tensorboard)
     run = Run(

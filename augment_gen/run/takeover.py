@@ -4,7 +4,7 @@ Pre-training and the generator's adversarial training take most of the time, and
 usually varies what comes after them. With config.pretrain.from_run=FOLDER a run starts
 from stage 1 of that folder, with config.generator.from_run=FOLDER from its stages 1 and
 2. Every setting that determines these stages must be the same in both runs, and so must
-the data (provenance.py).
+the data and F's initial weights (provenance.py).
 """
 
 from collections.abc import Iterator, Mapping
@@ -25,7 +25,7 @@ from augment_gen.run.folder import (
 # must be the same, including fields that are added in the future.
 _LATER = {"pretrain": ("generator", "retrain"), "generator": ("retrain",)}
 _NEVER = ("experiment", "stages", "debug", "profile_steps", "log", "evaluate", "tac",
-          "pretrain.from_run", "generator.from_run", "data.root",
+          "pretrain.from_run", "generator.from_run", "data.root", "encoder.init",
           "data.max_resident_gib", "data.tests", "data.clean_name",
           "data.finetune_name")
 # Fields of X̃_f and the test sets. They may differ if only stage 1 is taken over and it

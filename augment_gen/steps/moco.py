@@ -13,7 +13,7 @@ import optax
 
 from augment_gen.config import MocoConfig
 from augment_gen.losses.infonce import infonce
-from augment_gen.models.heads import ProjectedEncoder
+from augment_gen.models.heads import initial_variables, ProjectedEncoder
 from augment_gen.run import parallel
 from augment_gen.run.contracts import PyTree, Step, Views
 from augment_gen.run.random import stream
@@ -32,11 +32,14 @@ class MocoState:
 
 
 def init(net: ProjectedEncoder, tx: optax.GradientTransformation, config: MocoConfig,
-         image_shape: tuple[int, int, int], key: jax.Array) -> MocoState:
-  """Creates a fresh state; f_k starts as f_q, and the queue as random unit vectors."""
+         image_shape: tuple[int, int, int], key: jax.Array,
+         encoder: PyTree | None = None) -> MocoState:
+  """Creates a fresh state; f_k starts as f_q, and the queue as random unit vectors.
+
+  F is random, or has the variables `encoder`.
+  """
   images = jnp.zeros((2 * config.bn_groups, *image_shape), jnp.float32)
-  variables = jax.jit(
-      lambda k: net.init(k, images, train=False))(stream(key, "moco_init"))
+  variables = initial_variables(net, images, stream(key, "moco_init"), encoder)
   queue = jax.random.normal(
       stream(key, "queue_init"), (config.queue, config.dim), jnp.float32)
   # f_k needs its own arrays, because the step donates its state.

@@ -9,9 +9,9 @@ import optax
 
 from augment_gen.config import SimclrConfig
 from augment_gen.losses.nt_xent import nt_xent
-from augment_gen.models.heads import ProjectedEncoder
+from augment_gen.models.heads import initial_variables, ProjectedEncoder
 from augment_gen.run import parallel
-from augment_gen.run.contracts import Step, Views
+from augment_gen.run.contracts import PyTree, Step, Views
 from augment_gen.run.random import stream
 from augment_gen.steps.state import apply_gradients, named, NetState
 
@@ -24,11 +24,11 @@ class SimclrState:
 
 
 def init(net: ProjectedEncoder, tx: optax.GradientTransformation,
-         image_shape: tuple[int, int, int], key: jax.Array) -> SimclrState:
-  """Creates a fresh state."""
+         image_shape: tuple[int, int, int], key: jax.Array,
+         encoder: PyTree | None = None) -> SimclrState:
+  """Creates a fresh state; F is random, or has the variables `encoder`."""
   images = jnp.zeros((2, *image_shape), jnp.float32)
-  variables = jax.jit(
-      lambda k: net.init(k, images, train=False))(stream(key, "simclr_init"))
+  variables = initial_variables(net, images, stream(key, "simclr_init"), encoder)
   return SimclrState(step=jnp.zeros((), jnp.int32),
                      net=NetState.create(variables, tx))
 

@@ -56,15 +56,16 @@ def format_table(results: list[dict[str, Any]], protocol: str | None = None,
 
 
 def mixture_warnings(results: list[dict[str, Any]]) -> list[str]:
-  """Warnings about experiments whose results use different protocols or data."""
+  """Warnings about experiments whose results use different protocols, data or weights."""
   found: dict[tuple[str, str], set[str]] = {}
   for result in results:
-    for part in ("protocol", "data"):
+    for part in ("protocol", "data", "encoder_init"):
       value = result.get("provenance", {}).get(part)
       found.setdefault((result["experiment"], part), set()).add(
           json.dumps(value, sort_keys=True))
   words = {"protocol": "evaluation protocols (config.evaluate)",
-           "data": "data sets"}
+           "data": "data sets",
+           "encoder_init": "initial weights (config.encoder.init)"}
   return [f"the runs of '{experiment}' used {len(values)} different "
           f"{words[part]}; their numbers must not be compared"
           for (experiment, part), values in found.items() if len(values) > 1]

@@ -12,6 +12,7 @@ from augment_gen.tables import layout
 
 ADABN = ", AdaBN"
 UNTRAINED = "untrained encoder"
+LOADED = "encoder as loaded"  # from config.encoder.init, not trained any further
 
 
 @dataclasses.dataclass(frozen=True)
@@ -34,8 +35,8 @@ class Line:
   @property
   def kind(self) -> str:
     """What was added to the pre-trained encoder; "" for nothing."""
-    if self.encoder == UNTRAINED:
-      return UNTRAINED
+    if self.encoder in (UNTRAINED, LOADED):
+      return self.encoder
     return self.encoder.partition(" + ")[2]
 
   @property
@@ -46,7 +47,7 @@ class Line:
   @property
   def is_control(self) -> bool:
     """Whether it has no additional augmentation and is not a reference row."""
-    return self.kind in ("", "control", UNTRAINED) and not self.is_reference
+    return self.kind in ("", "control", UNTRAINED, LOADED) and not self.is_reference
 
   @property
   def is_ours(self) -> bool:
@@ -55,8 +56,8 @@ class Line:
   @property
   def rank(self) -> tuple[bool, int]:
     """The paper's order: baseline, ours, controls, oracle; references last."""
-    kinds = {"": 0, "G_A": 1, "oracle": 3, UNTRAINED: 4}
-    return self.is_reference, kinds.get(self.kind, 2)
+    kinds = {"": 0, LOADED: 1, "G_A": 2, "oracle": 4, UNTRAINED: 5}
+    return self.is_reference, kinds.get(self.kind, 3)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -199,7 +200,7 @@ def _differences(cells: Cells, lines, columns):
   for column in columns:
     present = [line for line in lines if (line, column) in cells]
     baseline = present[0]
-    if baseline.kind or baseline.adapted:
+    if baseline.kind not in ("", LOADED) or baseline.adapted:
       continue
     reference = cells[baseline, column]
     for line in present[1:]:

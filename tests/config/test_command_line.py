@@ -172,7 +172,7 @@ def _replace(node, sections, field, value):
 
 
 def test_every_arm_has_its_row_in_the_table():
-  assert set(method.rows("F")) == {"untrained", "pretrain", *stages.ARMS}
+  assert set(method.rows(quickstart(), "F")) == {"untrained", "pretrain", *stages.ARMS}
 
 
 @pytest.mark.parametrize("change,words", [

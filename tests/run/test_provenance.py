@@ -77,6 +77,38 @@ def test_stages_of_other_images_are_not_taken_over(
   assert all(f"config.{last}.from_run={tmp_path}" in x and "new" in x for x in lines)
 
 
+WEIGHTS = {"encoder.init": "w0"}
+
+
+@pytest.mark.parametrize("stages, found", [([], 0), (["pretrain"], 1), (["generator"], 1)])
+def test_initial_weights_may_not_change_once_a_stage_is_made_of_them(
+    tmp_path, values, stages, found):
+  provenance.write(tmp_path, PRINTS | WEIGHTS)
+  for stage in stages:
+    (tmp_path / "checkpoints" / stage / "3").mkdir(parents=True)
+  today = lambda prints: list(provenance.problems(tmp_path, values, prints, READS))
+  assert not today(PRINTS | WEIGHTS)
+  lines = today(PRINTS | {"encoder.init": "w1"})
+  assert len(lines) == found
+  assert all("config.encoder.init" in line and "w0" in line and "w1" in line
+             for line in lines)
+
+
+@pytest.mark.parametrize("last", ["pretrain", "generator"])
+@pytest.mark.parametrize("theirs, ours", [
+    ({}, WEIGHTS), (WEIGHTS, {}), (WEIGHTS, {"encoder.init": "w1"}), (None, WEIGHTS)])
+def test_stages_of_other_initial_weights_are_not_taken_over(
+    tmp_path, values, last, theirs, ours):
+  values[last]["from_run"] = str(tmp_path)
+  if theirs is not None:
+    provenance.write(tmp_path, PRINTS | theirs)
+  (line,) = provenance.takeover_problems(values, PRINTS | ours, READS)
+  assert f"config.{last}.from_run={tmp_path}" in line
+  assert "another file of initial weights" in line and "Use the same file" in line
+  if theirs is not None:
+    assert not list(provenance.takeover_problems(values, PRINTS | theirs, READS))
+
+
 def results():
   return {"rows": [{"method": m, "test": t} for m in "ab" for t in "CD"],
           "provenance": {"data": PRINTS}}

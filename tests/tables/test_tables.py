@@ -126,6 +126,22 @@ def test_gains_over_the_best_control_and_an_untrained_g_a_lead():
   assert "*" not in one and "interval" not in one
 
 
+@pytest.mark.parametrize("trained", [True, False])
+def test_an_encoder_as_loaded_is_a_control_and_the_baseline_if_no_other_is(trained):
+  """Without steps of stage 1 there is no row of the pre-trainer alone."""
+  results = []
+  for seed in (0, 1):
+    rows = [_row("encoder as loaded", 20.0 + seed, seed, retraining_set="-"),
+            _row("MoCo v2 + G_A", 55.0 - seed, seed, augmentation="G_A")]
+    results.append(_result(rows + [_row("MoCo v2", 10.0, seed)] * trained))
+  table = tables.format_table(results)
+  methods = [line[0] for line in _cells(table)[3:5 + trained]]
+  assert methods == ["MoCo v2"] * trained + ["encoder as loaded", "MoCo v2 + G_A"]
+  assert "less the best control (encoder as loaded): +34.00" in table
+  (first,) = [line for line in table.splitlines() if line.startswith("  MoCo v2 + G_A,")]
+  assert ("+44.50" if trained else "+34.00") in first
+
+
 def test_other_statistics_are_no_baseline():
   rows = [_row("MoCo v2, AdaBN", 7.0, 0), _row("untrained encoder", 6.0, 0),
           _row("MoCo v2 + G_A", 55.0, 0)]
@@ -193,7 +209,8 @@ def test_csv_has_the_numbers():
 
 
 @pytest.mark.parametrize("part, words", [("protocol", "evaluation protocols"),
-                                         ("data", "data sets")])
+                                         ("data", "data sets"),
+                                         ("encoder_init", "initial weights")])
 def test_mixtures_are_said(part, words):
   results = _seeds(2)
   assert "WARNING" not in tables.format_table(results)

@@ -14,6 +14,7 @@ from augment_gen.config import Config, names
 from augment_gen.evaluate import adabn, amounts, checkup, health
 from augment_gen.evaluate.protocol import evaluate_encoder, protocol_fingerprint
 from augment_gen.figures import report
+from augment_gen.methods import encoder_init
 from augment_gen.methods.augmentation_generator import rules, stages
 from augment_gen.methods.pretrainers import pretrainer
 from augment_gen.models.build import build_augmenter
@@ -22,6 +23,7 @@ from augment_gen.run.checkpoint import checksum
 from augment_gen.run.contracts import Run, Stage
 from augment_gen.run.metrics import parameter_overview
 from augment_gen.run.takeover import take_over
+from augment_gen.tables.augmentation_generator import LOADED, UNTRAINED
 
 STAGES = ("pretrain", "generator", "retrain", "evaluate")
 problems, data_problems = rules.problems, rules.data_problems
@@ -40,15 +42,19 @@ _ROWS = {
 _WITHOUT_FINETUNE = ("retrain-control", "retrain-oracle")
 
 
-def rows(title: str) -> dict[str, tuple[str, str]]:
+def rows(config: Config, title: str) -> dict[str, tuple[str, str]]:
   """The rows of Table 1 by encoder: (method, additional augmentation).
 
   Args:
+    config: says whether F starts from a file, and whether stage 1 trains it.
     title: the pre-trainer's title.
   """
-  return {"untrained": ("untrained encoder", "-"), "pretrain": (title, "-"),
-          **{arm: (f"{title} + {name}", augmentation)
-             for arm, (name, augmentation) in _ROWS.items()}}
+  before = {"untrained": (LOADED if config.encoder.init else UNTRAINED, "-"),
+            "pretrain": (title, "-")}
+  if encoder_init.is_all(config):  # one encoder, so one row
+    before = {"pretrain": (LOADED, "-")}
+  return before | {arm: (f"{title} + {name}", augmentation)
+                   for arm, (name, augmentation) in _ROWS.items()}
 
 
 def trained_sections(config: Config) -> tuple[str, ...]:
@@ -74,12 +80,14 @@ def run(run: Run) -> dict[str, Any] | None:
   need_generator = run.wants("generator") or (
       need_retrained and not set(arms).isdisjoint(stages.GENERATOR_ARMS))
 
-  # 1. F, its head and the queue are trained from scratch or taken over from another
-  # run, possibly together with stage 2.
+  # 1. F, its head and the queue are trained from scratch, or F from the weights of a
+  # file, or all is taken over from another run, possibly together with stage 2.
   take_over(run.config.pretrain.from_run, ("pretrain",), run.folder)
   take_over(
       run.config.generator.from_run, ("pretrain", "generator"), run.folder)
   stage = stages.pretrain(run.config, run.task, run.devices)
+  for note in (encoder_init.load(run.config) or (None, []))[1]:
+    run.log(note)
   parameter_overview(
       "F", stages.encoder_variables(run.config, stage.state)["params"], run.log)
   untrained = jax.device_get(stage.state)  # training donates the buffers
@@ -202,7 +210,7 @@ def _evaluate(run: Run, states: dict[str, Any], generator) -> dict[str, Any]:
     results["health"] = before["health"]
   adapt = "adabn" in names(run.config.evaluate.controls)
   title = pretrainer(run.config, run.devices).title
-  for name, (method, augmentation) in rows(title).items():
+  for name, (method, augmentation) in rows(run.config, title).items():
     for adapted in (False, True):
       label = f"{method}, AdaBN" if adapted else method
       found = [row for row in before["rows"] if row["method"] == label]
@@ -239,13 +247,18 @@ def _rows(run: Run, title: str, state, adapted: bool) -> list[dict[str, Any]]:
 
 
 def _trained_on(name: str, config: Config) -> dict[str, str]:
-  """The training sets of a row's encoder in stage 1 and, if it had one, in stage 3."""
-  if name == "untrained":
-    return {"pretrain_data": "-", "retraining_set": "-"}
-  pretrain_data = "X_p ∪ X̃_f" if config.pretrain.with_finetune else "X_p"
+  """The training sets of a row's encoder in stage 1 and, if it had one, in stage 3.
+
+  What the weights of a file were trained on is not known: it is called "encoder.init".
+  """
+  loaded, is_all = config.encoder.init, encoder_init.is_all(config)
+  if name == "untrained" or (name == "pretrain" and is_all):
+    return {"pretrain_data": "encoder.init" if loaded else "-", "retraining_set": "-"}
+  stage_1 = "X_p ∪ X̃_f" if config.pretrain.with_finetune else "X_p"
+  pretrain_data = f"encoder.init, {stage_1}" if loaded else stage_1
   # Without stage 3, the table's re-training set is the training set of stage 1.
-  return {"pretrain_data": pretrain_data,
-          "retraining_set": pretrain_data if name == "pretrain" else "X_p"}
+  return {"pretrain_data": "encoder.init" if is_all else pretrain_data,
+          "retraining_set": stage_1 if name == "pretrain" else "X_p"}
 
 
 def _stage_name(row: str) -> str:

@@ -5,7 +5,7 @@ import math
 
 from augment_gen.config import Config, names
 from augment_gen.data.task import Task
-from augment_gen.methods import building
+from augment_gen.methods import building, encoder_init
 from augment_gen.methods.policy_rules import policy_problems
 from augment_gen.methods.pretrainers import PRETRAINERS
 
@@ -13,6 +13,7 @@ from augment_gen.methods.pretrainers import PRETRAINERS
 def problems(config: Config, devices: int) -> Iterator[str]:
   """See `contracts.Method`."""
   yield from PRETRAINERS[config.pretrain.method].problems(config, devices)
+  yield from encoder_init.problems(config)
   if "policy" in names(config.retrain.arms):
     if config.retrain.order == "last":
       yield ("config.retrain.order=last: P(z|x) of the arm 'policy' is trained on "

@@ -24,7 +24,7 @@ from augment_gen.data.feed import ImageFeed
 from augment_gen.data.task import Task
 from augment_gen.evaluate import adabn
 from augment_gen.evaluate.features import extract
-from augment_gen.methods import building
+from augment_gen.methods import building, encoder_init
 from augment_gen.methods.pretrainers import pretrainer
 from augment_gen.models.build import (
   build_augmenter,
@@ -75,7 +75,7 @@ def batch_statistics(config: Config):
 
 
 def pretrain(config: Config, task: Task, devices: int) -> Stage:
-  """Stage 1: pre-training of F."""
+  """Stage 1: pre-training of F, from random weights or from config.encoder.init."""
   images: Images = task.pretrain
   if config.pretrain.with_finetune:
     images = Joined((images, task.finetune))
@@ -85,8 +85,9 @@ def pretrain(config: Config, task: Task, devices: int) -> Stage:
   steps = building.total_steps(stage.epochs, stage.steps, per_epoch)
   tx = building.optimizer(stage.optimizer, steps, per_epoch)
   key = stream(jax.random.key(config.seed), "pretrain")
+  encoder, _ = encoder_init.load(config) or (None, [])
   return Stage(
-      name="pretrain", state=method.init(tx, key),
+      name="pretrain", state=method.init(tx, key, encoder),
       step=method.make_step(tx, views.hand_made(recipe(stage.recipe))),
       frozen={}, feed=feed, total_steps=steps, key=key, show=method.show)
 

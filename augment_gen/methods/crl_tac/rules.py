@@ -11,6 +11,9 @@ from augment_gen.methods.policy_rules import policy_problems
 
 def problems(config: Config, devices: int) -> Iterator[str]:
   """See `contracts.Method`."""
+  if config.encoder.init:
+    yield (f"config.encoder.init={config.encoder.init}: the encoders of CRL-TAC start "
+           "from random weights; leave it out")
   stage, side = config.tac, config.data.side
   sections: dict[str, TacConfig | SimclrWindowsConfig] = {"tac": stage}
   if "simclr_own" in names(stage.controls):

@@ -10,7 +10,7 @@ from augment_gen.config import Config
 from augment_gen.methods import building
 from augment_gen.models.build import build_encoder, dtype_of
 from augment_gen.models.heads import ProjectedEncoder, ProjectionHead
-from augment_gen.run.contracts import Step, Views
+from augment_gen.run.contracts import PyTree, Step, Views
 from augment_gen.steps import moco as moco_step
 
 
@@ -41,10 +41,10 @@ class MocoV2:
       yield (f"config.moco.bn_groups={groups} must be a multiple of the {devices} "
              "devices: each device normalises whole groups")
 
-  def init(self, tx: optax.GradientTransformation, key: jax.Array
-           ) -> moco_step.MocoState:
+  def init(self, tx: optax.GradientTransformation, key: jax.Array,
+           encoder: PyTree | None = None) -> moco_step.MocoState:
     return moco_step.init(self._net, tx, self._config.moco,
-                          building.image_shape(self._config), key)
+                          building.image_shape(self._config), key, encoder)
 
   def restart(self, state: moco_step.MocoState, tx: optax.GradientTransformation
               ) -> moco_step.MocoState:

@@ -11,7 +11,7 @@ from augment_gen.methods import building
 from augment_gen.models import norm
 from augment_gen.models.build import build_encoder, dtype_of
 from augment_gen.models.heads import ProjectedEncoder, ProjectionHead
-from augment_gen.run.contracts import Step, Views
+from augment_gen.run.contracts import PyTree, Step, Views
 from augment_gen.steps import simclr as simclr_step
 
 
@@ -35,10 +35,10 @@ class Simclr:
         yield (f"config.{field}=1 leaves SimCLR no other image to compare with: "
                "give at least 2")
 
-  def init(self, tx: optax.GradientTransformation, key: jax.Array
-           ) -> simclr_step.SimclrState:
+  def init(self, tx: optax.GradientTransformation, key: jax.Array,
+           encoder: PyTree | None = None) -> simclr_step.SimclrState:
     return simclr_step.init(
-        self._net, tx, building.image_shape(self._config), key)
+        self._net, tx, building.image_shape(self._config), key, encoder)
 
   def restart(self, state: simclr_step.SimclrState,
               tx: optax.GradientTransformation) -> simclr_step.SimclrState:
