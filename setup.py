@@ -1,4 +1,4 @@
-"""The packages; all metadata is in pyproject.toml.
+"""The packages; metadata is in pyproject.toml, and package data in setup.cfg.
 
 configs/ lies beside the package in a checkout, and in an installation inside it.
 """
