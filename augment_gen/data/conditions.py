@@ -213,7 +213,7 @@ def add(tests: dict[str, base.ImageSet], test: Named, images: base.ImageSet,
       return (f"all images of '{test.name}' are in X̃_f: there is no such test set",)
     for name, other in tests.items():
       if _files(other) == _files(images):
-        return (f"'{test.name}' is the test set '{name}', without the images of X̃_f",)
+        return (f"the rest of '{test.name}' is what the test set '{name}' holds",)
   if test.name in tests:
     raise errors.UserError(
         f"{_same_name(test.name)}: their images differ, so change one of these names")

@@ -48,8 +48,7 @@ def test_what_is_held_out_is_the_rest_of_the_condition(folder):
   trained, held = _numbers(task.finetune), _numbers(task.tests["spot"])
   assert len(trained) == 4 and sorted(trained + held) == [3, 4, 5, 9, 10, 11]
   assert _numbers(task.tests["room"]) == [0, 1, 2, 6, 7, 8]
-  assert "'spot' is the test set 'spot', without the images of X̃_f" in (
-      task.finetune.notes)
+  assert "the rest of 'spot' is what the test set 'spot' holds" in task.finetune.notes
   # So it is where the table calls X̃_f otherwise.
   again = load_task(_data(folder, finetune_per_class=2, finetune_name="D"))
   assert list(again.tests) == ["D", "room"] and _numbers(again.tests["D"]) == held
@@ -111,6 +110,11 @@ def test_no_file_is_trained_and_tested_on(folder, tests):
                      r"\(the first: .*images/0[39].png\)") as info:
     load_task(_data(folder, tests=tests, conditions=""))
   assert len(info.value.problems) == 1
+
+
+def test_parts_count_for_the_memory_limit(folder):
+  problem, = check_data(_data(folder, max_resident_gib=1e-9))
+  assert "&where=light=room' with 6 images" in problem
 
 
 def test_nothing_left_to_test_on(folder):

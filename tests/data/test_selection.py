@@ -106,6 +106,18 @@ def test_images_that_the_table_does_not_name_are_passed_over(folder):
   (folder / "less.csv").unlink()
 
 
+def test_an_image_that_only_the_table_finds(tmp_path):
+  """A search for images leaves hidden folders out; a table that names them does not."""
+  folder = pictured.write(tmp_path / "set")
+  (folder / "images").rename(folder / ".images")
+  text = (folder / "m.csv").read_text()
+  (folder / "m.csv").write_text(text.replace("images/", ".images/"))
+  assert _numbers(_load(folder, "&label=product&where=camera=b")) == [1, 3, 5, 7, 9, 11]
+  (folder / ".images" / "03.png").write_text("no image")
+  with pytest.raises(errors.UserError, match="03.png cannot be read"):
+    _load(folder, "&label=product")
+
+
 @pytest.mark.parametrize("options,words", [
     ("metadata=m.csv&label=kind",
      ["no column 'kind' (option label)", "it has: file_name, product, light, camera"]),
