@@ -5,9 +5,9 @@ r"""ImageNet-DAISO (section 4.1, Table 1 right): a change of light.
 
 X̃_f is X_f^S (spotlight). The test sets are X_t^R (room light) and X_t^S. The variant
 `:room` swaps S and R. `:simclr` replaces MoCo v2 by SimCLR with the settings of its
-paper. FOLDER holds imagenet/ (ILSVRC 2012 training images) and daiso/. The latter holds
-the four parts spotlight_finetune, spotlight_test, room_finetune and room_test, with one
-folder per class.
+paper. FOLDER holds imagenet/ (ILSVRC 2012 training images) and daiso/, the images of
+DAISO-100 with the table of their products and lights, or in folders that say these.
+data/daiso.py divides them into the paper's four sets.
 
 The paper reports S→R 67.45 → 71.91 and R→S 71.10 → 74.49. We have not run this size yet.
 """
@@ -44,13 +44,13 @@ def get_config(variant: str = ""):
 
 def lighting(config, light: str, epochs: int):
   """X̃_f under one light and tests under both; section 4.1 gives the epochs."""
-  folders = {"S": "spotlight", "R": "room"}
+  lights = {"S": "spotlight", "R": "room"}
+  quarter = "daiso:{{root}}/daiso?light={}&part={}".format
   config.data.finetune_name = light
-  config.data.finetune = f"folder:{{root}}/daiso/{folders[light]}_finetune"
-  others = [name for name in folders if name != light]
+  config.data.finetune = quarter(lights[light], "finetune")
+  others = [name for name in lights if name != light]
   config.data.tests = ",".join(
-      f"{name}=folder:{{root}}/daiso/{folders[name]}_test"
-      for name in (*others, light))
+      f"{name}={quarter(lights[name], 'test')}" for name in (*others, light))
   config.generator.epochs = epochs
 
 

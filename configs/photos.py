@@ -10,6 +10,8 @@ FOLDER holds
     test/CLASS/       test images; for further sets or other names give
                       --config.data.tests=day=folder:{root}/day,night=…
 
+A table can say all this instead (docs/user_guide.md, "Images with a table").
+
 This is a starting point. One short trial on photographs did not learn the change
 (docs/experiments/017): look at the figures, not at the numbers alone. With some
 thousands of images, raise the epochs. With a GPU, also raise image_size and choose a

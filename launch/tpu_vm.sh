@@ -8,7 +8,7 @@ set -euo pipefail
 readonly CHECKOUT=augment_gen  # on the VM, below the home folder
 readonly ENVIRONMENT=augment_gen_env  # likewise: the Python environment
 readonly PYTHON=3.11  # the images have 3.10, augment_gen needs more
-readonly SOURCES="augment_gen configs pyproject.toml setup.py README.md LICENSE"
+readonly SOURCES="augment_gen configs pyproject.toml setup.py setup.cfg README.md LICENSE"
 
 usage() {
   cat <<'USAGE'

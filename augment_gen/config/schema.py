@@ -42,15 +42,16 @@ class DataConfig:
   std: Annotated[tuple[Positive, ...], MinLen(1)] = (0.5,)
   # X_p; labels, if it has any, are ignored.
   pretrain: str = "rendered:latin"
-  # X_f or X̃_f, labelled.
-  finetune: str = "rendered:scripts"
+  finetune: str = "rendered:scripts"  # X_f or X̃_f, labelled
   # Read X_p from its folder as it is needed, in place of holding it in memory.
   stream_pretrain: bool = False
   # Images of each class of `finetune` that are used for fine-tuning; the rest
   # is the test set. 0: all are for fine-tuning, and `tests` must be given.
   finetune_per_class: CountOrZero = 15
-  # Further labelled test sets, "NAME=SPEC,NAME=SPEC"; one row each.
-  tests: str = ""
+  tests: str = ""  # further labelled test sets, "NAME=SPEC,NAME=SPEC"; one row each
+  # Column of the specs' tables, such as light: test sets are measured for each of its
+  # values, too, and `tests` may have bare specs (data/conditions.py).
+  conditions: str = ""
   # The implicit augmentation (augment/implicit.py), applied once to X_f and to the test
   # set to make X̃_f and its test set; "none": X̃_f comes augmented.
   implicit: str = "dots"

@@ -6,6 +6,7 @@ import dataclasses
 import functools
 import hashlib
 import math
+import os
 import pathlib
 from typing import Any, Protocol
 import urllib.parse
@@ -23,6 +24,19 @@ def local_path(text: str) -> pathlib.Path:
     text = urllib.parse.unquote(urllib.parse.urlsplit(
         text.replace("?", "%3F").replace("#", "%23")).path)
   return pathlib.Path(text).expanduser()
+
+
+def origin(path: pathlib.Path) -> str:
+  """The real path of a file: the same for all links that lead to it."""
+  if os.path.islink(path):
+    return os.path.realpath(path)
+  folder, name = os.path.split(path)
+  return os.path.join(_real_folder(folder), name)
+
+
+@functools.lru_cache(maxsize=1024)
+def _real_folder(path: str) -> str:
+  return os.path.realpath(path)
 
 
 def white_problems(white: float) -> list[str]:
@@ -148,6 +162,8 @@ class ImageSet:
     notes: lines for the user on how the set was interpreted.
     places: int32 [N, 2], row and column of each image's top left pixel on a larger
       canvas (canvas.py), or None.
+    origins: the file of each image, str [N] (see `origin`), or None if images have no
+      files of their own.
 
   Raises:
     ValueError: the images are not uint8 [N, H, W, C].
@@ -163,6 +179,7 @@ class ImageSet:
   passed_over: int = 0
   notes: tuple[str, ...] = ()
   places: np.ndarray | None = None
+  origins: np.ndarray | None = None
 
   def __post_init__(self):
     if self.images.dtype != np.uint8 or self.images.ndim != 4:
@@ -213,7 +230,8 @@ class ImageSet:
     pick = lambda array: None if array is None else array[indices]
     return dataclasses.replace(
         self, name=name or self.name, images=self.images[indices],
-        labels=pick(self.labels), places=pick(self.places), fingerprint="")
+        labels=pick(self.labels), places=pick(self.places),
+        origins=pick(self.origins), fingerprint="")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -246,6 +264,18 @@ class Source(abc.ABC):
   @abc.abstractmethod
   def problems(self) -> list[str]:
     """Returns all problems that can be found without reading the images."""
+
+  def columns(self) -> tuple[str, ...]:
+    """Names of the columns of the table that describes the images; () without one."""
+    return ()
+
+  def column(self, name: str) -> tuple[str, ...]:
+    """The cells of one of `columns`, one for each of `origins`."""
+    raise KeyError(name)
+
+  def origins(self) -> tuple[str, ...]:
+    """The file of each image (see `origin`), also of those that cannot be read."""
+    return ()
 
   @abc.abstractmethod
   def count(self) -> int | None:

@@ -2,9 +2,11 @@
 
 In a labelled set, each direct subfolder of PATH is a class and holds its images at any
 depth. A set is unlabelled if all images lie directly in PATH, or with `labels=none`.
-files.py determines which files are images.
+files.py determines which files are images. A table beside the images can say instead which
+of them belong to the set and what they show (selection.py).
 """
 
+from collections.abc import Mapping
 import concurrent.futures
 import dataclasses
 import functools
@@ -15,7 +17,7 @@ from typing import Literal
 import numpy as np
 
 from augment_gen.config import errors
-from augment_gen.data import base, pictures, pixels
+from augment_gen.data import base, pictures, pixels, selection
 from augment_gen.data import files as files_lib
 
 # A set of 16-bit files with no value above this is more likely to have 12 bits.
@@ -40,12 +42,22 @@ class Folder(base.Source):
     background: colour behind transparent pixels.
     max: value in the files that means white, such as 4095 for 12 bits; 0: the largest
       value that a file's bits can hold.
+    metadata: table with one row for each image (CSV, TSV, JSON lines, parquet), relative
+      to PATH or absolute; only its images belong to the set.
+    label: its column with the classes; if empty, the folders are the classes.
+    where: which of its rows, such as light=room|spot;camera=a; if empty, all.
+    path: its column with the paths of the images, relative to PATH or to the table; if
+      empty, the one with a usual name.
   """
   labels: Literal["auto", "folders", "none"] = "auto"
   resize: Literal["crop", "squash"] = "crop"
   convert: bool = False
   background: Literal["black", "white"] = "black"
   max: float = 0.0
+  metadata: str = ""
+  label: str = ""
+  where: str = ""
+  path: str = ""
 
   def problems(self) -> list[str]:
     path = self._path()
@@ -53,7 +65,10 @@ class Folder(base.Source):
       return [f"there is no folder '{path}': put the images there (one folder "
               "per class if they have labels), or name their folder in the config "
               "(--config.data.root=FOLDER replaces {root})"]
-    problems = [*base.white_problems(self.max), *self._found.problems]
+    problems = [*base.white_problems(self.max), *self._option_problems(),
+                *self._found.problems]
+    if self._selection and (problems or self._class_of_file):
+      return problems
     images, other = self._found.images, self._found.passed_over
     classes = self._classes()
     if not images and not classes:
@@ -85,13 +100,13 @@ class Folder(base.Source):
     labels = None
     if classes:
       place = {name: i for i, name in enumerate(classes)}
-      labels = np.array([place[f.relative_to(root).parts[0]] for f in files],
-                        np.int32)
+      labels = np.array([place[self._class_of(f)] for f in files], np.int32)
     images, good, notes = self._decode(files, request, self.max)
     if labels is not None:
       left = set(labels[good].tolist())
       errors.raise_if_any(
-          f"class folder '{root / name}' holds no image that can be read"
+          (f"class '{name}'" if self._class_of_file else f"class folder '{root / name}'")
+          + " holds no image that can be read"
           for name, i in place.items() if i not in left)
       labels = labels[good]
     if not good.all():
@@ -100,9 +115,22 @@ class Folder(base.Source):
     if other:
       notes = (*notes, f"{len(other)} other files passed over: "
                f"{files_lib.some(other)}")
+    if self._selection:
+      notes = (*notes, *self._selection.notes)
     return base.ImageSet(
         request.name, images, labels, classes, skipped=int((~good).sum()),
-        passed_over=len(other), notes=notes)
+        passed_over=len(other), notes=notes,
+        origins=np.array(self.origins(), object)[good])
+
+  def columns(self) -> tuple[str, ...]:
+    return tuple(self._selection.columns) if self._selection else ()
+
+  def column(self, name: str) -> tuple[str, ...]:
+    assert self._selection  # otherwise `columns` is empty
+    return self._selection.columns[name]
+
+  def origins(self) -> tuple[str, ...]:
+    return tuple(map(base.origin, self._found.images))
 
   def stream(self, request: base.Request) -> "StreamedFolder":
     return StreamedFolder(self, request)
@@ -112,7 +140,36 @@ class Folder(base.Source):
 
   @functools.cached_property
   def _found(self) -> files_lib.Found:
-    return files_lib.find(self._path())
+    return self._selection.found if self._selection else files_lib.find(self._path())
+
+  @functools.cached_property
+  def _selection(self) -> selection.Selection | None:
+    """What the table selects; None without a table."""
+    if not self.metadata:
+      return None
+    return selection.select(
+        self._path(), files_lib.find(self._path()),
+        selection.Query(self.metadata, self.path, self.label, self.where))
+
+  def _option_problems(self) -> list[str]:
+    """Options that contradict each other."""
+    given = [name for name in ("label", "where", "path") if getattr(self, name)]
+    if given and not self.metadata:
+      return [f"option {given[0]}={getattr(self, given[0])} needs a table: give the "
+              "option metadata=FILE"]
+    if self.label and self.labels != "auto":
+      return [f"options label={self.label} and labels={self.labels} contradict each "
+              "other: leave one of them out"]
+    return []
+
+  @property
+  def _class_of_file(self) -> Mapping[pathlib.Path, str] | None:
+    """The class of each image as the table gives it, or None if the folders do."""
+    return self._selection.class_of if self._selection else None
+
+  def _class_of(self, file: pathlib.Path) -> str:
+    given = self._class_of_file
+    return given[file] if given else file.relative_to(self._path()).parts[0]
 
   def _classes(self) -> tuple[str, ...]:
     return () if self.labels == "none" else self._found.folders

@@ -1,7 +1,8 @@
 """Image sources by spec: `KIND:ADDRESS[?option=value&option=value]`.
 
   tfds:NAME[/CONFIG][:SPLIT]   a TensorFlow dataset, see tfds.py
-  folder:PATH                  image files, see folder.py
+  folder:PATH                  image files, with or without a table, see folder.py
+  daiso:PATH                   DAISO-100, see daiso.py
   npz:FILE, idx:FILE           arrays, see arrays.py
   rendered:latin, :scripts     characters drawn from fonts, see rendered.py
 
@@ -15,71 +16,20 @@ import re
 import typing
 
 from augment_gen.config import errors
-from augment_gen.data import arrays, base, folder, rendered, tfds
+from augment_gen.data import arrays, base, daiso, folder, rendered, selection, tfds
 
 KINDS: Mapping[str, type[base.Source]] = {
     "tfds": tfds.Tfds,
     "folder": folder.Folder,
+    "daiso": daiso.Daiso,
     "npz": arrays.Npz,
     "idx": arrays.Idx,
     "rendered": rendered.Rendered,
 }
-_OF_PATHS = ("folder", "npz", "idx")
+_OF_PATHS = ("folder", "daiso", "npz", "idx")
 
 
-def load(
-    spec: str, *, image_size: int, channels: int, root: str = "",
-    on_bad_image: str = "error",
-) -> base.ImageSet:
-  """Reads the images that `spec` names.
-
-  Args:
-    spec: see the module's docstring.
-    image_size: side of the resulting square images, in pixels.
-    channels: 1 (grey) or 3 (RGB).
-    root: replacement for {root}; also the folder in which TFDS looks for datasets.
-    on_bad_image: what to do about files that cannot be decoded: "error" or "skip".
-
-  Raises:
-    UserError: the spec is wrong, or the data are missing or damaged.
-  """
-  source = _parse(spec, root)
-  errors.raise_if_any(source.problems())
-  return source.load(base.Request(spec, image_size, channels, on_bad_image))
-
-
-def stream(spec: str, *, image_size: int, channels: int, root: str = ""
-           ) -> base.Images:
-  """Returns the images that `spec` names, read on demand; see `load` for the args.
-
-  Raises:
-    UserError: the spec is wrong, or its kind does not support streaming.
-  """
-  source = _parse(spec, root)
-  errors.raise_if_any(source.problems())
-  images = source.stream(base.Request(spec, image_size, channels))
-  if images is None:
-    raise errors.UserError(
-        f"config.data.stream_pretrain: '{spec}' can only be held in memory; give a "
-        "folder: spec")
-  return images
-
-
-def check(spec: str, root: str = "") -> list[str]:
-  """Returns all problems with a spec that can be found without reading images."""
-  try:
-    source = _parse(spec, root)
-  except errors.UserError as error:
-    return list(error.problems)
-  return source.problems()
-
-
-def count(spec: str, root: str = "") -> int | None:
-  """Number of images of a valid spec, or None if only loading can tell."""
-  return _parse(spec, root).count()
-
-
-def _parse(spec: str, root: str) -> base.Source:
+def parse(spec: str, root: str) -> base.Source:
   """Returns the source that a spec describes.
 
   Raises:
@@ -112,6 +62,79 @@ def _parse(spec: str, root: str) -> base.Source:
       problems.append(f"data spec '{spec}': option {name}='{text}' {error}")
   errors.raise_if_any(problems)
   return cls(address, root, **options)
+
+
+def load(
+    spec: str, *, image_size: int, channels: int, root: str = "",
+    on_bad_image: str = "error",
+) -> base.ImageSet:
+  """Reads the images that `spec` names.
+
+  Args:
+    spec: see the module's docstring.
+    image_size: side of the resulting square images, in pixels.
+    channels: 1 (grey) or 3 (RGB).
+    root: replacement for {root}; also the folder in which TFDS looks for datasets.
+    on_bad_image: what to do about files that cannot be decoded: "error" or "skip".
+
+  Raises:
+    UserError: the spec is wrong, or the data are missing or damaged.
+  """
+  source = parse(spec, root)
+  errors.raise_if_any(source.problems())
+  return source.load(base.Request(spec, image_size, channels, on_bad_image))
+
+
+def stream(spec: str, *, image_size: int, channels: int, root: str = ""
+           ) -> base.Images:
+  """Returns the images that `spec` names, read on demand; see `load` for the args.
+
+  Raises:
+    UserError: the spec is wrong, or its kind does not support streaming.
+  """
+  source = parse(spec, root)
+  errors.raise_if_any(source.problems())
+  images = source.stream(base.Request(spec, image_size, channels))
+  if images is None:
+    raise errors.UserError(
+        f"config.data.stream_pretrain: '{spec}' can only be held in memory; give a "
+        "folder: spec")
+  return images
+
+
+def examine(spec: str, root: str = "") -> tuple[list[str], int | None]:
+  """What can be said of a spec without reading images.
+
+  Returns:
+    All problems, and the number of images; None if there are problems, or if only loading
+    can tell.
+  """
+  try:
+    source = parse(spec, root)
+  except errors.UserError as error:
+    return list(error.problems), None
+  problems = source.problems()
+  return problems, None if problems else source.count()
+
+
+def check(spec: str, root: str = "") -> list[str]:
+  """Returns all problems with a spec that can be found without reading images."""
+  return examine(spec, root)[0]
+
+
+def count(spec: str, root: str = "") -> int | None:
+  """Number of images of a valid spec, or None if only loading can tell."""
+  return examine(spec, root)[1]
+
+
+def narrowed(spec: str, column: str, value: str) -> str:
+  """A spec of the images of `spec`, which has a table, with `value` in `column`."""
+  head, _, query = spec.rpartition("?")
+  pairs = query.split("&")
+  where = next((pair for pair in pairs if pair.startswith("where=")), "where=")
+  rest = [pair for pair in pairs if pair != where]
+  text = selection.narrowed(where.removeprefix("where="), column, value)
+  return f"{head}?{'&'.join([*rest, f'where={text}'])}"
 
 
 def _split(rest: str, kind: str) -> tuple[str, str]:

@@ -7,7 +7,7 @@ import numpy as np
 from augment_gen import config as config_lib
 from augment_gen.augment import implicit
 from augment_gen.config import errors
-from augment_gen.data import base, canvas, sources, splits
+from augment_gen.data import base, canvas, conditions, sources, splits
 
 _GIB = 2**30
 
@@ -49,8 +49,8 @@ def load_task(data: config_lib.DataConfig, copies: int = 0) -> Task:
     UserError: lists all problems that `check_data` finds, or else names the first
       one that appears only when the images are read.
   """
-  errors.raise_if_any(check_data(data, copies))
-  named = dict(_named_tests(data))
+  problems, test_sets = _examine(data, copies)
+  errors.raise_if_any(problems)
   counts: dict[str, int] = {}
 
   def load(spec: str) -> base.ImageSet:
@@ -94,8 +94,15 @@ def load_task(data: config_lib.DataConfig, copies: int = 0) -> Task:
     tests[data.finetune_name] = held_out
   if data.development:
     return _development(pretrain, finetune, clean, data)
-  for name, spec in named.items():
-    tests[name] = _with_classes_of(whole, load(spec), name)
+  tests = conditions.divided(tests, data)
+  notes: tuple[str, ...] = ()
+  for test in test_sets:
+    images = _with_classes_of(whole, load(test.spec), test.name)
+    notes += conditions.add(tests, test, images, finetune)
+  if not tests:
+    raise errors.UserError(f"there is nothing to test on: {'; '.join(notes)}")
+  if notes:
+    finetune = dataclasses.replace(finetune, notes=finetune.notes + notes)
   return _task(pretrain, finetune, clean, tests)
 
 
@@ -117,7 +124,8 @@ def _development(pretrain: base.Images, finetune: base.ImageSet,
   if len(pretrain) == len(finetune) and data.pretrain == data.finetune:
     assert isinstance(pretrain, base.ImageSet)  # ensured by _check_stream
     pretrain = pretrain.select(kept)
-  return _task(pretrain, finetune.select(kept), clean, tests)
+  return _task(
+      pretrain, finetune.select(kept), clean, conditions.divided(tests, data))
 
 
 def _task(pretrain: base.Images, finetune: base.ImageSet,
@@ -136,6 +144,12 @@ def check_data(data: config_lib.DataConfig, copies: int = 0) -> list[str]:
     data: section `data` of the config.
     copies: number of copies of the sets in host memory, as in `load_task`.
   """
+  return _examine(data, copies)[0]
+
+
+def _examine(data: config_lib.DataConfig, copies: int
+             ) -> tuple[list[str], list[conditions.Named]]:
+  """The problems that `check_data` returns, and the named test sets."""
   problems = []
   for name, values in (("mean", data.mean), ("std", data.std)):
     if len(values) not in (1, data.channels):
@@ -152,17 +166,22 @@ def check_data(data: config_lib.DataConfig, copies: int = 0) -> list[str]:
         f"{', '.join(implicit.NAMES)}")
   if data.stream_pretrain:
     problems += _check_stream(data)
-  problems += _check_tests(data)
-  counts = {}
-  held = [data.finetune, *(spec for _, spec in _named_tests(data))]
+  if not data.finetune_per_class and not data.tests:
+    problems.append(
+        "there is nothing to test on: config.data.finetune_per_class is 0 (all "
+        "images are for fine-tuning), so give config.data.tests=NAME=SPEC")
+  tests, found = conditions.named(data)
+  problems += found
+  counts = {test.spec: test.count for test in tests if test.count is not None}
+  held = [data.finetune, *(test.spec for test in tests if test.count is None)]
   if not data.stream_pretrain:
     held.insert(0, data.pretrain)
   for spec in dict.fromkeys([data.pretrain, *held]):
-    found = sources.check(spec, data.root)
-    if not found and spec in held and (count := sources.count(spec, data.root)) is not None:
+    found, count = sources.examine(spec, data.root)
+    if spec in held and count is not None:
       counts[spec] = count
     problems += found
-  return problems + _too_large(counts, data, copies)
+  return [*dict.fromkeys(problems), *_too_large(counts, data, copies)], tests
 
 
 def _check_stream(data: config_lib.DataConfig) -> list[str]:
@@ -179,38 +198,6 @@ def _check_stream(data: config_lib.DataConfig) -> list[str]:
     problems.append("config.data.development removes the held-out images from X_p, "
                     "too, if X_p is X̃_f: use config.data.stream_pretrain=False")
   return problems
-
-
-def _check_tests(data: config_lib.DataConfig) -> list[str]:
-  """Problems with the specs and the names of the test sets."""
-  problems = [
-      f"config.data.tests: '{part}' is not NAME=SPEC"
-      for part in config_lib.names(data.tests) if not _is_named(part)]
-  if not data.finetune_per_class and not data.tests:
-    problems.append(
-        "there is nothing to test on: config.data.finetune_per_class is 0 (all "
-        "images are for fine-tuning), so give config.data.tests=NAME=SPEC")
-  names = [name for name, _ in _named_tests(data)]
-  if data.finetune_per_class:
-    names.append(data.finetune_name)
-    if data.implicit != "none":
-      names.append(data.clean_name)
-  problems += [
-      f"config.data: two test sets are called '{name}' (tests, finetune_name, "
-      "clean_name)" for name in sorted(set(names)) if names.count(name) > 1]
-  return problems
-
-
-def _is_named(part: str) -> bool:
-  """Whether `part` is NAME=SPEC. A bare spec has "=" only after its colon, if at all."""
-  name, equals, spec = part.partition("=")
-  return bool(name and equals and spec) and ":" not in name
-
-
-def _named_tests(data: config_lib.DataConfig) -> list[tuple[str, str]]:
-  """Splits "NAME=SPEC,NAME=SPEC" into [(name, spec)]."""
-  parts = [p.partition("=") for p in config_lib.names(data.tests) if _is_named(p)]
-  return [(name, spec) for name, _, spec in parts]
 
 
 def _load(spec: str, data: config_lib.DataConfig) -> base.ImageSet:

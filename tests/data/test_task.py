@@ -155,7 +155,7 @@ def test_all_problems_are_listed_at_once():
 
 
 def test_size_is_checked_after_loading_where_only_that_tells(monkeypatch):
-  monkeypatch.setattr("augment_gen.data.sources.count", lambda *_: None)
+  monkeypatch.setattr("augment_gen.data.sources.examine", lambda *_: ([], None))
   data = _data(max_resident_gib=1e-9)
   assert task.check_data(data) == []
   with pytest.raises(errors.UserError, match="5 images.*need streaming"):

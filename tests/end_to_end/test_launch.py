@@ -169,7 +169,7 @@ def test_settings_from_the_environment_give_way_to_flags(cloud):
 def test_setup_copies_a_checkout_to_all_hosts(cloud):
   cloud("setup", *VM, *COMMANDS["setup"])
   make, copy, prepare, install = cloud.calls()
-  names = ("augment_gen", "configs", "pyproject.toml", "setup.py", "README.md",
+  names = ("augment_gen", "configs", "pyproject.toml", "setup.py", "setup.cfg", "README.md",
            "LICENSE")
   assert make[3:7] == ["ssh", "vm-1", "--worker=all",
                        "--command=mkdir -p augment_gen"]
