@@ -64,7 +64,7 @@ MUTANTS = (
     Mutant("augment_gen/models/operator_chain.py", "(raw <= floor) & (slope > 0)",
            "(raw <= floor) & (slope < 0)", "tests/models/test_operator_chain.py"),
     Mutant("augment_gen/models/operator_chain.py",
-           "jnp.sort(parameters[:, :-1] + parameters[:, -1:], axis=1)",
+           "_sorted(parameters[:, :-1] + parameters[:, -1:])",
            "parameters[:, :-1] + parameters[:, -1:]",
            "tests/models/test_operator_chain.py"),
     Mutant("augment_gen/augment/operators/marks.py",
