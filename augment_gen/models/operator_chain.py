@@ -151,7 +151,7 @@ class OperatorChain(outputs.Augmenter):
   def _latent_of(self) -> np.ndarray:
     """The place in z of each amount's latent, int [amounts]."""
     latents = self.latents
-    return np.array([latents.index(self._latent(*pair)) for pair in self._all()])
+    return np.array([latents.index(self._latent(*pair)) for pair in self._all()], int)
 
   def shown(self, z: jax.Array) -> jax.Array:
     """How plainly each latent shows in G_A(x, z), from 0 to 1: [B, Z] -> [B, Z].
