@@ -15,6 +15,11 @@ PATH = pathlib.Path(__file__).parent / "steps.json"
 STAGES = {
     "pretrain, moco_v2": ("quickstart", ()),
     "pretrain, simclr": ("quickstart", ("--config.pretrain.method=simclr",)),
+    **{f"pretrain, {method}": ("quickstart", (
+        f"--config.pretrain.method={method}", "--config.encoder.blocks=(1,)",
+        "--config.pretrain.recipe=crop", "--config.swav.queue=32",
+        "--config.swav.prototypes=50", "--config.supervised.classes=62"))
+       for method in ("simsiam", "byol", "swav", "supervised")},
     "generator": ("quickstart", ()),
     "tac": ("regional_mnist", ()),
 }
