@@ -590,6 +590,7 @@ def test_every_config_field_is_read(quickstart, read):
       tracing.generator_step(config, task, pretrained)
     for method in ("simsiam", "byol", "swav", "supervised"):
       other = parse(command("quickstart", "unused", f"--config.pretrain.method={method}",
+                            "--config.encoder.blocks=(1,)",
                             "--config.supervised.classes=62")).config
       labelled = load_task(other.data)
       tracing.traced_step(lambda: stages.pretrain(other, labelled, 1))
