@@ -112,7 +112,7 @@ def make_step(net: ViewsEncoder, tx: optax.GradientTransformation, config: SwavC
     metrics = parallel.mean({
         "loss": loss,
         "embedding_std": embedding_std(large[:, 0]),
-        # e^H of the mean prediction: the share of prototypes that are in use.
+        # e^H of the mean prediction, as a share: 1 if all are predicted equally often.
         "prototypes_used": jnp.exp(jnp.sum(jax.scipy.special.entr(p))) / len(p),
     }) | named("encoder", norms)
     return SwavState(step=state.step + 1, net=new, queue=queue), metrics
