@@ -13,7 +13,7 @@ from augment_gen.config import SwavConfig
 from augment_gen.losses.swav import codes, swapped_prediction
 from augment_gen.models.heads import l2_normalize, ViewsEncoder
 from augment_gen.run import parallel
-from augment_gen.run.contracts import Step, Views
+from augment_gen.run.contracts import PyTree, Step, Views
 from augment_gen.run.random import stream
 from augment_gen.steps.collapse import embedding_std
 from augment_gen.steps.moco import enqueue
@@ -27,7 +27,9 @@ class SwavState(EncoderState):
   `net.params` has the prototypes C beside encoder and head, as "prototypes" [K, D]. They
   are brought to unit length at the start of a step.
   """
-  queue: jax.Array  # [L, 2, D] float32, projections of the large views of old batches
+  # [L, 2, D] float32, projections of the large views of old batches; {} if L is 0, as
+  # Orbax saves no empty arrays.
+  queue: PyTree
 
 
 def init(net: ViewsEncoder, tx: optax.GradientTransformation, config: SwavConfig,
@@ -40,8 +42,10 @@ def init(net: ViewsEncoder, tx: optax.GradientTransformation, config: SwavConfig
   prototypes = l2_normalize(jax.random.uniform(
       stream(key, "prototypes_init"), (config.prototypes, config.dim), minval=-1.0))
   variables = {**variables, "params": {**variables["params"], "prototypes": prototypes}}
-  return SwavState.create(
-      variables, tx, queue=jnp.zeros((config.queue, 2, config.dim), jnp.float32))
+  queue: PyTree = {}
+  if config.queue:
+    queue = jnp.zeros((config.queue, 2, config.dim), jnp.float32)
+  return SwavState.create(variables, tx, queue=queue)
 
 
 def make_step(net: ViewsEncoder, tx: optax.GradientTransformation, config: SwavConfig,

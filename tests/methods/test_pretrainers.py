@@ -83,6 +83,16 @@ def test_f_goes_on_to_the_other_stages(method, tmp_path):
   assert shapes(checkpoints.restore(like)) == shapes(before)
 
 
+def test_swav_without_a_queue_can_be_saved(tmp_path):
+  """Orbax refuses empty arrays."""
+  config = config_of("swav", "swav.queue=0", "swav.small_crops=0")
+  task = task_of(config)
+  _, after, _ = tracing.traced_step(lambda: stages.pretrain(config, task, 1))
+  checkpoints = Checkpoints(tmp_path, keep=1)
+  checkpoints.save(1, tracing.zeros(after))
+  assert checkpoints.restore(after) is not None
+
+
 @pytest.mark.parametrize("method, changes, words", [
     ("swav", {"swav.queue": 24}, "config.swav.queue=24 is not a multiple"),
     ("swav", {"encoder.name": "convnet"}, "embeds images of one size alone"),
