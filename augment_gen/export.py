@@ -34,6 +34,7 @@ from augment_gen.models import torchvision_names
 from augment_gen.models.build import build_encoder, generator_functions, latent_dim
 from augment_gen.run import provenance, weight_files
 from augment_gen.run.checkpoint import Checkpoints, checksum
+from augment_gen.run.contracts import Plan
 from augment_gen.run.folder import read_config, read_environment
 from augment_gen.steps import generator as generator_step
 
@@ -228,8 +229,9 @@ def _newest(run: pathlib.Path, stage: str, make: Callable, *args):
 
 def _pretrainer_state(config: config_lib.Config,
                       stage: config_lib.PretrainConfig | config_lib.RetrainConfig):
-  return pretrainer(config, 1).init(
-      building.optimizer(stage.optimizer, 1, 1), jax.random.key(0))
+  method = pretrainer(config, 1)
+  return method.init(
+      method.optimizer(Plan(stage.optimizer, 1, 1, stage.recipe)), jax.random.key(0))
 
 
 def _generator_state(config: config_lib.Config) -> generator_step.GeneratorState:

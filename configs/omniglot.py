@@ -9,7 +9,8 @@ comma-separated:
 
     mnist     uses MNIST as X_p, and a size for 2 CPU cores (see README.md)
     npz       reads both sets from {root}/mnist.npz and {root}/omniglot.npz
-    simclr    replaces MoCo v2 by SimCLR with the settings of its paper; name it last
+    simclr    replaces MoCo v2 by SimCLR with the settings of its paper; name it last.
+              Likewise simsiam, byol and swav
     runlocal  runs every stage in seconds on rendered characters
 
     python -m augment_gen.main --config=configs/omniglot.py:mnist,npz \
@@ -40,6 +41,7 @@ def get_config(variant: str = ""):
   config.evaluate.protocols = "moco,l2,knn"
   return apply_variants(config, variant, {
       "mnist": mnist, "npz": npz, "simclr": presets.simclr,
+      "simsiam": presets.simsiam, "byol": presets.byol, "swav": presets.swav,
       "runlocal": presets.runlocal})
 
 

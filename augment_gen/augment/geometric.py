@@ -15,8 +15,9 @@ from augment_gen.augment import sampling
 _CROP_TRIES = 10
 
 
-def resized_crop(image: jax.Array, top, left, height, width) -> jax.Array:
-  """Cuts a box and resizes it to the size of the image, bilinear and antialiased.
+def resized_crop(image: jax.Array, top, left, height, width,
+                 side: int | None = None) -> jax.Array:
+  """Cuts a box and resizes it, bilinear and antialiased.
 
   The result equals Pillow's `crop` and `resize(BILINEAR)`, without its rounding. Pixels
   outside the box have no influence.
@@ -24,12 +25,13 @@ def resized_crop(image: jax.Array, top, left, height, width) -> jax.Array:
   Args:
     image: [H, W, C].
     top, left, height, width: scalars, in pixels; the box must lie within the image.
+    side: height and width of the result in pixels; None for those of the image.
 
   Returns:
-    [H, W, C].
+    [H, W, C], or [side, side, C].
   """
-  rows = sampling.crop_weights(top, height, image.shape[0])
-  cols = sampling.crop_weights(left, width, image.shape[1])
+  rows = sampling.crop_weights(top, height, image.shape[0], side)
+  cols = sampling.crop_weights(left, width, image.shape[1], side)
   return sampling.resample(image, rows, cols)
 
 
@@ -84,22 +86,23 @@ def draw_crop_box(
 
 def random_resized_crop(
     key: jax.Array, image: jax.Array, *, scale: tuple[float, float],
-    ratio: tuple[float, float] = (3 / 4, 4 / 3),
+    ratio: tuple[float, float] = (3 / 4, 4 / 3), side: int | None = None,
 ) -> jax.Array:
-  """Resizes a random box to the size of the image (Szegedy et al. 2015).
+  """Cuts a random box and resizes it (Szegedy et al. 2015).
 
   Args:
     key: PRNG key.
     image: [H, W, C] in [0, 1].
     scale: range of the box's area, as a fraction of the image's area.
     ratio: range of the box's width / height, drawn uniformly in its logarithm.
+    side: height and width of the result in pixels; None for those of the image.
 
   Returns:
-    [H, W, C] in [0, 1].
+    [H, W, C] or [side, side, C], in [0, 1].
   """
   height, width = image.shape[:2]
   box = draw_crop_box(key, (height, width), scale=scale, ratio=ratio)
-  return jnp.clip(resized_crop(image, *box), 0.0, 1.0)
+  return jnp.clip(resized_crop(image, *box, side), 0.0, 1.0)
 
 
 def horizontal_flip(key: jax.Array, image: jax.Array, *,

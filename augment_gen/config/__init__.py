@@ -12,6 +12,12 @@ from augment_gen.config.convert import fingerprint as fingerprint
 from augment_gen.config.convert import identity as identity
 from augment_gen.config.convert import plain as plain
 from augment_gen.config.convert import typed as typed
+from augment_gen.config.pretrainers import ByolConfig as ByolConfig
+from augment_gen.config.pretrainers import MocoConfig as MocoConfig
+from augment_gen.config.pretrainers import SimclrConfig as SimclrConfig
+from augment_gen.config.pretrainers import SimsiamConfig as SimsiamConfig
+from augment_gen.config.pretrainers import SupervisedConfig as SupervisedConfig
+from augment_gen.config.pretrainers import SwavConfig as SwavConfig
 from augment_gen.config.schema import Config as Config
 from augment_gen.config.schema import DataConfig as DataConfig
 from augment_gen.config.schema import DiscriminatorConfig as DiscriminatorConfig
@@ -21,12 +27,10 @@ from augment_gen.config.schema import GeneratorConfig as GeneratorConfig
 from augment_gen.config.schema import LatentConfig as LatentConfig
 from augment_gen.config.schema import LogConfig as LogConfig
 from augment_gen.config.schema import LossesConfig as LossesConfig
-from augment_gen.config.schema import MocoConfig as MocoConfig
 from augment_gen.config.schema import NetworksConfig as NetworksConfig
 from augment_gen.config.schema import OptimizerConfig as OptimizerConfig
 from augment_gen.config.schema import PolicyConfig as PolicyConfig
 from augment_gen.config.schema import PretrainConfig as PretrainConfig
 from augment_gen.config.schema import RetrainConfig as RetrainConfig
-from augment_gen.config.schema import SimclrConfig as SimclrConfig
 from augment_gen.config.schema import SimclrWindowsConfig as SimclrWindowsConfig
 from augment_gen.config.schema import TacConfig as TacConfig

@@ -73,20 +73,53 @@ def simclr(config: ml_collections.ConfigDict) -> None:
   """SimCLR instead of MoCo v2, trained as in its paper (Chen et al. 2020).
 
   It uses LARS with a learning rate of 0.3 · batch / 256, weight decay 1e-6, ten epochs of
-  warm-up and a cosine schedule, crops as small as 8 %, and strong colour changes. Call it
-  after the batch sizes are set. On sets much smaller than ImageNet, τ and the learning
-  rate need tuning. We have measured none of this.
+  warm-up and a cosine schedule, crops as small as 8 %, and strong colour changes. Call
+  this preset, and those below, after the batch sizes are set. On sets much smaller than
+  ImageNet, the learning rate needs tuning, and so does τ. We have measured none of them.
   """
-  config.pretrain.method = "simclr"
   config.simclr.temperature = 0.1
+  _train_with(config, "simclr", recipe="simclr", name="lars", lr=0.3,
+              weight_decay=1e-6, schedule="cosine", warmup_epochs=10.0)
+
+
+def simsiam(config: ml_collections.ConfigDict) -> None:
+  """SimSiam instead of MoCo v2, trained as in its paper (Chen & He 2021, section 4)."""
+  _train_with(config, "simsiam", recipe="moco_v2", name="sgd", lr=0.05,
+              weight_decay=1e-4, schedule="cosine_per_epoch")
+
+
+def byol(config: ml_collections.ConfigDict) -> None:
+  """BYOL instead of MoCo v2, trained as in its paper (Grill et al. 2020, section 3.3).
+
+  These are the settings for 1000 epochs. For 300, the official code has a learning rate
+  of 0.3, weight decay 1e-6 and byol.momentum 0.99.
+
+  NOTE(paper): The recipe is SimCLR's. BYOL's own has weaker colour changes, solarises
+  some images, and blurs one view always and the other hardly ever.
+  """
+  _train_with(config, "byol", recipe="simclr", name="lars", lr=0.2,
+              weight_decay=1.5e-6, schedule="cosine", warmup_epochs=10.0)
+
+
+def swav(config: ml_collections.ConfigDict) -> None:
+  """SwAV instead of MoCo v2, trained as in its official code for batches of 256.
+
+  NOTE(paper): The official LARS also scales and decays biases and batch norms, and the
+  cosine ends at a thousandth of the learning rate, not at 0. For batches of 4096 there is
+  no queue, a learning rate of 4.8, and a warm-up of ten epochs.
+  """
+  config.swav.queue = 15 * config.pretrain.batch_size
+  _train_with(config, "swav", recipe="swav", name="lars", lr=0.6,
+              weight_decay=1e-6, schedule="cosine")
+
+
+def _train_with(config: ml_collections.ConfigDict, method: str, recipe: str, lr: float,
+                **optimizer: str | float) -> None:
+  """Sets a pre-trainer, its recipe and its optimiser; `lr` is for batches of 256."""
+  config.pretrain.method = method
   for stage in (config.pretrain, config.retrain):
-    stage.recipe = "simclr"
-    optimizer = stage.optimizer
-    optimizer.name = "lars"
-    optimizer.lr = 0.3 * stage.batch_size / 256
-    optimizer.weight_decay = 1e-6
-    optimizer.schedule = "cosine"
-    optimizer.warmup_epochs = 10.0
+    stage.recipe = recipe
+    stage.optimizer.update(optimizer, lr=lr * stage.batch_size / 256)
 
 
 def imagenet_colours(config: ml_collections.ConfigDict) -> None:

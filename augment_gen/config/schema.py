@@ -5,25 +5,33 @@ of it: its type or choices, its bounds, its default, its unit, and in the commen
 it or beside it what it means. `checks.py` reads types and bounds, `reference.py` makes
 `--help=SECTION` and docs/settings.md of it.
 
-What concerns several fields at once is checked by the method that reads them
-(methods/*/rules.py).
+The sections of the pre-trainers are in pretrainers.py. What concerns several fields at
+once is checked by the method that reads them (methods/*/rules.py).
 """
 
 import dataclasses
 from typing import Annotated, Literal
 
-from annotated_types import Ge, Gt, Interval, MinLen
+from annotated_types import Ge, Interval, MinLen
 
+from augment_gen.config.bounds import (
+  Count,
+  CountOrZero,
+  NotNegative,
+  Positive,
+  Recipe,
+  Seed,
+  Share,
+)
 from augment_gen.config.checks import EachOf
-
-Positive = Annotated[float, Gt(0)]
-NotNegative = Annotated[float, Ge(0)]
-Share = Annotated[float, Interval(ge=0, lt=1)]
-Count = Annotated[int, Ge(1)]
-CountOrZero = Annotated[int, Ge(0)]
-# JAX takes 32 bits of a seed: larger ones would share the draws of small ones.
-Seed = Annotated[int, Interval(ge=0, lt=2**32)]
-Recipe = Literal["moco_v2", "simclr", "handwriting", "crop", "none"]
+from augment_gen.config.pretrainers import (
+  ByolConfig,
+  MocoConfig,
+  SimclrConfig,
+  SimsiamConfig,
+  SupervisedConfig,
+  SwavConfig,
+)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -40,7 +48,7 @@ class DataConfig:
   mean: Annotated[tuple[float, ...], MinLen(1)] = (0.5,)
   # What is divided by then, likewise.
   std: Annotated[tuple[Positive, ...], MinLen(1)] = (0.5,)
-  # X_p; labels, if it has any, are ignored.
+  # X_p; labels, if it has any, are ignored, except by pretrain.method=supervised.
   pretrain: str = "rendered:latin"
   finetune: str = "rendered:scripts"  # X_f or X̃_f, labelled
   # Read X_p from its folder as it is needed, in place of holding it in memory.
@@ -90,29 +98,6 @@ class EncoderConfig:
 
 
 @dataclasses.dataclass(frozen=True)
-class MocoConfig:
-  """MoCo v2 (He et al. 2020, Chen et al. 2020), where pretrain.method is moco_v2."""
-  dim: Count = 128  # size of the projections q and k
-  queue: Count = 65536  # keys; a multiple of the batch
-  momentum: Annotated[float, Interval(ge=0, le=1)] = 0.999  # of the key encoder
-  temperature: Positive = 0.2  # τ
-  # Groups of the *global* batch that have batch-norm statistics of their own; the
-  # keys are shuffled over them. The official runs have 8, one for each GPU.
-  bn_groups: Count = 8
-  shuffle: bool = True  # the keys over the groups
-
-
-@dataclasses.dataclass(frozen=True)
-class SimclrConfig:
-  """SimCLR (Chen et al. 2020), where pretrain.method is simclr.
-
-  `presets.simclr` sets the augmentations, the schedule and LARS as in its paper.
-  """
-  dim: Count = 128  # size of the projections
-  temperature: Positive = 0.5  # τ
-
-
-@dataclasses.dataclass(frozen=True)
 class OptimizerConfig:
   """An optimiser and its schedule."""
   name: Literal["sgd", "adam", "lars"] = "sgd"  # sgd has momentum
@@ -128,8 +113,10 @@ class OptimizerConfig:
 
 @dataclasses.dataclass(frozen=True)
 class PretrainConfig:
-  """Stage 1: self-supervised pre-training of F on X_p."""
-  method: Literal["moco_v2", "simclr"] = "moco_v2"  # sections moco, simclr
+  """Stage 1: pre-training of F on X_p, without its labels unless `method` says so."""
+  # Sections moco, simclr, simsiam, byol, swav, supervised.
+  method: Literal[
+      "moco_v2", "simclr", "simsiam", "byol", "swav", "supervised"] = "moco_v2"
   epochs: NotNegative = 200.0  # passes over X_p; give epochs or steps, not both
   steps: CountOrZero = 0  # of training, where epochs is 0
   batch_size: Count = 256  # images in a step, over all devices
@@ -393,6 +380,10 @@ class Config:
   encoder: EncoderConfig = EncoderConfig()
   moco: MocoConfig = MocoConfig()
   simclr: SimclrConfig = SimclrConfig()
+  simsiam: SimsiamConfig = SimsiamConfig()
+  byol: ByolConfig = ByolConfig()
+  swav: SwavConfig = SwavConfig()
+  supervised: SupervisedConfig = SupervisedConfig()
   pretrain: PretrainConfig = PretrainConfig()
   generator: GeneratorConfig = GeneratorConfig()
   retrain: RetrainConfig = RetrainConfig()

@@ -234,6 +234,27 @@ class ImageSet:
         origins=pick(self.origins), fingerprint="")
 
 
+def labels_of(images: Images) -> tuple[np.ndarray, tuple[str, ...]] | None:
+  """The labels of a set, int32 [N], and the names of their classes; None without labels.
+
+  Classes of the same name in several joined sets are one class. Those of the first set
+  keep their numbers.
+  """
+  if isinstance(images, Joined):
+    found = [labels_of(part) for part in images.parts]
+    known = [part for part in found if part is not None]
+    if len(known) < len(found):
+      return None
+    names = tuple(dict.fromkeys(name for _, part in known for name in part))
+    place = {name: number for number, name in enumerate(names)}
+    return np.concatenate([
+        np.array([place[name] for name in part], np.int32)[labels]
+        for labels, part in known]), names
+  if not isinstance(images, ImageSet) or images.labels is None:
+    return None
+  return images.labels, images.class_names
+
+
 @dataclasses.dataclass(frozen=True)
 class Request:
   """What a source should deliver.

@@ -3,11 +3,12 @@
 from collections.abc import Iterator, Sequence
 from typing import Any
 
+from flax import linen as nn
 import jax
 import optax
 
 from augment_gen.config import Config, names, OptimizerConfig
-from augment_gen.models.heads import ProjectedEncoder
+from augment_gen.models.heads import l2_normalize
 from augment_gen.steps.state import make_optimizer, make_schedule, NetState
 
 
@@ -27,6 +28,15 @@ def optimizer(config: OptimizerConfig, steps: int,
   return make_optimizer(config, make_schedule(config, steps, per_epoch))
 
 
+def with_own_optimizer(part: str, tx: optax.GradientTransformation,
+                       rest: optax.GradientTransformation,
+                       ) -> optax.GradientTransformation:
+  """An optimiser for the parameters `params[part]`, and one for all others."""
+  return optax.partition(
+      {"part": tx, "rest": rest},
+      lambda params: {name: "part" if name == part else "rest" for name in params})
+
+
 def encoder_of(net: NetState) -> dict:
   """F's variables in the state of an H∘F."""
   variables = {"params": net.params["encoder"]}
@@ -35,10 +45,19 @@ def encoder_of(net: NetState) -> dict:
   return variables
 
 
-def project(net: ProjectedEncoder, state: NetState, images: jax.Array) -> jax.Array:
-  """H(F(x)) in inference mode: [b, H, W, C] in [0, 1] -> [b, D], of unit length."""
-  return net.apply({"params": state.params, "batch_stats": state.batch_stats},
-                   images, train=False)
+def project(net: nn.Module, state: NetState, images: Any,
+            method: str | None = None) -> jax.Array:
+  """H(F(x)) in inference mode: [b, H, W, C] in [0, 1] -> [b, D], of unit length.
+
+  Args:
+    net: H∘F.
+    state: its state.
+    images: what the module takes.
+    method: name of the module's method that projects; None: `__call__`.
+  """
+  return l2_normalize(net.apply(
+      {"params": state.params, "batch_stats": state.batch_stats},
+      images, train=False, method=method))
 
 
 def setting(config: Config, field: str) -> Any:

@@ -48,7 +48,8 @@ def build_encoder(config: config_lib.Config, bn_groups: int = 1) -> nn.Module:
   Args:
     config: sections `encoder` and `data` (for the normalisation of the images), and
       `precision`.
-    bn_groups: number of batch-norm groups on *each device*, or `norm.ALL_DEVICES`.
+    bn_groups: number of batch-norm groups on *each device*, or `norm.ALL_DEVICES`
+      or `norm.EACH_VIEW`.
   """
   encoder, data = config.encoder, config.data
   settings: dict[str, Any] = {"stage_sizes": encoder.blocks} if encoder.blocks else {}

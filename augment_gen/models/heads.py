@@ -1,10 +1,13 @@
-"""Small networks on embeddings: the projection head and the discriminators."""
+"""Small networks on embeddings: heads, predictors, the classifier, the discriminators."""
 
-from typing import Any
+from collections.abc import Sequence
+from typing import Any, Literal
 
 from flax import linen as nn
 import jax
 import jax.numpy as jnp
+
+from augment_gen.models import norm
 
 PyTree = Any
 
@@ -62,13 +65,108 @@ class ProjectedEncoder(nn.Module):
     return self.head(features)
 
 
-def initial_variables(net: ProjectedEncoder, images: jax.Array, key: jax.Array,
+class NormedPerceptron(nn.Module):
+  """A perceptron with batch norm: the heads and predictors of SimSiam, BYOL and SwAV.
+
+  Each hidden layer is a product without bias (batch norm has one), batch norm and ReLU.
+
+  Attributes:
+    hidden: units of each hidden layer; 0 stands for the dimension of the input.
+    dim: D, the dimension of the output.
+    last: what follows the last product: a "bias"; batch norm without scale and bias
+      ("norm"); or nothing ("plain").
+    dtype: dtype of the hidden layers; parameters, statistics and the last layer are
+      float32.
+    bn_groups: see `norm.BatchNorm`.
+  """
+  hidden: tuple[int, ...]
+  dim: int
+  last: Literal["bias", "norm", "plain"]
+  dtype: Any = jnp.float32
+  bn_groups: int = norm.ALL_DEVICES
+
+  @nn.compact
+  def __call__(self, y: jax.Array, *, train: bool) -> jax.Array:
+    """Maps [B, d] to float32 [B, D], of any length."""
+    y = y.astype(jnp.float32)
+    width = y.shape[-1]
+    for index, units in enumerate(self.hidden, start=1):
+      y = nn.Dense(units or width, use_bias=False, kernel_init=_TORCH_LINEAR,
+                   dtype=self.dtype, name=f"hidden{index}")(y)
+      y = nn.relu(norm.BatchNorm(
+          groups=self.bn_groups, name=f"norm{index}")(y, train=train))
+    y = nn.Dense(self.dim, use_bias=self.last == "bias", kernel_init=_TORCH_LINEAR,
+                 dtype=jnp.float32, name="out")(y)
+    if self.last == "norm":
+      y = norm.BatchNorm(
+          groups=self.bn_groups, affine=False, name="out_norm")(y, train=train)
+    return y
+
+
+class PredictedEncoder(nn.Module):
+  """H∘F with a predictor behind it, as in SimSiam and BYOL."""
+  encoder: nn.Module
+  head: nn.Module
+  predictor: nn.Module
+
+  def __call__(self, images: jax.Array, *, train: bool
+               ) -> tuple[jax.Array, jax.Array]:
+    """Maps images [B, H, W, C] in [0, 1] to the projection z and its prediction.
+
+    Both are float32 [B, D], of any length.
+    """
+    z = self.project(images, train=train)
+    return z, self.predictor(z, train=train)
+
+  def project(self, images: jax.Array, *, train: bool) -> jax.Array:
+    """The projection z = H(F(x)) alone."""
+    features, _ = self.encoder(images, train=train)
+    return self.head(features, train=train)
+
+
+class ViewsEncoder(nn.Module):
+  """H∘F of images of several sizes, as SwAV's code has it.
+
+  F sees the images of one size together, H sees all. Batch norms have their statistics
+  of what is seen together.
+  """
+  encoder: nn.Module
+  head: nn.Module
+
+  def __call__(self, images: Sequence[jax.Array], *, train: bool) -> jax.Array:
+    """Maps images [b_i, H_i, W_i, C] in [0, 1] to unit vectors [Σ b_i, D] float32."""
+    features = jnp.concatenate([self.encoder(x, train=train)[0] for x in images])
+    return l2_normalize(self.head(features, train=train))
+
+
+class Classifier(nn.Module):
+  """F with a linear layer to the logits of classes."""
+  encoder: nn.Module
+  classes: int
+
+  def setup(self):
+    self.classifier = nn.Dense(
+        self.classes, kernel_init=_TORCH_LINEAR, dtype=jnp.float32)
+
+  def __call__(self, images: jax.Array, *, train: bool
+               ) -> tuple[jax.Array, jax.Array]:
+    """Maps images [B, H, W, C] in [0, 1] to F(x) [B, d] and logits [B, K], float32."""
+    features = self.embed(images, train=train).astype(jnp.float32)
+    return features, self.classifier(features)
+
+  def embed(self, images: jax.Array, *, train: bool) -> jax.Array:
+    """The embedding F(x) alone."""
+    features, _ = self.encoder(images, train=train)
+    return features
+
+
+def initial_variables(net: nn.Module, images: Any, key: jax.Array,
                       encoder: PyTree | None = None) -> PyTree:
-  """The variables of H∘F before training.
+  """The variables of F and what lies on it before training.
 
   Args:
-    net: H∘F.
-    images: a batch that gives the shapes.
+    net: one of these modules, with F as its `encoder`.
+    images: what it takes, which gives the shapes.
     key: of the random initialisation.
     encoder: F's variables, `{"params": …, "batch_stats": …}`; None: F is random, too.
   """

@@ -38,8 +38,11 @@ def of_images(x: jax.Array, mean: tuple[float, ...],
   return (x - shift) / scale
 
 
-# The value of `BatchNorm.groups` for one group that spans all devices.
-ALL_DEVICES = 0
+# Values of `BatchNorm.groups` for groups that span all devices: one of the whole batch,
+# or two, where the first half of each device's batch are the first views of its images
+# and the second half their second views.
+ALL_DEVICES = -1
+EACH_VIEW = -2
 
 
 class BatchNorm(nn.Module):
@@ -53,6 +56,8 @@ class BatchNorm(nn.Module):
   With `groups=ALL_DEVICES` the statistics are those of the whole batch, for any number
   of devices (synchronised batch norm). A step needs this if its positives lie on one
   device: statistics shared by positives but not by negatives would separate the two.
+  `groups=EACH_VIEW` is the same for each of two views, as if they were passed through
+  the network one after the other.
 
   The running averages are means over groups and devices, whereas PyTorch's
   DistributedDataParallel keeps those of the first GPU. Their variance is the biased
@@ -60,18 +65,20 @@ class BatchNorm(nn.Module):
 
   Attributes:
     groups: number of groups on this device, which must divide the batch; or
-      ALL_DEVICES.
+      ALL_DEVICES or EACH_VIEW.
     momentum: fraction of the running averages that is kept at each step.
     epsilon: added to the variance.
     dtype: dtype of the output; None for that of the input. Statistics and scaling are
       float32.
     scale_init: initialiser of the learned scale.
+    affine: whether there are a learned scale and bias; if not, they are 1 and 0.
   """
   groups: int = 1
   momentum: float = 0.9
   epsilon: float = 1e-5
   dtype: Any = None
   scale_init: nn.initializers.Initializer = nn.initializers.ones
+  affine: bool = True
 
   @nn.compact
   def __call__(self, x: jax.Array, *, train: bool) -> jax.Array:
@@ -94,21 +101,23 @@ class BatchNorm(nn.Module):
         "batch_stats", "mean", jnp.zeros, (features,), jnp.float32)
     running_var = self.variable(
         "batch_stats", "var", jnp.ones, (features,), jnp.float32)
-    scale = self.param("scale", self.scale_init, (features,), jnp.float32)
-    bias = self.param("bias", nn.initializers.zeros, (features,), jnp.float32)
+    scale, bias = jnp.ones(features), jnp.zeros(features)
+    if self.affine:
+      scale = self.param("scale", self.scale_init, (features,), jnp.float32)
+      bias = self.param("bias", nn.initializers.zeros, (features,), jnp.float32)
 
     if not train:
       factor = jax.lax.rsqrt(running_var.value + self.epsilon) * scale
       y = (x.astype(jnp.float32) - _last(running_mean.value, x)) * _last(factor, x)
       return (y + _last(bias, x)).astype(self.dtype or x.dtype)
 
-    groups = self.groups or 1
+    groups = abs(self.groups)
     if x.shape[0] % groups:
       raise ValueError(
           f"{groups} batch-norm groups don't divide a batch of {x.shape[0]}")
     y, mean, var = normalise(
         x.reshape(groups, -1, features), scale, bias, features, self.epsilon,
-        self.groups == ALL_DEVICES)
+        self.groups < 0)
     if not self.is_initializing():
       new_mean, new_var = parallel.mean((mean.mean(axis=(0, 1)), var.mean(axis=(0, 1))))
       keep = self.momentum

@@ -18,11 +18,12 @@ from typing import Any, ClassVar, Protocol, TYPE_CHECKING
 
 import jax
 
-from augment_gen.config import Config, names
+from augment_gen.config import Config, names, OptimizerConfig
 
 if TYPE_CHECKING:
   import optax
 
+  from augment_gen.data.base import Images
   from augment_gen.data.task import Task
   from augment_gen.run.folder import RunFolder
   from augment_gen.run.metrics import MetricWriter
@@ -35,6 +36,22 @@ Metrics = dict[str, jax.Array]  # scalars
 Batch = Mapping[str, Any]
 # (frozen, batch, key) -> two views of the images "x_p", [b, H, W, C] in [0, 1].
 Views = Callable[[PyTree, Batch, jax.Array], tuple[jax.Array, jax.Array]]
+
+
+@dataclasses.dataclass(frozen=True)
+class Plan:
+  """The stage in which a pre-trainer trains.
+
+  Attributes:
+    optimizer: the stage's optimiser and schedule.
+    steps: number of steps.
+    steps_per_epoch: number of steps in a pass over X_p.
+    recipe: name of the hand-made recipe, for views beside the two that it is given.
+  """
+  optimizer: OptimizerConfig
+  steps: int
+  steps_per_epoch: int
+  recipe: str
 
 
 class Step(Protocol):
@@ -141,10 +158,10 @@ class Run:
 
 
 class Pretrainer(Protocol):
-  """A method of self-supervised learning that trains F on pairs of views.
+  """A method that trains F on pairs of views, with labels or, usually, without.
 
   It is built from the config and the number of devices. `methods/pretrainers` lists
-  all pre-trainers.
+  all pre-trainers; `methods/pretrainers/base.py` has what most of them share.
 
   Attributes:
     title: name of the pre-trainer in the tables.
@@ -160,6 +177,13 @@ class Pretrainer(Protocol):
   def problems(config: Config, devices: int) -> Iterator[str]:
     """Conflicts between settings, one line each."""
 
+  @staticmethod
+  def data_problems(config: Config, images: Images) -> Iterator[str]:
+    """Conflicts between settings and the images of stage 1, one line each."""
+
+  def optimizer(self, plan: Plan) -> optax.GradientTransformation:
+    """The optimiser of all that a stage trains, with its schedules."""
+
   def init(self, tx: optax.GradientTransformation, key: jax.Array,
            encoder: PyTree | None = None) -> State:
     """A new state.
@@ -174,7 +198,14 @@ class Pretrainer(Protocol):
   def restart(self, state: State, tx: optax.GradientTransformation) -> State:
     """A state for further training: same networks, new optimiser state, step 0."""
 
-  def make_step(self, tx: optax.GradientTransformation, views: Views) -> Step:
+  def frozen(self, images: Images) -> dict[str, Any]:
+    """What the step reads of the images that it trains on, beside their pixels.
+
+    It goes into `Stage.frozen`; `batch["index"]["x_p"]` has the places of a batch.
+    """
+
+  def make_step(self, tx: optax.GradientTransformation, views: Views,
+                plan: Plan) -> Step:
     """The training step."""
 
   def encoder_variables(self, state: State) -> PyTree:

@@ -17,6 +17,7 @@ from augment_gen.models.heads import initial_variables, ProjectedEncoder
 from augment_gen.run import parallel
 from augment_gen.run.contracts import PyTree, Step, Views
 from augment_gen.run.random import stream
+from augment_gen.steps.collapse import embedding_std
 from augment_gen.steps.state import apply_gradients, named, NetState
 
 
@@ -55,12 +56,10 @@ def init(net: ProjectedEncoder, tx: optax.GradientTransformation, config: MocoCo
 
 def restart(state: MocoState, tx: optax.GradientTransformation) -> MocoState:
   """Prepares further training: same networks and keys, fresh optimiser, step 0."""
-  query = dataclasses.replace(
-      state.query, opt_state=tx.init(state.query.params))
   # Put the oldest key first and reset the pointer: if the batch size changes, the old
   # pointer may not be a multiple of it.
   return dataclasses.replace(
-      state, step=jnp.zeros((), jnp.int32), query=query,
+      state, step=jnp.zeros((), jnp.int32), query=state.query.restart(tx),
       queue=jnp.roll(state.queue, -state.queue_pointer, axis=0),
       queue_pointer=jnp.zeros((), jnp.int32))
 
@@ -142,9 +141,7 @@ def make_step(net: ProjectedEncoder, tx: optax.GradientTransformation,
     metrics = parallel.mean({
         "loss": loss,
         "accuracy": jnp.mean(jnp.argmax(logits, axis=1) == 0),
-        # Taken over the whole batch: 1/sqrt(dim) for evenly spread directions, 0 for a
-        # collapsed encoder.
-        "embedding_std": jnp.mean(jnp.std(parallel.gather(q), axis=0)),
+        "embedding_std": embedding_std(parallel.gather(q)),
     }) | named("encoder", norms)
     new_state = MocoState(
         step=state.step + 1, query=query, key_params=key_params,

@@ -1,7 +1,7 @@
 """The training state of a network, and its updates by an optimiser."""
 
 import dataclasses
-from typing import Any
+from typing import Any, Self
 
 from flax import struct
 import jax
@@ -29,10 +29,32 @@ class NetState:
                batch_stats=variables.get("batch_stats", {}),
                ema=jax.tree.map(jnp.copy, params) if ema else {})
 
+  def restart(self, tx: optax.GradientTransformation) -> "NetState":
+    """The same network with a new optimiser state."""
+    return dataclasses.replace(self, opt_state=tx.init(self.params))
+
   @property
   def final_params(self) -> PyTree:
     """The parameters to use after training: the EMA if one is kept, else `params`."""
     return self.ema or self.params
+
+
+@struct.dataclass
+class EncoderState:
+  """The state of a pre-trainer: F and what lies on it, trained as one network."""
+  step: jax.Array  # int32
+  net: NetState
+
+  @classmethod
+  def create(cls, variables: PyTree, tx: optax.GradientTransformation, **others: Any,
+             ) -> Self:
+    """A state at step 0, with the fields of a subclass as `others`."""
+    return cls(step=jnp.zeros((), jnp.int32), net=NetState.create(variables, tx), **others)
+
+  def restart(self, tx: optax.GradientTransformation) -> Self:
+    """A state for further training: same networks, fresh optimiser, step 0."""
+    return dataclasses.replace(
+        self, step=jnp.zeros((), jnp.int32), net=self.net.restart(tx))
 
 
 def update_ema(net: NetState, decay: float, step: jax.Array) -> NetState:

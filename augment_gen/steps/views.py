@@ -62,6 +62,29 @@ def with_second_view(augment: Callable, second: Callable,
   return views
 
 
+def small_crops(augment: Callable, count: int) -> Callable:
+  """Builds (frozen, batch, key) -> further views of "x_p" (multi-crop).
+
+  NOTE(paper): With G_A, small crops are still hand-made views of x alone. G_A may need
+  images of one size, and one of the two large views of an image shows its effect.
+
+  Args:
+    augment: the hand-made recipe for one image, with a small crop.
+    count: number of crops of an image, at least 1.
+
+  Returns:
+    A function whose result is float32 [count · b, h, w, C], crop by crop.
+  """
+
+  def crops(frozen, batch, key):
+    del frozen
+    x = batch["x_p"]
+    keys = jnp.concatenate([
+        example_keys(key, f"small_{n}", len(x)) for n in range(count)])
+    return augment_batch(augment, keys, jnp.concatenate([x] * count))
+  return crops
+
+
 def learned_second(augmenter, latent_dim: int, from_bank: bool) -> Callable:
   """Builds x -> G_A(x, z), with z drawn uniformly from the bank Z̃ or from the prior."""
 

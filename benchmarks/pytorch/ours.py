@@ -19,7 +19,7 @@ from augment_gen.methods.augmentation_generator import stages
 from augment_gen.methods.crl_tac import stages as crl_tac_stages
 from augment_gen.methods.pretrainers import pretrainer
 from augment_gen.run import parallel
-from augment_gen.run.contracts import Stage
+from augment_gen.run.contracts import Plan, Stage
 from augment_gen.run.random import example_keys
 from pytorch.inputs import classified, logistic_objective, on_canvas, pictures, read_config
 from pytorch.turns import Block
@@ -42,13 +42,14 @@ def moco(config: Sequence[str], views: str, device: str, precision: str) -> Bloc
   built = stages.pretrain(
       settings, _task(pictures(4 * batch, size, data.channels, seed=0)), devices=1)
   if views == "given":
-    tx = building.optimizer(
-        stage.optimizer, built.total_steps, built.feed.steps_per_epoch["x_p"])
+    method = pretrainer(settings, 1)
+    plan = Plan(stage.optimizer, built.total_steps, built.feed.steps_per_epoch["x_p"],
+                stage.recipe)
     given = lambda frozen, batch, key: (frozen["view_q"], frozen["view_k"])
     pair = [jnp.asarray(pictures(batch, size, data.channels, seed=seed), jnp.float32) / 255
             for seed in (1, 2)]
     built = dataclasses.replace(
-        built, step=pretrainer(settings, 1).make_step(tx, given),
+        built, step=method.make_step(method.optimizer(plan), given, plan),
         frozen=dict(zip(("view_q", "view_k"), pair)))
   return Block(_steps(built))
 

@@ -63,6 +63,19 @@ def test_moco_v2_crops_like_crop_alone():
   assert np.all(steps >= -1e-5) or np.all(steps <= 1e-5)
 
 
+def test_a_small_crop_replaces_the_crop_of_a_recipe():
+  """Part of a ramp, at another size; "none" does nothing else to it."""
+  ramp = np.linspace(0, 1, SIZE, dtype=np.float32)
+  images = np.tile(ramp[None, None, :, None], (200, SIZE, 1, 1))
+  crop = recipes.Crop((0.05, 0.14), side=6)
+  small = np.asarray(jax.jit(lambda keys, x: recipes.augment_batch(
+      recipes.recipe("none", crop), keys, x))(keys_of(200), images))
+  assert small.shape == (200, 6, 6, 1)
+  # Shares of the side, from the difference of the outermost pixels.
+  width = (small[:, 0, -1, 0] - small[:, 0, 0, 0]) * 6 / 5 * (SIZE - 1) / SIZE
+  assert width.min() > 0.14 and width.max() < 0.5
+
+
 def test_moco_v2_probabilities():
   """20 % of the views are grey and 50 % are mirrored, whatever the other ops do."""
   image = np.zeros((8, 8, 3), np.float32)

@@ -32,6 +32,14 @@ def test_fingerprint_follows_images_labels_and_shape():
   assert base.fingerprint_arrays(images.copy(), labels) in prints
 
 
+def test_classes_of_the_same_name_are_one_in_joined_sets():
+  other = _set(labels=(0, 1, 0, 1, 0, 1), classes=("d", "b"))
+  labels, names = base.labels_of(base.Joined((_set(), other)))
+  assert names == ("a", "b", "c", "d")
+  assert labels.tolist() == [0, 1, 2, 0, 1, 2, 3, 1, 3, 1, 3, 1]
+  assert base.labels_of(base.Joined((_set(), _set(None, ())))) is None
+
+
 def test_select_keeps_classes_and_has_its_own_fingerprint():
   whole = _set()
   part = whole.select(np.array([4, 0]), "part")

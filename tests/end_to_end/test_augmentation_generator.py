@@ -588,6 +588,12 @@ def test_every_config_field_is_read(quickstart, read):
       tracing.traced_step(lambda: stages.pretrain(config, task, 1))
       pretrained = jax.eval_shape(lambda: stages.pretrain(config, task, 1).state)
       tracing.generator_step(config, task, pretrained)
+    for method in ("simsiam", "byol", "swav", "supervised"):
+      other = parse(command("quickstart", "unused", f"--config.pretrain.method={method}",
+                            "--config.encoder.blocks=(1,)",
+                            "--config.supervised.classes=62")).config
+      labelled = load_task(other.data)
+      tracing.traced_step(lambda: stages.pretrain(other, labelled, 1))
     trained = tracing.zeros(jax.eval_shape(
         lambda: stages.generator(config, task, None).state))
     with pytest.MonkeyPatch.context() as patch:

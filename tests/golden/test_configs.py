@@ -10,7 +10,8 @@ from augment_gen.config.command_line import parse
 ROOT = pathlib.Path(__file__).parents[2]
 FOLDER = pathlib.Path(__file__).parent / "configs"
 CONFIGS = (
-    "quickstart.py", "omniglot.py", "omniglot.py:simclr", "omniglot.py:mnist",
+    "quickstart.py", "omniglot.py", "omniglot.py:simclr", "omniglot.py:simsiam",
+    "omniglot.py:byol", "omniglot.py:swav", "omniglot.py:mnist",
     "omniglot.py:mnist,npz",
     "daiso.py", "daiso.py:room", "photos.py", "regional_mnist.py",
     "regional_mnist.py:npz", "regional_mnist.py:rendered", "mnist.py")

@@ -6,36 +6,16 @@ import numpy as np
 import optax
 import pytest
 from toy_networks import Linear, UnitHead
+from toy_views import assert_close, batch_of, given, noisy, SHAPE, take
 
 from augment_gen.config import OptimizerConfig, SimclrConfig
 from augment_gen.models import norm
 from augment_gen.models.convnet import ConvNet
 from augment_gen.models.heads import ProjectedEncoder, ProjectionHead
-from augment_gen.run import parallel
-from augment_gen.run.random import example_keys
 from augment_gen.steps import simclr
 from augment_gen.steps.state import make_optimizer, make_schedule
 
-SHAPE = (4, 4, 1)
 CONFIG = SimclrConfig(dim=4, temperature=0.5)
-
-
-def given(frozen, batch, key):
-  """Fixed views, so that a reference can use them."""
-  del frozen, key
-  return batch["q"], batch["k"]
-
-
-def noisy(frozen, batch, key):
-  del frozen
-  keys = example_keys(key, "noise", len(batch["q"]))
-  noise = jax.vmap(lambda k: 0.1 * jax.random.normal(k, SHAPE))(keys)
-  return batch["q"] + noise, batch["k"] - noise
-
-
-def batch_of(n=8):
-  rng = np.random.default_rng(0)
-  return {name: rng.random((n, *SHAPE)).astype(np.float32) for name in "qk"}
 
 
 def test_one_step_equals_the_equation():
@@ -53,13 +33,12 @@ def test_one_step_equals_the_equation():
       total -= jnp.log(jnp.exp(z[i] @ z[j] / 0.5) / jnp.sum(jnp.exp(others)))
     return total / 16
 
-  value, grads = jax.value_and_grad(slow)(state.net.params)
+  value, grads = jax.jit(jax.value_and_grad(slow))(state.net.params)
   expected = jax.tree.map(lambda p, g: p - 0.1 * g, state.net.params, grads)
   new, metrics = simclr.make_step(net, tx, CONFIG, given)(
       state, {}, batch, jax.random.key(1))
   np.testing.assert_allclose(metrics["loss"], value, rtol=1e-5)
-  jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-6),
-               new.net.params, expected)
+  assert_close(new.net.params, expected)
   assert new.step == 1
 
 
@@ -69,19 +48,11 @@ def test_many_devices_do_what_one_does(devices):
   net = ProjectedEncoder(
       ConvNet(stage_sizes=(1,), width=4, bn_groups=norm.ALL_DEVICES),
       ProjectionHead(4))
-  tx, results = optax.sgd(0.5), []
-  for n in (1, devices):
-    mesh = parallel.make_mesh(jax.devices()[:n])
-    step = parallel.map_step(
-        simclr.make_step(net, tx, CONFIG, noisy), mesh, lambda resident, b: b)
-    state = parallel.replicate(
-        simclr.init(net, tx, SHAPE, jax.random.key(0)), mesh)
-    for _ in range(3):
-      state, metrics = step(
-          state, {}, {}, parallel.shard(batch_of(), mesh), jax.random.key(1))
-    results.append(jax.device_get((state, metrics)))
-  jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=2e-3, atol=1e-5),
-               *results)
+  tx = optax.sgd(0.5)
+  step = simclr.make_step(net, tx, CONFIG, noisy)
+  state = simclr.init(net, tx, SHAPE, jax.random.key(0))
+  one, many = (take(step, state, steps=3, devices=n) for n in (1, devices))
+  assert_close(many, one, rtol=2e-3, atol=1e-5)
 
 
 def test_restart_keeps_the_networks_and_forgets_the_optimiser():
@@ -89,7 +60,7 @@ def test_restart_keeps_the_networks_and_forgets_the_optimiser():
   state = simclr.init(net, tx, SHAPE, jax.random.key(0))
   moved, _ = simclr.make_step(net, tx, CONFIG, given)(
       state, {}, batch_of(), jax.random.key(1))
-  again = simclr.restart(moved, tx)
+  again = moved.restart(tx)
   assert again.step == 0
   jax.tree.map(np.testing.assert_array_equal, again.net.params, moved.net.params)
   jax.tree.map(np.testing.assert_array_equal, again.net.opt_state,

@@ -6,6 +6,7 @@ import math
 from augment_gen.config import Config, names
 from augment_gen.data.task import Task
 from augment_gen.methods import building, encoder_init
+from augment_gen.methods.augmentation_generator import stages
 from augment_gen.methods.policy_rules import policy_problems
 from augment_gen.methods.pretrainers import PRETRAINERS
 
@@ -31,6 +32,8 @@ def problems(config: Config, devices: int) -> Iterator[str]:
 
 def data_problems(config: Config, task: Task) -> Iterator[str]:
   """See `contracts.Method`."""
+  yield from PRETRAINERS[config.pretrain.method].data_problems(
+      config, stages.pretrain_images(config, task))
   x_p, x_f = len(task.pretrain), len(task.finetune)
   for field, size, name in (
       ("pretrain.batch_size", x_p + x_f if config.pretrain.with_finetune else x_p,

@@ -18,7 +18,7 @@ import numpy as np
 from augment_gen.augment.implicit import implicit
 from augment_gen.augment.learned import match_strength
 from augment_gen.augment.recipes import augment_batch, recipe
-from augment_gen.config import Config
+from augment_gen.config import Config, PretrainConfig, RetrainConfig
 from augment_gen.data.base import Images, Joined, sample
 from augment_gen.data.feed import ImageFeed
 from augment_gen.data.task import Task
@@ -36,7 +36,7 @@ from augment_gen.models.build import (
   latent_dim,
 )
 from augment_gen.models.policy import LatentDistribution
-from augment_gen.run.contracts import Pretrainer, Stage, State, Step
+from augment_gen.run.contracts import Plan, Pretrainer, Stage, State, Step
 from augment_gen.run.random import example_keys, stream
 from augment_gen.steps import frozen_encoder, latent_policy, views
 from augment_gen.steps import generator as generator_step
@@ -74,22 +74,34 @@ def batch_statistics(config: Config):
       build_encoder(config, bn_groups=1))
 
 
+def pretrain_images(config: Config, task: Task) -> Images:
+  """The images of stage 1: X_p, or X_p ∪ X̃_f."""
+  if config.pretrain.with_finetune:
+    return Joined((task.pretrain, task.finetune))
+  return task.pretrain
+
+
 def pretrain(config: Config, task: Task, devices: int) -> Stage:
   """Stage 1: pre-training of F, from random weights or from config.encoder.init."""
-  images: Images = task.pretrain
-  if config.pretrain.with_finetune:
-    images = Joined((images, task.finetune))
+  images = pretrain_images(config, task)
   method, stage = pretrainer(config, devices), config.pretrain
   feed = ImageFeed({"x_p": images}, stage.batch_size, config.seed, "pretrain")
-  per_epoch = feed.steps_per_epoch["x_p"]
-  steps = building.total_steps(stage.epochs, stage.steps, per_epoch)
-  tx = building.optimizer(stage.optimizer, steps, per_epoch)
+  plan = _plan(stage, feed)
+  tx = method.optimizer(plan)
   key = stream(jax.random.key(config.seed), "pretrain")
   encoder, _ = encoder_init.load(config) or (None, [])
   return Stage(
       name="pretrain", state=method.init(tx, key, encoder),
-      step=method.make_step(tx, views.hand_made(recipe(stage.recipe))),
-      frozen={}, feed=feed, total_steps=steps, key=key, show=method.show)
+      step=method.make_step(tx, views.hand_made(recipe(stage.recipe)), plan),
+      frozen=method.frozen(images), feed=feed, total_steps=plan.steps, key=key,
+      show=method.show)
+
+
+def _plan(stage: PretrainConfig | RetrainConfig, feed: ImageFeed) -> Plan:
+  per_epoch = feed.steps_per_epoch["x_p"]
+  return Plan(
+      stage.optimizer, building.total_steps(stage.epochs, stage.steps, per_epoch),
+      per_epoch, stage.recipe)
 
 
 def generator_networks(config: Config) -> generator_step.Networks:
@@ -270,27 +282,28 @@ def retrain(config: Config, task: Task, devices: int, arm: str,
   feed = ImageFeed(
       {"x_p": task.pretrain}, stage.batch_size, config.seed, "retrain")
   key = stream(jax.random.key(config.seed), "retrain")
-  per_epoch = feed.steps_per_epoch["x_p"]
-  steps = building.total_steps(stage.epochs, stage.steps, per_epoch)
-  tx = building.optimizer(stage.optimizer, steps, per_epoch)
-  state, step = method.restart(pretrained, tx), method.make_step(tx, pair)
+  plan = _plan(stage, feed)
+  tx = method.optimizer(plan)
+  state, step = method.restart(pretrained, tx), method.make_step(tx, pair, plan)
   if arm == "policy":
-    state, step = _with_policy(config, method, state, step, steps, per_epoch, key)
+    state, step = _with_policy(config, method, state, step, plan, key)
+  # The numbers of the classes are those of stage 1, also if that had X̃_f, too.
   return Stage(
-      name=f"retrain-{arm}", state=state, step=step, frozen=frozen, feed=feed,
-      total_steps=steps, key=key, show=method.show)
+      name=f"retrain-{arm}", state=state, step=step,
+      frozen=method.frozen(task.pretrain) | frozen, feed=feed,
+      total_steps=plan.steps, key=key, show=method.show)
 
 
 def _with_policy(config: Config, method: Pretrainer, state: State, step: Step,
-                 steps: int, per_epoch: int, key: jax.Array,
+                 plan: Plan, key: jax.Array,
                  ) -> tuple[latent_policy.LatentPolicyState, Step]:
   """Adds P(z|x) to the state and the step of a pre-trainer."""
   policy, settings = latent_distribution(config), config.retrain.policy
-  tx = building.optimizer(settings.optimizer, steps, per_epoch)
+  tx = building.optimizer(settings.optimizer, plan.steps, plan.steps_per_epoch)
   state = latent_policy.LatentPolicyState(
       step=jnp.zeros((), jnp.int32), pretrainer=state,
       policy=policy_step.init(policy, tx, building.image_shape(config), key))
   augmenter = build_augmenter(config)
   return state, latent_policy.make_step(
       method.project, augmenter, step,
-      policy_step.make_update(policy, tx, settings, policy.size, steps))
+      policy_step.make_update(policy, tx, settings, policy.size, plan.steps))

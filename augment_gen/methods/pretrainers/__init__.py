@@ -1,12 +1,16 @@
 """The pre-trainers, which train F on pairs of views, by config.pretrain.method."""
 
 from augment_gen.config import Config
-from augment_gen.methods.pretrainers import moco, simclr
+from augment_gen.methods.pretrainers import byol, moco, simclr, simsiam, supervised, swav
 from augment_gen.run.contracts import Pretrainer
 
 PRETRAINERS: dict[str, type[Pretrainer]] = {
     "moco_v2": moco.MocoV2,
     "simclr": simclr.Simclr,
+    "simsiam": simsiam.Simsiam,
+    "byol": byol.Byol,
+    "swav": swav.Swav,
+    "supervised": supervised.Supervised,
 }
 
 

@@ -8,26 +8,27 @@ import optax
 
 from augment_gen.config import Config
 from augment_gen.methods import building
+from augment_gen.methods.pretrainers.base import Base
 from augment_gen.models.build import build_encoder, dtype_of
 from augment_gen.models.heads import ProjectedEncoder, ProjectionHead
-from augment_gen.run.contracts import PyTree, Step, Views
+from augment_gen.run.contracts import Plan, PyTree, Step, Views
 from augment_gen.steps import moco as moco_step
 
 
-class MocoV2:
+class MocoV2(Base):
   """See `contracts.Pretrainer`."""
   title: ClassVar[str] = "MoCo v2"
   show: ClassVar[tuple[str, ...]] = ("loss", "accuracy")
 
   def __init__(self, config: Config, devices: int):
-    self._config = config
+    super().__init__(config, devices)
     # Each device gets its share of the batch-norm groups.
     self._net = ProjectedEncoder(
         build_encoder(config, config.moco.bn_groups // devices),
         ProjectionHead(config.moco.dim, dtype=dtype_of(config)))
 
-  @staticmethod
-  def problems(config: Config, devices: int) -> Iterator[str]:
+  @classmethod
+  def problems(cls, config: Config, devices: int) -> Iterator[str]:
     groups, queue = config.moco.bn_groups, config.moco.queue
     for field in ("pretrain.batch_size", "retrain.batch_size"):
       batch = building.setting(config, field)
@@ -50,7 +51,9 @@ class MocoV2:
               ) -> moco_step.MocoState:
     return moco_step.restart(state, tx)
 
-  def make_step(self, tx: optax.GradientTransformation, views: Views) -> Step:
+  def make_step(self, tx: optax.GradientTransformation, views: Views,
+                plan: Plan) -> Step:
+    del plan
     return moco_step.make_step(self._net, tx, self._config.moco, views)
 
   def encoder_variables(self, state: moco_step.MocoState) -> dict:

@@ -1,4 +1,4 @@
-"""SimCLR as F of the generator and in re-training, end to end in small."""
+"""Each pre-trainer as F of the generator and in re-training, end to end in small."""
 
 import json
 import pathlib
@@ -15,16 +15,22 @@ pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("one_device")]
 ROOT = pathlib.Path(__file__).parents[2]
 
 
-def test_every_stage_runs_and_its_encoder_can_be_exported(tmp_path):
+METHODS = {"SimCLR": "simclr", "SimSiam": "simsiam", "BYOL": "byol", "SwAV": "swav",
+           "supervised": "supervised"}
+
+
+@pytest.mark.parametrize("title", METHODS)
+def test_every_stage_runs_and_its_encoder_can_be_exported(title, tmp_path):
   assert main([
       "main.py", f"--config={ROOT}/configs/quickstart.py:runlocal",
       f"--workdir={tmp_path}/run", "--config.log.tensorboard=False",
       "--config.evaluate.protocols=knn", "--config.evaluate.controls=",
       "--config.encoder.blocks=(1,1)", "--config.retrain.arms=generator",
-      "--config.pretrain.method=simclr", "--config.pretrain.optimizer.name=lars"]) == 0
+      "--config.pretrain.optimizer.name=lars", "--config.swav.queue=32",
+      "--config.supervised.classes=62", f"--config.pretrain.method={METHODS[title]}"]) == 0
   found = json.loads((tmp_path / "run" / "results.json").read_text())
   assert {row["method"] for row in found["rows"]} == {
-      "SimCLR", "SimCLR + G_A"}
+      title, f"{title} + G_A"}
   learned = export.load(tmp_path / "run")
   images = load_task(learned.config.data).finetune.images
   features = learned.encode(images)

@@ -1,0 +1,58 @@
+"""What most pre-trainers share: batches that are not too small, one optimiser, one net."""
+
+from collections.abc import Iterator
+from typing import Any, ClassVar
+
+from flax import linen as nn
+import jax
+import optax
+
+from augment_gen.config import Config
+from augment_gen.data.base import Images
+from augment_gen.methods import building
+from augment_gen.run.contracts import Plan, State
+
+
+class Base:
+  """A `contracts.Pretrainer` without its networks, `init` and `make_step`.
+
+  The states of its step are `steps.state.EncoderState`s. `_net` is the module of their
+  `net`.
+  """
+  title: ClassVar[str]
+  show: ClassVar[tuple[str, ...]]
+  _net: nn.Module
+
+  def __init__(self, config: Config, devices: int):
+    del devices  # batch norms span all of them
+    self._config = config
+
+  @classmethod
+  def problems(cls, config: Config, devices: int) -> Iterator[str]:
+    """One line for each batch of a single image, for which there are no statistics."""
+    del devices
+    for field in ("pretrain.batch_size", "retrain.batch_size"):
+      if building.setting(config, field) < 2:
+        yield (f"config.{field}=1 leaves {cls.title} no other image to compare with: "
+               "give at least 2")
+
+  @staticmethod
+  def data_problems(config: Config, images: Images) -> Iterator[str]:
+    del config, images
+    yield from ()
+
+  def optimizer(self, plan: Plan) -> optax.GradientTransformation:
+    return building.optimizer(plan.optimizer, plan.steps, plan.steps_per_epoch)
+
+  def restart(self, state: State, tx: optax.GradientTransformation) -> State:
+    return state.restart(tx)
+
+  def frozen(self, images: Images) -> dict[str, Any]:
+    del images
+    return {}
+
+  def encoder_variables(self, state: State) -> dict:
+    return building.encoder_of(state.net)
+
+  def project(self, state: State, images: jax.Array) -> jax.Array:
+    return building.project(self._net, state.net, images)

@@ -1,0 +1,59 @@
+"""Supervised training of F on the labels of X_p, as a reference."""
+
+import jax
+import jax.numpy as jnp
+import optax
+
+from augment_gen.models.heads import Classifier, initial_variables, l2_normalize
+from augment_gen.run import parallel
+from augment_gen.run.contracts import PyTree, Step, Views
+from augment_gen.run.random import stream
+from augment_gen.steps.collapse import embedding_std
+from augment_gen.steps.state import apply_gradients, EncoderState, named
+
+
+def init(net: Classifier, tx: optax.GradientTransformation,
+         image_shape: tuple[int, int, int], key: jax.Array,
+         encoder: PyTree | None = None) -> EncoderState:
+  """Creates a fresh state; F is random, or has the variables `encoder`."""
+  images = jnp.zeros((2, *image_shape), jnp.float32)
+  return EncoderState.create(
+      initial_variables(net, images, stream(key, "supervised_init"), encoder), tx)
+
+
+def make_step(net: Classifier, tx: optax.GradientTransformation, views: Views) -> Step:
+  """Builds a step that classifies both views by softmax cross entropy.
+
+  Both views of an image have its label, so that F sees as many images in a step as with
+  the other pre-trainers, and in re-training also those of G_A.
+
+  Args:
+    net: F with a linear layer.
+    tx: optimiser of `net`.
+    views: see `contracts.Views`.
+
+  Returns:
+    A step, see `contracts.Step`. Its `frozen["labels"]` has the labels of X_p, int32 [N].
+  """
+
+  def loss_fn(params, batch_stats, images, labels):
+    (features, logits), new = net.apply(
+        {"params": params, "batch_stats": batch_stats}, images, train=True,
+        mutable=["batch_stats"])
+    losses = optax.softmax_cross_entropy_with_integer_labels(logits, labels)
+    first = l2_normalize(jnp.split(features, 2)[0])
+    return jnp.mean(losses), (new.get("batch_stats", {}), {
+        "accuracy": jnp.mean(jnp.argmax(logits, axis=1) == labels),
+        "embedding_std": embedding_std(parallel.gather(first))})
+
+  def step(state: EncoderState, frozen, batch, key):
+    images = jnp.concatenate(views(frozen, batch, key))
+    labels = jnp.tile(frozen["labels"][batch["index"]["x_p"]], 2)
+    (loss, (batch_stats, metrics)), grads = jax.value_and_grad(
+        loss_fn, has_aux=True)(
+            state.net.params, state.net.batch_stats, images, labels)
+    new, norms = apply_gradients(state.net, parallel.mean(grads), tx, batch_stats)
+    metrics = parallel.mean({"loss": loss, **metrics}) | named("encoder", norms)
+    return EncoderState(step=state.step + 1, net=new), metrics
+
+  return step
