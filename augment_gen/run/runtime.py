@@ -51,15 +51,29 @@ def keep_compiled_code() -> pathlib.Path | None:
   settings: Any = jax.config  # which is not typed
   if settings.jax_compilation_cache_dir or not settings.jax_enable_compilation_cache:
     return None
+  folder = cache_folder("compiled", machine())
+  if folder is None:
+    return None
+  jax.config.update("jax_compilation_cache_dir", str(folder))
+  jax.config.update("jax_persistent_cache_min_compile_time_secs", _SECONDS_WORTH_KEEPING)
+  return folder
+
+
+def cache_folder(*names: str) -> pathlib.Path | None:
+  """Makes the folder `$XDG_CACHE_HOME/augment_gen/NAMES`, or one in `~/.cache`.
+
+  Files in it that were not read for a month are deleted.
+
+  Returns:
+    The folder; None if it cannot be written.
+  """
   caches = os.environ.get("XDG_CACHE_HOME") or "~/.cache"
-  folder = pathlib.Path(caches, "augment_gen", "compiled", machine()).expanduser()
+  folder = pathlib.Path(caches, "augment_gen", *names).expanduser()
   try:
     folder.mkdir(parents=True, exist_ok=True)
     _forget_old(folder)
   except OSError:
     return None
-  jax.config.update("jax_compilation_cache_dir", str(folder))
-  jax.config.update("jax_persistent_cache_min_compile_time_secs", _SECONDS_WORTH_KEEPING)
   return folder
 
 
