@@ -212,9 +212,10 @@ def pouch(rng: Rng) -> Form:
   half, height = (rng.uniform(0.2, 0.3), rng.uniform(0.1, 0.15)), rng.uniform(0.6, 0.9)
   b = Builder()
   b.box(0.0, height, half, lean=(rng.uniform(0.0, 0.06), (half[1] - 0.012) / height))
-  if rng.random() < 0.5:
-    b.cone(height - 0.03, height + 0.1, 0.07, 0.06, CAP)
-  return b.form(height + 0.05, float(np.hypot(*half)), half[0], (0.04, height - 0.06),
+  spout = 0.1 if rng.random() < 0.5 else 0.0
+  if spout:
+    b.cone(height - 0.03, height + spout, 0.07, 0.06, CAP)
+  return b.form(height + spout, float(np.hypot(*half)), half[0], (0.04, height - 0.06),
                 front=half[0] - 0.04)
 
 

@@ -115,7 +115,8 @@ def place_camera(rng: Rng, view: View, form: build.Form, exposure: float,
       eye=np.float32(target + ahead * away), target=np.float32(target),
       roll=np.float32(view.roll), tangent=np.float32(view.tangent),
       exposure=np.float32(exposure), white=np.float32(np.exp([warmth, tint, -warmth])),
-      defocus=np.float32(rng.gamma(2.0, 1.4)), vignetting=np.float32(rng.uniform(0, 0.35)),
+      defocus=np.float32(min(rng.gamma(2.0, 1.4), 5.0)),
+      vignetting=np.float32(rng.uniform(0, 0.35)),
       electrons=np.float32(np.exp(rng.uniform(np.log(1500), np.log(8000)))),
       read=np.float32(rng.uniform(0.001, 0.004)), contrast=np.float32(rng.uniform(0, 0.6)))
 
@@ -129,7 +130,7 @@ def room_light(rng: Rng, view: View, form: build.Form) -> tuple[light.Lights, fl
   lights = none._replace(
       sky=np.float32(sky), ground=np.float32(0.5 * sky * [1.0, 0.97, 0.93]),
       lamp=np.float32(0.85 * warm * rng.uniform(0.8, 1.2)),
-      lamp_way=direction(azimuth, np.radians(rng.uniform(55, 80))),
+      lamp_way=direction(azimuth, np.radians(rng.uniform(42, 72))),
       lamp_width=np.float32(rng.uniform(0.3, 0.55)), spot=np.zeros(3, np.float32))
   return lights, float(np.exp2(rng.normal(-0.05, 0.15)))
 
@@ -166,7 +167,7 @@ def any_light(rng: Rng, view: View, form: build.Form) -> tuple[light.Lights, flo
     warmth = rng.normal(0, spread)
     return np.exp([warmth, rng.normal(0, 0.2 * spread), -warmth])
 
-  shares = rng.dirichlet([1.6, 1.2, 0.8])
+  shares = rng.dirichlet([1.1, 0.9, 0.7])
   sky = tint(0.12) * (0.1 + 0.9 * shares[0])
   spot = spotlight(rng, view, form)[0]
   place = spot.spot_aim + direction(rng.uniform(-np.pi, np.pi), np.radians(
