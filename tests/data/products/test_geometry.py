@@ -4,14 +4,15 @@ import jax
 import numpy as np
 import pytest
 
-from augment_gen.data.products import build, catalogue, families, geometry, render, skin
-from augment_gen.data.products import world
+from augment_gen.data.products import build, catalogue, families, geometry, render
+from augment_gen.data.products.skin import Room
 from augment_gen.data.products.vector import Vector
+from augment_gen.data.products.world import pile
 
 RAYS = 256
 STEP, REACH = 2e-3, 4.0
-NO_WALL = skin.Room(0, np.zeros((2, 3)), np.zeros(2), 0.0, 0.0,
-                    np.float32([0, 1, 900.0]), np.zeros((2, 3)), 0)
+NO_WALL = Room(0, np.zeros((2, 3)), np.zeros(2), 0.0, 0.0,
+               np.float32([0, 1, 900.0]), np.zeros((2, 3)), 0)
 
 
 def inside(solid, points):
@@ -52,7 +53,7 @@ def rays(form, seed):
 def forms():
   for name in ("mug", "pump", "shampoo", "carton", "canister"):
     yield name, families.FAMILIES[name](catalogue.generator(1, len(name)))
-  yield "pile", world.pile(catalogue.generator(8))
+  yield "pile", pile(catalogue.generator(8))
 
 
 @pytest.mark.parametrize("name,form", list(forms()))

@@ -12,13 +12,13 @@ _openness, _lamp = jax.jit(occlusion.openness), jax.jit(occlusion.lamp)
 NEAR = np.float32([0.005, 0.05, 0.1, 0.2, 0.4, 3.0])  # distances from the solid
 
 
-def occluders(round_: bool):
+def occluders(round_: bool, height: float = 0.8):
   b = build.Builder()
   if round_:
-    b.cone(0.0, 0.8, 0.3, 0.3)
+    b.cone(0.0, height, 0.3, 0.3)
   else:
-    b.box(0.0, 0.8, (0.3, 0.2))
-  return b.form(0.8, 0.3, 0.3, (0, 1)).occluders
+    b.box(0.0, height, (0.3, 0.2))
+  return b.form(height, 0.3, 0.3, (0, 1)).occluders
 
 
 def on_table():
@@ -34,8 +34,8 @@ def test_distance_is_that_to_the_nearest_of_many_points(round_):
   if round_:
     inside = inside[np.hypot(inside[:, 0], inside[:, 2]) < 0.3]
   inside += [0, 0.4, 0]
-  outside = np.float32([[0.7, 0.4, 0.1], [0.1, 1.3, 0.05], [0.6, 1.2, 0.6], [-0.5, 0.2, -0.5],
-                        [0, 0.4, 0.9], [-0.2, -0.5, 0.0]])
+  outside = np.float32([[0.7, 0.4, 0.1], [0.1, 1.3, 0.05], [0.6, 1.2, 0.6],
+                        [-0.5, 0.2, -0.5], [0, 0.4, 0.9], [-0.2, -0.5, 0.0]])
   slow = [np.linalg.norm(inside - p, axis=1).min() for p in outside]
   found = _distance(occluders(round_), Vector(*outside.T))
   np.testing.assert_allclose(found, slow, atol=0.02)
@@ -45,6 +45,13 @@ def test_the_table_is_dark_at_the_foot_and_open_far_away():
   place, up, on_solid = on_table()
   found = np.asarray(_openness(occluders(True), place, up, on_solid))
   assert found[0] < 0.05 and found[-1] == 1 and (np.diff(found) >= 0).all()
+
+
+def test_what_is_low_hides_less():
+  place, up, on_solid = on_table()
+  tall, low = (np.asarray(_openness(occluders(True, height), place, up, on_solid))
+               for height in (0.8, 0.05))
+  assert (low[1:5] > tall[1:5] + 0.02).all()
 
 
 def test_a_wide_lamp_has_a_half_shadow():

@@ -9,7 +9,7 @@ import pytest
 from augment_gen.config import errors
 from augment_gen.data import sources
 from augment_gen.data.products import catalogue, families, render, scenes, source
-from augment_gen.data.products import world
+from augment_gen.data.products.world import pile
 
 SIZE = 16
 
@@ -144,7 +144,7 @@ def test_products_share_shapes_but_not_labels():
 
 def test_every_thing_stands_on_the_table():
   for i in range(60):
-    form = (world.pile(catalogue.generator(i)) if i % 2
+    form = (pile(catalogue.generator(i)) if i % 2
             else catalogue.product(2 * i)[0])
     spans = form.solid.quadrics.span[~form.solid.quadrics.lying.astype(bool)]
     assert spans.min() >= 0 and spans.max() <= form.height + 3e-3

@@ -31,8 +31,8 @@ def test_noise_interpolates_hashed_corners():
     return ((corner(0, 0) * (1 - u) + corner(1, 0) * u) * (1 - v)
             + (corner(0, 1) * (1 - u) + corner(1, 1) * u) * v)
   places = [0, 77, 1000, 2048, 4095]
-  np.testing.assert_allclose(found[places], [slow(float(X[p]), float(Y[p])) for p in places],
-                             atol=1e-5)
+  expected = [slow(float(X[p]), float(Y[p])) for p in places]
+  np.testing.assert_allclose(found[places], expected, atol=1e-5)
   assert found.min() >= 0 and found.max() < 1 and found.std() > 0.1
 
 
@@ -52,8 +52,9 @@ def test_patterns_have_their_share_and_period():
 
 
 def test_stripes_turn():
-  upright = np.asarray(_pattern(1, X, Y, 0.0, 0.5, 0.4, 0 * X)).reshape(64, 64)
-  level = np.asarray(_pattern(1, X, Y, np.float32(np.pi / 2), 0.5, 0.4, 0 * X)).reshape(64, 64)
+  upright, level = (
+      np.asarray(_pattern(1, X, Y, angle, 0.5, 0.4, 0 * X)).reshape(64, 64)
+      for angle in (0.0, np.pi / 2))
   assert (upright.std(0) == 0).all() and level.std(1).max() == 0
 
 
