@@ -84,7 +84,7 @@ def shade(lights: Lights, solid: geometry.Solid, occluders: occlusion.Occluders,
   share = share + (Vector(1.0, 1.0, 1.0) - share) * (rising * surface.gloss)
   gloss = surface.gloss
   # Rough surfaces show a wide and weak image of a lamp, smooth ones a sharp and bright one.
-  sharp = mix(Vector(6.0, 0.0, 0.0), Vector(220.0, 0.0, 0.0), gloss * gloss).x
+  sharp = 6.0 + 214.0 * gloss * gloss
   image = smoothstep(1.0 - (0.3 - 0.2 * gloss), 1.0 - 0.1 * (1.0 - gloss) - 0.02,
                      mirror.dot(lamp_way))
   dot = jnp.clip(mirror.dot(spot_way), 1e-4, 1.0)

@@ -21,7 +21,7 @@ import numpy as np
 
 from augment_gen.data import base, pixels
 from augment_gen.data.products import catalogue, scenes
-from augment_gen.run import progress, runtime
+from augment_gen.run import cache, progress
 
 # Options by address, with what 0 stands for.
 OPTIONS = {"shop": {"classes": 100, "per_class": 20}, "world": {"images": 10_000}}
@@ -141,7 +141,7 @@ def _cpu() -> jax.Device | None:
 
 def _cache_file(pictures: Sequence[Picture], size: int) -> pathlib.Path | None:
   """Where these pictures are kept; None if there is no such folder."""
-  folder = runtime.cache_folder("products")
+  folder = cache.folder("products")
   if folder is None:
     return None
   digest = hashlib.sha256(_renderer().encode())
