@@ -84,7 +84,7 @@ def standin(config):
   lighting(config, config.data.finetune_name)
 
   config.encoder.name = "resnet18"
-  config.encoder.width = 32
+  config.encoder.width = 16
   presets.short_moco(config, recipe="moco_v2")
   config.moco.queue = 4096
   config.pretrain.epochs = 20
@@ -95,7 +95,7 @@ def standin(config):
   config.generator.steps = 1500
   config.generator.networks.unet_depth = 2
   config.generator.latent.dim = 128
-  # As in configs/photos.py: "maps" would give D 32 × 32 × 32 inputs per image.
+  # As in configs/photos.py: "maps" would give D 32 × 32 × 16 inputs per image.
   config.generator.discriminator.features = "stages"
 
   config.evaluate.protocols = "l2,knn"

@@ -105,7 +105,8 @@ def test_the_second_time_pictures_come_from_the_cache(cache, monkeypatch):
   # Damaged files are replaced, and another version of the renderer has others.
   file, = cache.iterdir()
   whole = file.read_bytes()
-  for damage in (lambda: file.write_bytes(whole[:300]), lambda: np.save(file, np.ones(3, np.uint8))):
+  for damage in (lambda: file.write_bytes(whole[:300]),
+                 lambda: np.save(file, np.ones(3, np.uint8))):
     damage()
     np.testing.assert_array_equal(load("world?images=2").images, first.images)
     assert file.read_bytes() == whole
