@@ -9,6 +9,12 @@ paper. FOLDER holds imagenet/ (ILSVRC 2012 training images) and daiso/, the imag
 DAISO-100 with the table of their products and lights, or in folders that say these.
 data/daiso.py divides them into the paper's four sets.
 
+`:standin` needs no download: X_p, X̃_f and the tests are pictures of rendered products
+(data/products), and everything is small enough for 2 CPU cores. `:standin,room` swaps the
+lights there. `:runlocal` and `:standin,runlocal` run every stage for two steps.
+
+    python -m augment_gen.main --config=configs/daiso.py:standin --workdir=runs/standin
+
 The paper reports S→R 67.45 → 71.91 and R→S 71.10 → 74.49. We have not run this size yet.
 """
 
@@ -24,7 +30,8 @@ def get_config(variant: str = ""):
   config.data.implicit = "none"  # the light has already changed X̃_f
   config.data.finetune_per_class = 0  # the test sets are given
   config.data.pretrain = "folder:{root}/imagenet?labels=none"
-  lighting(config, "S", epochs=25)
+  lighting(config, "S")
+  config.generator.epochs = 25
 
   config.encoder.name = "resnet50"
   config.generator.networks.augmenter = "unet"
@@ -38,31 +45,79 @@ def get_config(variant: str = ""):
 
   config.evaluate.protocols = "moco,l2,knn"
   return apply_variants(config, variant, {
-      "room": lambda config: lighting(config, "R", epochs=28),
-      "simclr": presets.simclr, "runlocal": runlocal})
+      "room": room, "simclr": presets.simclr, "standin": standin, "runlocal": runlocal})
 
 
-def lighting(config, light: str, epochs: int):
-  """X̃_f under one light and tests under both; section 4.1 gives the epochs."""
+def room(config):
+  """X̃_f under room light."""
+  lighting(config, "R")
+  if config.generator.epochs:
+    config.generator.epochs = 28
+
+
+def lighting(config, light: str):
+  """X̃_f under one light and tests under both."""
   lights = {"S": "spotlight", "R": "room"}
-  quarter = "daiso:{{root}}/daiso?light={}&part={}".format
+
+  def spec(name: str, part: str) -> str:
+    if not is_standin(config):
+      return f"daiso:{{root}}/daiso?light={lights[name]}&part={part}"
+    per_class = {"finetune": 20, "test": 10}[part]
+    return f"products:shop?light={lights[name]}&part={part}&per_class={per_class}"
+
   config.data.finetune_name = light
-  config.data.finetune = quarter(lights[light], "finetune")
+  config.data.finetune = spec(light, "finetune")
   others = [name for name in lights if name != light]
   config.data.tests = ",".join(
-      f"{name}={quarter(lights[name], 'test')}" for name in (*others, light))
-  config.generator.epochs = epochs
+      f"{name}={spec(name, 'test')}" for name in (*others, light))
+
+
+def is_standin(config) -> bool:
+  return config.data.pretrain.startswith("products:")
+
+
+def standin(config):
+  """Rendered products, a small encoder and few steps, for 2 CPU cores."""
+  config.experiment = "stand-in for ImageNet-DAISO"
+  config.data.image_size = 64
+  config.data.pretrain = "products:world?images=10000"
+  lighting(config, config.data.finetune_name)
+
+  config.encoder.name = "resnet18"
+  config.encoder.width = 16
+  presets.short_moco(config, recipe="moco_v2")
+  config.moco.queue = 4096
+  config.pretrain.epochs = 20
+  config.retrain.epochs = 8
+
+  presets.working_generator(config)
+  config.generator.epochs = 0
+  config.generator.steps = 1500
+  config.generator.networks.unet_depth = 2
+  config.generator.latent.dim = 128
+  # As in configs/photos.py: "maps" would give D 32 × 32 × 16 inputs per image.
+  config.generator.discriminator.features = "stages"
+
+  config.evaluate.protocols = "l2,knn"
 
 
 def runlocal(config):
-  """Runs every stage for two steps on small rendered RGB images."""
+  """Runs every stage for two steps on a few small images."""
+  rendered = is_standin(config)
   presets.runlocal(config)
   config.data.image_size = 32
-  config.data.finetune = "rendered:scripts?per_class=4&classes=8"
   config.data.finetune_per_class = 0
-  config.data.tests = (
-      "R=rendered:scripts?per_class=2&classes=8&seed=1,"
-      "S=rendered:scripts?per_class=2&classes=8&seed=2")
+  if rendered:
+    config.data.pretrain = "products:world?images=32"
+    shop = "products:shop?classes=8"
+    config.data.finetune = f"{shop}&light=spotlight&per_class=4"
+    config.data.tests = (f"R={shop}&light=room&part=test&per_class=2,"
+                         f"S={shop}&light=spotlight&part=test&per_class=2")
+  else:
+    config.data.finetune = "rendered:scripts?per_class=4&classes=8"
+    config.data.tests = (
+        "R=rendered:scripts?per_class=2&classes=8&seed=1,"
+        "S=rendered:scripts?per_class=2&classes=8&seed=2")
   config.generator.networks.unet_width = 4
   config.generator.networks.unet_depth = 2
   config.generator.latent.dim = 16

@@ -5,6 +5,7 @@
   daiso:PATH                   DAISO-100, see daiso.py
   npz:FILE, idx:FILE           arrays, see arrays.py
   rendered:latin, :scripts     characters drawn from fonts, see rendered.py
+  products:shop, :world        products under two lights, see products/source.py
 
 `{root}` anywhere in a spec is replaced by config.data.root. The options of a kind and
 their defaults are the fields of its class and are described there.
@@ -17,6 +18,7 @@ import typing
 
 from augment_gen.config import errors
 from augment_gen.data import arrays, base, daiso, folder, rendered, selection, tfds
+from augment_gen.data.products import source as products
 
 KINDS: Mapping[str, type[base.Source]] = {
     "tfds": tfds.Tfds,
@@ -25,6 +27,7 @@ KINDS: Mapping[str, type[base.Source]] = {
     "npz": arrays.Npz,
     "idx": arrays.Idx,
     "rendered": rendered.Rendered,
+    "products": products.Products,
 }
 _OF_PATHS = ("folder", "daiso", "npz", "idx")
 

@@ -5,8 +5,9 @@ import importlib.metadata
 import os
 import pathlib
 import platform
-import time
 from typing import Any
+
+from augment_gen.run import cache
 
 # In jaxlib 0.10, this fusion halves the speed of ordinary convolutions on CPU. In 0.12 it
 # costs 12 % of a narrow network's step (docs/experiments/016). models/conv.py avoids
@@ -15,7 +16,6 @@ _FAST_CPU_FLAG = "--xla_cpu_experimental_ynn_fusion_type="
 
 _SERIES = ("0.10.", "0.11.", "0.12.")
 
-_DAYS_KEPT = 30
 _SECONDS_WORTH_KEEPING = 0.3  # what compiles faster is compiled again
 
 
@@ -38,7 +38,7 @@ def keep_compiled_code() -> pathlib.Path | None:
 
   The folder is `$XDG_CACHE_HOME/augment_gen/compiled/MACHINE`, where the home folder is
   often shared between machines. Code for one CPU may not run on another, and JAX's own
-  key need not tell them apart: MACHINE does. What was not read for a month is deleted.
+  key need not tell them apart: MACHINE does.
 
   A folder that is set already is left alone (`JAX_COMPILATION_CACHE_DIR`), and
   `JAX_ENABLE_COMPILATION_CACHE=0` turns the cache off.
@@ -51,12 +51,8 @@ def keep_compiled_code() -> pathlib.Path | None:
   settings: Any = jax.config  # which is not typed
   if settings.jax_compilation_cache_dir or not settings.jax_enable_compilation_cache:
     return None
-  caches = os.environ.get("XDG_CACHE_HOME") or "~/.cache"
-  folder = pathlib.Path(caches, "augment_gen", "compiled", machine()).expanduser()
-  try:
-    folder.mkdir(parents=True, exist_ok=True)
-    _forget_old(folder)
-  except OSError:
+  folder = cache.folder("compiled", machine())
+  if folder is None:
     return None
   jax.config.update("jax_compilation_cache_dir", str(folder))
   jax.config.update("jax_persistent_cache_min_compile_time_secs", _SECONDS_WORTH_KEEPING)
@@ -78,11 +74,3 @@ def _processor() -> list[str]:
     return []
   return sorted({line for line in lines if line.startswith(
       ("model name", "flags", "Features", "CPU part"))})
-
-
-def _forget_old(folder: pathlib.Path) -> None:
-  oldest = time.time() - _DAYS_KEPT * 24 * 3600
-  for path in folder.iterdir():
-    facts = path.stat()
-    if max(facts.st_atime, facts.st_mtime) < oldest:
-      path.unlink(missing_ok=True)

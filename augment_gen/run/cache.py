@@ -1,0 +1,33 @@
+"""Folders for what can be made again: compiled code, rendered pictures."""
+
+import os
+import pathlib
+import time
+
+_DAYS_KEPT = 30
+
+
+def folder(*names: str) -> pathlib.Path | None:
+  """Makes the folder `$XDG_CACHE_HOME/augment_gen/NAMES`, or the same in `~/.cache`.
+
+  Files in it that were not read for a month are deleted.
+
+  Returns:
+    The folder; None if it cannot be written.
+  """
+  caches = os.environ.get("XDG_CACHE_HOME") or "~/.cache"
+  path = pathlib.Path(caches, "augment_gen", *names).expanduser()
+  try:
+    path.mkdir(parents=True, exist_ok=True)
+    _forget_old(path)
+  except OSError:
+    return None
+  return path
+
+
+def _forget_old(path: pathlib.Path) -> None:
+  oldest = time.time() - _DAYS_KEPT * 24 * 3600
+  for file in path.iterdir():
+    facts = file.stat()
+    if max(facts.st_atime, facts.st_mtime) < oldest:
+      file.unlink(missing_ok=True)
