@@ -48,21 +48,25 @@ def load(
   return source.load(base.Request(spec, image_size, channels, on_bad_image))
 
 
-def stream(spec: str, *, image_size: int, channels: int, root: str = ""
-           ) -> base.Images:
+def stream(
+    spec: str, *, image_size: int, channels: int, root: str = "",
+    on_bad_image: str = "error",
+) -> base.Images:
   """Returns the images that `spec` names, read on demand; see `load` for the args.
 
   Raises:
-    UserError: the spec is wrong, or its kind does not support streaming.
+    UserError: the spec is wrong, or its images can only be held in memory.
   """
   source = _parse(spec, root)
   errors.raise_if_any(source.problems())
-  images = source.stream(base.Request(spec, image_size, channels))
-  if images is None:
-    raise errors.UserError(
-        f"config.data.stream_pretrain: '{spec}' can only be held in memory; give a "
-        "folder: spec")
-  return images
+  if problem := source.stream_problem():
+    raise errors.UserError(f"'{spec}' cannot be streamed: {problem}")
+  return source.stream(base.Request(spec, image_size, channels, on_bad_image))
+
+
+def stream_problem(spec: str, root: str = "") -> str | None:
+  """Why a valid spec cannot be streamed, or None if it can."""
+  return _parse(spec, root).stream_problem()
 
 
 def check(spec: str, root: str = "") -> list[str]:

@@ -60,9 +60,10 @@ def load_task(data: config_lib.DataConfig, copies: int = 0) -> Task:
     return images
 
   pretrain: base.Images
-  if data.stream_pretrain:
-    pretrain = sources.stream(data.pretrain, image_size=data.image_size,
-                              channels=data.channels, root=data.root)
+  if streams(data, copies):
+    pretrain = sources.stream(
+        data.pretrain, image_size=data.image_size, channels=data.channels,
+        root=data.root, on_bad_image=data.on_bad_image)
     whole = load(data.finetune)
   else:
     pretrain = resident = load(data.pretrain)
@@ -115,7 +116,7 @@ def _development(pretrain: base.Images, finetune: base.ImageSet,
     tests = {data.clean_name: clean.select(held), **tests}
     clean = clean.select(kept)
   if len(pretrain) == len(finetune) and data.pretrain == data.finetune:
-    assert isinstance(pretrain, base.ImageSet)  # ensured by _check_stream
+    assert isinstance(pretrain, base.ImageSet)  # ensured by _stream_problems
     pretrain = pretrain.select(kept)
   return _task(pretrain, finetune.select(kept), clean, tests)
 
@@ -150,34 +151,56 @@ def check_data(data: config_lib.DataConfig, copies: int = 0) -> list[str]:
     problems.append(
         f"config.data.implicit: '{data.implicit}' is unknown; there are none, "
         f"{', '.join(implicit.NAMES)}")
-  if data.stream_pretrain:
-    problems += _check_stream(data)
   problems += _check_tests(data)
-  counts = {}
-  held = [data.finetune, *(spec for _, spec in _named_tests(data))]
-  if not data.stream_pretrain:
-    held.insert(0, data.pretrain)
-  for spec in dict.fromkeys([data.pretrain, *held]):
-    found = sources.check(spec, data.root)
-    if not found and spec in held and (count := sources.count(spec, data.root)) is not None:
-      counts[spec] = count
-    problems += found
-  return problems + _too_large(counts, data, copies)
+  wrong = [problem for spec in _specs(data) for problem in sources.check(spec, data.root)]
+  if wrong:
+    return problems + wrong
+  streamed = streams(data, copies)
+  if streamed:
+    problems += _stream_problems(data)
+  return problems + _too_large(_counts(data, streamed), data, copies)
 
 
-def _check_stream(data: config_lib.DataConfig) -> list[str]:
-  """Problems with options that are not available if X_p is streamed."""
+def streams(data: config_lib.DataConfig, copies: int = 0) -> bool:
+  """Whether X_p is read as it is needed, not held in memory.
+
+  Args:
+    data: section `data` of the config, with valid specs.
+    copies: number of copies of the sets in host memory, as in `load_task`.
+  """
+  if data.stream != "auto":
+    return data.stream == "on"
+  return bool(_too_large(_counts(data, False), data, copies)) and not _stream_problems(data)
+
+
+def _specs(data: config_lib.DataConfig) -> list[str]:
+  """The specs of all sets, each once; X_p is the first."""
+  return list(dict.fromkeys([data.pretrain, *_labelled(data)]))
+
+
+def _labelled(data: config_lib.DataConfig) -> list[str]:
+  """The specs of X̃_f and of the test sets, which are always held in memory."""
+  return [data.finetune, *(spec for _, spec in _named_tests(data))]
+
+
+def _counts(data: config_lib.DataConfig, streamed: bool) -> dict[str, int]:
+  """Number of images by spec, for the sets that are held in memory and known so far."""
+  held = dict.fromkeys(_labelled(data) if streamed else _specs(data))
+  counts = {spec: sources.count(spec, data.root) for spec in held}
+  return {spec: count for spec, count in counts.items() if count is not None}
+
+
+def _stream_problems(data: config_lib.DataConfig) -> list[str]:
+  """Why X_p cannot be streamed; `data` has valid specs."""
   problems = []
-  if data.on_bad_image == "skip":
-    problems.append(
-        "config.data.on_bad_image=skip needs all images of X_p read before the first "
-        "step: use error, or config.data.stream_pretrain=False")
+  if problem := sources.stream_problem(data.pretrain, data.root):
+    problems.append(f"config.data.stream: '{data.pretrain}' cannot be streamed: {problem}")
   if data.canvas:
     problems.append("config.data.canvas is for images held in memory: use "
-                    "config.data.stream_pretrain=False")
+                    "config.data.stream=off")
   if data.development and data.finetune == data.pretrain:
     problems.append("config.data.development removes the held-out images from X_p, "
-                    "too, if X_p is X̃_f: use config.data.stream_pretrain=False")
+                    "too, if X_p is X̃_f: use config.data.stream=off")
   return problems
 
 
@@ -246,8 +269,9 @@ def _too_large(counts: dict[str, int], data: config_lib.DataConfig,
   listed = ", ".join(f"{name} {size:.2g}" for name, size in parts.items())
   return [f"the images take {total:.2g} GiB at {data.side} pixels ({listed}), more "
           f"than config.data.max_resident_gib={data.max_resident_gib:g}: sets this "
-          "large need streaming; lower config.data.image_size, name parts of the "
-          "sets, or raise the limit if host and devices have the memory"]
+          "large need streaming, which is for X_p alone (config.data.stream); lower "
+          "config.data.image_size, name parts of the sets, or raise the limit if host "
+          "and devices have the memory"]
 
 
 def _augment(images: base.ImageSet, data: config_lib.DataConfig,

@@ -99,12 +99,35 @@ def replicate(tree: PyTree, mesh: Mesh) -> PyTree:
   return jax.device_put(tree, NamedSharding(mesh, P()))
 
 
+def own_rows(size: int) -> np.ndarray:
+  """The rows that this process's devices hold of an array that is split, ascending.
+
+  Args:
+    size: length of the array's first dimension, over all devices of all processes.
+  """
+  if jax.process_count() == 1:
+    return np.arange(size)
+  parts = NamedSharding(make_mesh(), P(AXIS)).addressable_devices_indices_map((size,))
+  return np.unique(np.concatenate([np.arange(size)[part] for part in parts.values()]))
+
+
 def shard(tree: PyTree, mesh: Mesh) -> PyTree:
   """Splits arrays along their first dimension over the devices.
 
-  Every host passes the whole (small) array; each device takes its own part.
+  Every process passes its `own_rows` of each array, in their order.
   """
   sharding = NamedSharding(mesh, P(AXIS))
-  return jax.tree.map(
-      lambda a: jax.make_array_from_callback(
-          a.shape, sharding, lambda index: a[index]), tree)
+  processes = jax.process_count()
+
+  def put(local: np.ndarray) -> jax.Array:
+    shape = (len(local) * processes, *local.shape[1:])
+    rows = own_rows(shape[0])
+
+    def part(index: Any) -> np.ndarray:
+      start, stop, _ = index[0].indices(shape[0])
+      first = int(np.searchsorted(rows, start))
+      return local[first:first + stop - start]
+
+    return jax.make_array_from_callback(shape, sharding, part)
+
+  return jax.tree.map(put, tree)

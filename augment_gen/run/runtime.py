@@ -51,16 +51,21 @@ def keep_compiled_code() -> pathlib.Path | None:
   settings: Any = jax.config  # which is not typed
   if settings.jax_compilation_cache_dir or not settings.jax_enable_compilation_cache:
     return None
-  caches = os.environ.get("XDG_CACHE_HOME") or "~/.cache"
-  folder = pathlib.Path(caches, "augment_gen", "compiled", machine()).expanduser()
+  folder = cache_folder("compiled", machine())
   try:
     folder.mkdir(parents=True, exist_ok=True)
-    _forget_old(folder)
+    forget_old(folder)
   except OSError:
     return None
   jax.config.update("jax_compilation_cache_dir", str(folder))
   jax.config.update("jax_persistent_cache_min_compile_time_secs", _SECONDS_WORTH_KEEPING)
   return folder
+
+
+def cache_folder(*parts: str) -> pathlib.Path:
+  """A folder of the user's cache, `$XDG_CACHE_HOME/augment_gen/…`; it need not exist."""
+  caches = os.environ.get("XDG_CACHE_HOME") or "~/.cache"
+  return pathlib.Path(caches, "augment_gen", *parts).expanduser()
 
 
 def machine() -> str:
@@ -80,7 +85,8 @@ def _processor() -> list[str]:
       ("model name", "flags", "Features", "CPU part"))})
 
 
-def _forget_old(folder: pathlib.Path) -> None:
+def forget_old(folder: pathlib.Path) -> None:
+  """Deletes the files of a cache folder that were not used for a month."""
   oldest = time.time() - _DAYS_KEPT * 24 * 3600
   for path in folder.iterdir():
     facts = path.stat()

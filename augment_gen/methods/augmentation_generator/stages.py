@@ -81,7 +81,8 @@ def pretrain(config: Config, task: Task, devices: int) -> Stage:
   if config.pretrain.with_finetune:
     images = Joined((images, task.finetune))
   method, stage = pretrainer(config, devices), config.pretrain
-  feed = ImageFeed({"x_p": images}, stage.batch_size, config.seed, "pretrain")
+  feed = ImageFeed(
+      {"x_p": images}, stage.batch_size, config.seed, "pretrain", config.data)
   per_epoch = feed.steps_per_epoch["x_p"]
   steps = building.total_steps(stage.epochs, stage.steps, per_epoch)
   tx = building.optimizer(stage.optimizer, steps, per_epoch)
@@ -116,7 +117,7 @@ def generator(config: Config, task: Task,
   stage = config.generator
   nets = generator_networks(config)
   sets = {"x_p": task.pretrain, "x_f": task.finetune}
-  feed = ImageFeed(sets, stage.batch_size, config.seed, "generator")
+  feed = ImageFeed(sets, stage.batch_size, config.seed, "generator", config.data)
   # NOTE(paper): the paper does not say over which set Algorithm 1 counts epochs.
   # Here it is X_p.
   per_epoch = feed.steps_per_epoch["x_p"]
@@ -273,7 +274,7 @@ def retrain(config: Config, task: Task, devices: int, arm: str,
   # All arms of a seed share this key and this order, and hence the images, the latents
   # and the side on which each image is changed.
   feed = ImageFeed(
-      {"x_p": task.pretrain}, stage.batch_size, config.seed, "retrain")
+      {"x_p": task.pretrain}, stage.batch_size, config.seed, "retrain", config.data)
   key = stream(jax.random.key(config.seed), "retrain")
   per_epoch = feed.steps_per_epoch["x_p"]
   steps = building.total_steps(stage.epochs, stage.steps, per_epoch)
