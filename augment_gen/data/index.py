@@ -4,6 +4,7 @@ Searching hundreds of thousands of files takes long, on network drives minutes. 
 is kept in the user's cache folder, and taken from there while the folder is unchanged.
 """
 
+import contextlib
 import functools
 import hashlib
 import json
@@ -97,7 +98,8 @@ def _save(path: pathlib.Path, found: files.Found) -> None:
                times=found.times)
     new.replace(path)
   except OSError:
-    new.unlink(missing_ok=True)
+    with contextlib.suppress(OSError):
+      new.unlink()
 
 
 def _load(path: pathlib.Path, root: pathlib.Path) -> files.Found | None:
