@@ -2,6 +2,7 @@
 
   tfds:NAME[/CONFIG][:SPLIT]   a TensorFlow dataset, see tfds.py
   folder:PATH                  image files, see folder.py
+  hf:PATH                      a data set of Hugging Face on this machine, see hf.py
   npz:FILE, idx:FILE           arrays, see arrays.py
   rendered:latin, :scripts     characters drawn from fonts, see rendered.py
 
@@ -15,16 +16,17 @@ import re
 import typing
 
 from augment_gen.config import errors
-from augment_gen.data import arrays, base, folder, rendered, tfds
+from augment_gen.data import arrays, base, folder, hf, rendered, tfds
 
 KINDS: Mapping[str, type[base.Source]] = {
     "tfds": tfds.Tfds,
     "folder": folder.Folder,
+    "hf": hf.Hf,
     "npz": arrays.Npz,
     "idx": arrays.Idx,
     "rendered": rendered.Rendered,
 }
-_OF_PATHS = ("folder", "npz", "idx")
+_OF_PATHS = ("folder", "hf", "npz", "idx")
 
 
 def load(

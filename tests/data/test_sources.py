@@ -26,7 +26,7 @@ def _save(tmp_path, **content):
 
 
 @pytest.mark.parametrize("spec,words", [
-    ("nfs:/x", ["unknown kind 'nfs'", "tfds, folder, npz, idx, rendered"]),
+    ("nfs:/x", ["unknown kind 'nfs'", "tfds, folder, hf, npz, idx, rendered"]),
     ("rendered", ["unknown kind", "KIND:ADDRESS"]),
     ("npz:", ["no address"]),
     ("rendered:latin?sede=1", ["unknown option 'sede'", "per_class, seed"]),
@@ -286,6 +286,7 @@ class _Builder:
     self.prepared = prepared
     self.info = types.SimpleNamespace(
         name="emnist", supervised_keys=("image", "label"),
+        available_file_formats=tuple,  # none that is read by number
         features=features.FeaturesDict({
             "image": features.Image(shape=shape),
             "label": features.ClassLabel(num_classes=3)}),

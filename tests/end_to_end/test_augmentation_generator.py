@@ -378,7 +378,8 @@ def test_a_streamed_x_p_gives_the_bits_of_one_in_memory_also_if_the_run_is_kille
 @pytest.mark.slow
 def test_the_generator_learns_from_a_streamed_x_p(quickstart, on_folder, tmp_path):
   """Same but for rounding: embeddings of X_p are computed in the step, not cached."""
-  assert main(on_folder("--config.data.stream=on", "--config.stages=pretrain,generator")) == 0
+  assert main(on_folder(
+      "--config.data.stream=on", "--config.stages=pretrain,generator")) == 0
   held, streamed = (metrics(run, "generator") for run in (quickstart, tmp_path / "run"))
   assert len(held) == len(streamed) == 2
   for a, b in zip(held, streamed):
