@@ -66,7 +66,7 @@ class ImageFeed:
     self._rows = parallel.own_rows(batch_size)
     self._ahead = ReadAhead(
         {name: sets[name] for name in self.streamed}, self._index, len(self._rows),
-        threads=data.read_threads, gib=data.read_ahead_gib) if self.streamed else None
+        threads=data.read_threads, gib=data.read_ahead_gib)
 
   def host_batch(self, step: int) -> dict[str, dict[str, np.ndarray]]:
     """Returns what a step sends to the devices.
@@ -75,8 +75,7 @@ class ImageFeed:
     "images" has only the sets that are not in memory. With several processes, each has
     the rows of its own devices: together they read each image once.
     """
-    images = self._ahead.batch(step) if self._ahead else {}
-    return {"index": self._index(step), "images": images}
+    return {"index": self._index(step), "images": self._ahead.batch(step)}
 
   def fetch(self, resident: Mapping[str, jax.Array],
             host_batch: Mapping[str, Mapping[str, jax.Array]]) -> dict[str, Any]:
@@ -92,8 +91,7 @@ class ImageFeed:
 
   def close(self) -> None:
     """Ends the threads that read ahead; the next `host_batch` starts them again."""
-    if self._ahead:
-      self._ahead.close()
+    self._ahead.close()
 
   def report(self) -> Iterator[str]:
     """Lines for the user on what was found while reading."""

@@ -59,7 +59,7 @@ class ReadAhead:
     """Prepares reading; the threads start with the first batch.
 
     Args:
-      sets: the sets, by name.
+      sets: the sets, by name; without any, batches are empty and no thread starts.
       index: `step -> {set name: int [rows]}`, which images a step gets; called by many
         threads.
       rows: number of images of each set in a step.
@@ -68,8 +68,8 @@ class ReadAhead:
     """
     each = math.ceil(rows / _PIECE)
     self._source = _Pieces(sets, index, each)
-    image = sum(math.prod(images.shape) for images in sets.values())
-    fitting = int(gib * _GIB / (image * min(rows, _PIECE)))
+    piece = min(rows, _PIECE) * sum(math.prod(images.shape) for images in sets.values())
+    fitting = int(gib * _GIB / max(piece, 1))
     self._ahead = max(1, min(fitting, _STEPS * each))
     self._threads = min(threads or default_threads(), self._ahead)
     self._iterator: Any = None
@@ -80,6 +80,8 @@ class ReadAhead:
 
     Steps are best asked for in order; any other step discards what was read ahead.
     """
+    if not self._source.sets:
+      return {}
     if self._iterator is None or step != self._next:
       self.close()
       self._iterator = self._start(step)

@@ -96,7 +96,19 @@ def map_step(step: Callable, mesh: Mesh, fetch: Callable) -> Callable:
 
 def replicate(tree: PyTree, mesh: Mesh) -> PyTree:
   """Copies whole arrays to all devices of the mesh."""
-  return jax.device_put(tree, NamedSharding(mesh, P()))
+  sharding = NamedSharding(mesh, P())
+  if jax.process_count() == 1:
+    return jax.device_put(tree, sharding)
+
+  def put(leaf: Any) -> jax.Array:
+    # With several processes, `device_put` takes no typed keys.
+    if isinstance(leaf, jax.Array) and jnp.issubdtype(leaf.dtype, jax.dtypes.prng_key):
+      return jax.random.wrap_key_data(
+          jax.device_put(jax.random.key_data(leaf), sharding),
+          impl=jax.random.key_impl(leaf))
+    return jax.device_put(leaf, sharding)
+
+  return jax.tree.map(put, tree)
 
 
 def own_rows(size: int) -> np.ndarray:
