@@ -77,6 +77,13 @@ def test_a_changed_folder_is_searched_again(folder, searches, change):
   assert searches == [folder, folder]
 
 
+def test_a_renamed_file_is_noticed_by_the_time_of_its_folder(folder, monkeypatch):
+  monkeypatch.setattr(index, "_CHECKED_FILES", 1)
+  found = index.find(folder)
+  (folder / "b" / "2.png").rename(folder / "b" / "4.png")
+  assert not index.unchanged(found)
+
+
 def test_more_files_within_one_tick_of_the_clock_are_noticed(folder):
   found = index.find(folder)
   before = (folder / "b").stat()

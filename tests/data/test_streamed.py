@@ -94,7 +94,7 @@ def test_what_may_pass_is_no_bad_file(folder, monkeypatch):
   found = stream(folder, on_bad_image="skip")
   monkeypatch.setattr(Image, "open", lambda file: (_ for _ in ()).throw(
       OSError(5, os.strerror(5))))
-  with pytest.raises(UserError, match="Input/output error"):
+  with pytest.raises(UserError, match=r"Input/output error\): repair"):
     found.read(np.array([0]))
   monkeypatch.setattr(Image, "open", lambda file: (_ for _ in ()).throw(
       OSError("truncated")))

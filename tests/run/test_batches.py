@@ -41,6 +41,7 @@ def test_the_next_batch_is_asked_for_while_a_step_runs(mesh):
   batches = Batches(feed, mesh, last=3)
   for step in range(3):
     assert batches.take(step, None if step == 0 else jax.numpy.zeros(())).tolist() == [step]
+  time.sleep(0.05)
   batches.close()
   assert feed.asked == [0, 1, 2] and feed.closed  # none beyond the last step
   assert threading.main_thread() not in feed.threads
