@@ -98,8 +98,8 @@ class ImageFeed:
     for name in self.streamed:
       parts = getattr(self._sets[name], "parts", [self._sets[name]])
       if bad := [line for part in parts for line in getattr(part, "bad", {}).values()]:
-        yield (f"{len(bad)} bad images of '{name}' were met, and others took their place; "
-               f"the first: {bad[0]}")
+        yield (f"bad images of '{name}' whose place others took: {len(bad)}; the first: "
+               f"{bad[0]}")
 
   def _index(self, step: int) -> dict[str, np.ndarray]:
     """Image indices of a step of the stage, {set name: int32 [B]}: this process's rows."""

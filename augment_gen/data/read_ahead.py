@@ -85,6 +85,7 @@ class ReadAhead:
     if self._iterator is None or step != self._next:
       self.close()
       self._iterator = self._start(step)
+    self._next = -1  # if reading fails, the next batch starts anew
     pieces = [next(self._iterator) for _ in range(self._source.each)]
     self._next = step + 1
     return {name: np.concatenate([piece[name] for piece in pieces])

@@ -7,9 +7,7 @@ import numpy as np
 from augment_gen import config as config_lib
 from augment_gen.augment import implicit
 from augment_gen.config import errors
-from augment_gen.data import base, canvas, sources, splits
-
-_GIB = 2**30
+from augment_gen.data import base, canvas, memory, sources, splits
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -56,7 +54,7 @@ def load_task(data: config_lib.DataConfig, copies: int = 0) -> Task:
   def load(spec: str) -> base.ImageSet:
     images = _load(spec, data)
     counts[spec] = len(images)
-    errors.raise_if_any(_too_large(counts, data, copies))
+    errors.raise_if_any(memory.too_large(counts, data, copies))
     return images
 
   pretrain: base.Images
@@ -158,7 +156,7 @@ def check_data(data: config_lib.DataConfig, copies: int = 0) -> list[str]:
   streamed = streams(data, copies)
   if streamed:
     problems += _stream_problems(data)
-  return problems + _too_large(_counts(data, streamed), data, copies)
+  return problems + memory.too_large(_counts(data, streamed), data, copies)
 
 
 def streams(data: config_lib.DataConfig, copies: int = 0) -> bool:
@@ -170,7 +168,8 @@ def streams(data: config_lib.DataConfig, copies: int = 0) -> bool:
   """
   if data.stream != "auto":
     return data.stream == "on"
-  return bool(_too_large(_counts(data, False), data, copies)) and not _stream_problems(data)
+  too_large = memory.too_large(_counts(data, False), data, copies)
+  return bool(too_large) and not _stream_problems(data)
 
 
 def _specs(data: config_lib.DataConfig) -> list[str]:
@@ -184,10 +183,8 @@ def _labelled(data: config_lib.DataConfig) -> list[str]:
 
 
 def _counts(data: config_lib.DataConfig, streamed: bool) -> dict[str, int]:
-  """Number of images by spec, for the sets that are held in memory and known so far."""
-  held = dict.fromkeys(_labelled(data) if streamed else _specs(data))
-  counts = {spec: sources.count(spec, data.root) for spec in held}
-  return {spec: count for spec, count in counts.items() if count is not None}
+  """As `memory.known_counts`, of the sets that are held in memory."""
+  return memory.known_counts(_labelled(data) if streamed else _specs(data), data.root)
 
 
 def _stream_problems(data: config_lib.DataConfig) -> list[str]:
@@ -243,35 +240,6 @@ def _load(spec: str, data: config_lib.DataConfig) -> base.ImageSet:
   if data.canvas:
     images = canvas.put_on(images, data.canvas, data.canvas_seed)
   return images
-
-
-def _too_large(counts: dict[str, int], data: config_lib.DataConfig,
-               copies: int) -> list[str]:
-  """Returns one problem if the images exceed the memory limit, else none.
-
-  Args:
-    counts: number of images by spec, for the sets known so far.
-    data: section `data` of the config.
-    copies: number of copies of X_p and X̃_f that training makes.
-  """
-  gib = data.side**2 * data.channels / _GIB
-  parts = {f"'{spec}' with {count} images": count * gib
-           for spec, count in counts.items()}
-  finetune = counts.get(data.finetune, 0) * gib
-  if data.implicit != "none" and finetune:
-    parts["X_f beside X̃_f"] = finetune
-  trained = sum(counts.get(spec, 0) * gib for spec in {data.pretrain, data.finetune})
-  if copies and trained:
-    parts[f"{copies} copies for the devices"] = copies * trained
-  total = sum(parts.values())
-  if total <= data.max_resident_gib:
-    return []
-  listed = ", ".join(f"{name} {size:.2g}" for name, size in parts.items())
-  return [f"the images take {total:.2g} GiB at {data.side} pixels ({listed}), more "
-          f"than config.data.max_resident_gib={data.max_resident_gib:g}: sets this "
-          "large need streaming, which is for X_p alone (config.data.stream); lower "
-          "config.data.image_size, name parts of the sets, or raise the limit if host "
-          "and devices have the memory"]
 
 
 def _augment(images: base.ImageSet, data: config_lib.DataConfig,

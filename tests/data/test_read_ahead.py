@@ -91,15 +91,20 @@ def test_reading_ahead_is_bounded_in_bytes_and_in_steps(small_pieces):
 
 def test_an_error_reaches_the_step_that_needs_the_image(small_pieces):
   class Broken(Numbers):
+    repaired = False
+
     def read(self, indices):
-      if 12 in indices:
+      if 12 in indices and not self.repaired:
         raise ValueError("image 12")
       return super().read(indices)
 
-  ahead = reader(Broken(256))
+  images = Broken(256)
+  ahead = reader(images)
   ahead.batch(0)
   with pytest.raises(ValueError, match="image 12"):
     ahead.batch(1)
+  images.repaired = True
+  assert values(ahead.batch(1)) == [10, 11, 12, 13, 14]
   ahead.close()
 
 

@@ -86,7 +86,7 @@ def test_another_image_takes_the_place_of_a_bad_one(folder):
   assert one.skipped == 2 and two.skipped == 1 and "2.png" in one.bad[bad]
   batches = feed.ImageFeed({"x_p": Joined((one, held))}, 4, 0, "pretrain")
   line, = batches.report()
-  assert line.startswith("2 bad images of 'x_p'") and "2.png" in line
+  assert "'x_p' whose place others took: 2; the first: " in line and "2.png" in line
 
 
 def test_what_may_pass_is_no_bad_file(folder, monkeypatch):
