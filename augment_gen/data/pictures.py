@@ -1,4 +1,10 @@
-"""Decoding of a single image file and conversion to a square."""
+"""Decoding of a single image file and conversion to a square.
+
+Pillow does all of it. On JPEG files of 500 × 400 pixels, made 224 × 224, simplejpeg,
+OpenCV, imagecodecs and libvips are no faster per core if the values shall be the same
+(0.99 to 1.02 times). simplejpeg at a reduced size, resized by OpenCV, is 1.4 times as
+fast, but values differ by 2.5 levels on average.
+"""
 
 import dataclasses
 import io
