@@ -13,6 +13,7 @@ import functools
 import os
 import pathlib
 import stat
+from typing import Any
 
 import numpy as np
 from PIL import Image
@@ -112,6 +113,15 @@ class Found:
   passed_over: tuple[str, ...]
   problems: tuple[str, ...]
   searched: Mapping[str, tuple[int, int]]
+
+  def with_images(self, images: Sequence[pathlib.Path], **changes: Any) -> "Found":
+    """The same folder with these images below it, such as those that a table names."""
+    root = self.images.root
+    facts = [size_and_time(image) for image in images]
+    return dataclasses.replace(
+        self, images=Paths.of(root, (os.path.relpath(image, root) for image in images)),
+        sizes=np.array([size for size, _ in facts], np.int64),
+        times=np.array([changed for _, changed in facts], np.int64), **changes)
 
 
 @dataclasses.dataclass

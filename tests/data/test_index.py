@@ -107,6 +107,14 @@ def test_a_damaged_cache_and_small_folders_are_done_without(
   assert len(again(folder).images) == 3
 
 
+def test_images_that_a_table_names(folder):
+  found = files.find(folder)
+  chosen = found.with_images([found.images[2], folder / "none.png"], folders=("b",))
+  assert names(chosen) == ["b/2.png", "none.png"] and chosen.folders == ("b",)
+  assert chosen.sizes.tolist() == [7, -1]
+  assert not len(found.with_images([]).images) and len(found.images) == 3
+
+
 def test_what_was_passed_over_is_counted_by_suffix():
   assert files.by_suffix(["a.TXT", "b.txt", "c/", "d", "e/"]) == (
       "2 .txt, 2 folders, 1 without a suffix")
