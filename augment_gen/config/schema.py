@@ -51,8 +51,13 @@ class DataConfig:
   # X_p; labels, if it has any, are ignored, except by pretrain.method=supervised.
   pretrain: str = "rendered:latin"
   finetune: str = "rendered:scripts"  # X_f or X̃_f, labelled
-  # Read X_p from its folder as it is needed, in place of holding it in memory.
-  stream_pretrain: bool = False
+  # Whether X_p is read as it is needed ("on") or held in memory ("off"); "auto": it is
+  # read as it is needed if the sets would fill more than `max_resident_gib`.
+  stream: Literal["auto", "on", "off"] = "auto"
+  # Threads that decode a streamed X_p; 0: as many as there are cores, at least 4.
+  read_threads: CountOrZero = 0
+  # GiB of decoded images (uint8) that may lie ready for coming steps.
+  read_ahead_gib: Positive = 1.0
   # Images of each class of `finetune` that are used for fine-tuning; the rest
   # is the test set. 0: all are for fine-tuning, and `tests` must be given.
   finetune_per_class: CountOrZero = 15

@@ -2,6 +2,7 @@
 
 import abc
 from collections.abc import Callable, Sequence
+import concurrent.futures
 import dataclasses
 import functools
 import hashlib
@@ -14,6 +15,7 @@ import urllib.parse
 import numpy as np
 
 from augment_gen.config import errors
+from augment_gen.data import files
 
 BINARY = "all values are 0 or 1: taken as black and white"
 
@@ -103,7 +105,12 @@ def sample(images: Images, count: int) -> np.ndarray:
 
   If the set has fewer than `count` images, some are repeated.
   """
-  return images.read(evenly(len(images), count))
+  indices = evenly(len(images), count)
+  if images.resident is not None:
+    return images.read(indices)
+  with concurrent.futures.ThreadPoolExecutor(files.THREADS) as pool:
+    return np.concatenate(list(pool.map(
+        images.read, np.array_split(indices, min(len(indices), 4 * files.THREADS)))))
 
 
 def reader(images: Images | np.ndarray) -> Callable[[Any], np.ndarray]:
@@ -302,10 +309,17 @@ class Source(abc.ABC):
   def count(self) -> int | None:
     """Number of images if cheap to know, else None; requires a spec without problems."""
 
-  def stream(self, request: Request) -> Images | None:
-    """Returns images that are read on demand; None if this kind does not support it."""
-    del request
-    return None
+  def stream_problem(self) -> str | None:
+    """Why these images cannot be read on demand, or None if they can; cheap."""
+    return "these can only be held in memory: give a folder:, tfds: or hf: spec"
+
+  def stream(self, request: Request) -> Images:
+    """Returns images that are read on demand.
+
+    Raises:
+      UserError: as `load`, as far as a sample of the images shows.
+    """
+    raise NotImplementedError
 
   @abc.abstractmethod
   def load(self, request: Request) -> ImageSet:

@@ -28,7 +28,7 @@ import numpy as np
 
 from augment_gen.config import errors
 from augment_gen.data import files as files_lib
-from augment_gen.data import folder, metadata, selection, splits
+from augment_gen.data import folder, index, metadata, selection, splits
 
 LIGHTS = {"room": frozenset(("r", "room", "roomlight")),
           "spotlight": frozenset(("s", "spot", "spotlight"))}
@@ -102,7 +102,7 @@ class Daiso(folder.Folder):
 
   @functools.cached_property
   def _selection(self) -> selection.Selection:
-    found = files_lib.find(self._path())
+    found = index.find(self._path())
     try:
       shots = self._shots(found)
       parts = shots.parts or halves(shots)
@@ -113,8 +113,8 @@ class Daiso(folder.Folder):
         image: product for image, product, light, part in zip(
             shots.found.images, shots.products, shots.lights, parts)
         if self.light in ("all", light) and self.part in ("all", part)}
-    chosen = dataclasses.replace(shots.found, images=tuple(class_of),
-                                 folders=files_lib.in_order(set(shots.products)))
+    chosen = shots.found.with_images(
+        tuple(class_of), folders=files_lib.in_order(set(shots.products)))
     return selection.Selection(
         chosen, class_of, (*shots.notes, *_quarters(shots.lights, parts)))
 
@@ -155,7 +155,7 @@ class Daiso(folder.Folder):
       notes.append(f"{len(lights) - len(known)} images under other lights left out: "
                    f"{files_lib.some(unknown)}")
     pick = lambda values: tuple(values[i] for i in known)
-    there = dataclasses.replace(picked.found, images=pick(picked.found.images))
+    there = picked.found.with_images(pick(picked.found.images))
     return Shots(there, pick(picked.columns[product]), pick(lights), notes=tuple(notes))
 
   def _missing(self, shots: Shots, parts: Sequence[str]) -> Iterator[str]:

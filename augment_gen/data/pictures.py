@@ -1,6 +1,13 @@
-"""Decoding of a single image file and conversion to a square."""
+"""Decoding of a single image file and conversion to a square.
+
+Pillow does all of it. On JPEG files of 500 × 400 pixels, made 224 × 224, simplejpeg,
+OpenCV, imagecodecs and libvips are no faster per core if the values shall be the same
+(0.99 to 1.02 times). simplejpeg at a reduced size, resized by OpenCV, is 1.4 times as
+fast, but values differ by 2.5 levels on average.
+"""
 
 import dataclasses
+import io
 import pathlib
 import struct
 
@@ -22,6 +29,21 @@ class RangeError(errors.UserError):
 
 
 @dataclasses.dataclass(frozen=True)
+class Encoded:
+  """The contents of an image file that lies in no file of its own.
+
+  Attributes:
+    data: the bytes.
+    name: what messages call it.
+  """
+  data: bytes
+  name: str
+
+  def __str__(self) -> str:
+    return self.name
+
+
+@dataclasses.dataclass(frozen=True)
 class Picture:
   """A decoded image file.
 
@@ -39,12 +61,12 @@ class Picture:
     return len(self.image.getbands())
 
 
-def read(path: pathlib.Path, size: int, background: str = "black",
+def read(file: pathlib.Path | Encoded, size: int, background: str = "black",
          white: float = 0.0) -> Picture:
   """Decodes an image file.
 
   Args:
-    path: path of the file.
+    file: path of the file, or its contents.
     size: target side in pixels; JPEG files may be decoded at a reduced size, but at
       no less than twice this side.
     background: "black" or "white", the colour behind transparent pixels.
@@ -55,53 +77,56 @@ def read(path: pathlib.Path, size: int, background: str = "black",
     RangeError: values lie outside 0..white, or the value of white is unknown.
     Exception: one of UNREADABLE: the file is damaged or its format is not supported.
   """
-  reason = files.FOREIGN.get(path.suffix.lower())
-  if reason and path.suffix.lower() not in files.suffixes():
-    raise ValueError(reason)
+  if isinstance(file, pathlib.Path):
+    suffix = file.suffix.lower()
+    if (reason := files.FOREIGN.get(suffix)) and suffix not in files.suffixes():
+      raise ValueError(reason)
   image: Image.Image
   try:
-    with Image.open(path) as image:
+    with Image.open(
+        file if isinstance(file, pathlib.Path) else io.BytesIO(file.data)) as image:
       # JPEG only: decode at 1/2, 1/4 or 1/8 if that leaves at least twice the size.
       image.draft(image.mode, (2 * size, 2 * size))
       image.load()
       image = ImageOps.exif_transpose(image)
   except UNREADABLE as error:
-    if reason := files.why_unreadable(path):
+    if isinstance(file, pathlib.Path) and (reason := files.why_unreadable(file)):
       raise ValueError(reason) from error
     if isinstance(error, Image.UnidentifiedImageError):
       raise ValueError("it is not an image that Pillow knows") from error
     raise
   if image.mode.startswith(("I", "F")):
-    return _deep(path, image, white)
+    return _deep(file, image, white)
   grey = image.mode in _GREY_MODES
   if image.has_transparency_data:
     image = image.convert("RGBA")
     ground = Image.new("RGBA", image.size, _GROUNDS[background])
     image = Image.alpha_composite(ground, image)
-  image = image.convert("L" if grey else "RGB")
+  if image.mode != (mode := "L" if grey else "RGB"):
+    image = image.convert(mode)  # of the same mode, `convert` would make a copy
   largest = max(np.ravel(image.getextrema()).tolist())
   if not white or white == 255:
     return Picture(image, largest, 255)
   if largest > white:
-    raise RangeError(f"{path} has values up to {largest}, above max={white:g}")
+    raise RangeError(f"{file} has values up to {largest}, above max={white:g}")
   table = np.rint(np.arange(256) * (255 / white)).clip(0, 255).astype(int)
   return Picture(image.point(table.tolist() * len(image.getbands())), largest,
                  white)
 
 
-def _deep(path: pathlib.Path, image: Image.Image, white: float) -> Picture:
+def _deep(file: pathlib.Path | Encoded, image: Image.Image, white: float) -> Picture:
   """Converts modes with more than 8 bits: I;16, I (up to 32 bits) and F (floats)."""
   values: np.ndarray = np.asarray(image).astype(
       np.float64 if image.mode == "I" else np.float32)
   low, high = float(values.min()), float(values.max())
   if not white and image.mode == "F":
     raise RangeError(
-        f"{path} has 32-bit float pixels ({low:g} to {high:g}): say which value "
+        f"{file} has 32-bit float pixels ({low:g} to {high:g}): say which value "
         "is white with the option max=, such as max=1")
   top = white or DEEP
   if not (low >= 0 and high <= top):
     raise RangeError(
-        f"{path} has values from {low:g} to {high:g}, outside 0..{top:g}: say "
+        f"{file} has values from {low:g} to {high:g}, outside 0..{top:g}: say "
         "which value is white with the option max=VALUE (none may be negative "
         "or NaN)")
   values = np.rint(values / values.dtype.type(top / 255))
@@ -120,7 +145,8 @@ def to_square(image: Image.Image, size: int, resize: str,
 
   `resize` is "crop" (keep the centre square) or "squash" (change the aspect ratio).
   """
-  image = image.convert("L" if channels == 1 else "RGB")
+  if image.mode != (mode := "L" if channels == 1 else "RGB"):
+    image = image.convert(mode)
   if resize == "crop":
     image = ImageOps.fit(image, (size, size), Image.Resampling.BILINEAR)
   else:

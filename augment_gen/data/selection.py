@@ -74,8 +74,8 @@ def select(root: pathlib.Path, found: files_lib.Found, query: Query) -> Selectio
 
 def failed(found: files_lib.Found, *problems: str) -> files_lib.Found:
   """`found` without its images and with further problems."""
-  return dataclasses.replace(
-      found, images=(), folders=(), problems=(*found.problems, *problems))
+  return found.with_images(
+      (), folders=(), problems=(*found.problems, *problems))
 
 
 def _select(root: pathlib.Path, found: files_lib.Found, query: Query,
@@ -122,8 +122,7 @@ def _select(root: pathlib.Path, found: files_lib.Found, query: Query,
     notes.append(f"{len(unnamed)} images that {table.path.name} does not name are among "
                  f"the files passed over: {files_lib.some(unnamed)}")
   other = sorted({*found.passed_over, *unnamed} - {own})
-  found = dataclasses.replace(
-      found, images=images, folders=folders, passed_over=tuple(other))
+  found = found.with_images(images, folders=folders, passed_over=tuple(other))
   return Selection(found, class_of, tuple(notes), columns)
 
 

@@ -3,6 +3,7 @@
   tfds:NAME[/CONFIG][:SPLIT]   a TensorFlow dataset, see tfds.py
   folder:PATH                  image files, with or without a table, see folder.py
   daiso:PATH                   DAISO-100, see daiso.py
+  hf:PATH                      a data set of Hugging Face on this machine, see hf.py
   npz:FILE, idx:FILE           arrays, see arrays.py
   rendered:latin, :scripts     characters drawn from fonts, see rendered.py
   products:shop, :world        products under two lights, see products/source.py
@@ -17,19 +18,20 @@ import re
 import typing
 
 from augment_gen.config import errors
-from augment_gen.data import arrays, base, daiso, folder, rendered, selection, tfds
+from augment_gen.data import arrays, base, daiso, folder, hf, rendered, selection, tfds
 from augment_gen.data.products import source as products
 
 KINDS: Mapping[str, type[base.Source]] = {
     "tfds": tfds.Tfds,
     "folder": folder.Folder,
     "daiso": daiso.Daiso,
+    "hf": hf.Hf,
     "npz": arrays.Npz,
     "idx": arrays.Idx,
     "rendered": rendered.Rendered,
     "products": products.Products,
 }
-_OF_PATHS = ("folder", "daiso", "npz", "idx")
+_OF_PATHS = ("folder", "daiso", "hf", "npz", "idx")
 
 
 def parse(spec: str, root: str) -> base.Source:
@@ -88,21 +90,25 @@ def load(
   return source.load(base.Request(spec, image_size, channels, on_bad_image))
 
 
-def stream(spec: str, *, image_size: int, channels: int, root: str = ""
-           ) -> base.Images:
+def stream(
+    spec: str, *, image_size: int, channels: int, root: str = "",
+    on_bad_image: str = "error",
+) -> base.Images:
   """Returns the images that `spec` names, read on demand; see `load` for the args.
 
   Raises:
-    UserError: the spec is wrong, or its kind does not support streaming.
+    UserError: the spec is wrong, or its images can only be held in memory.
   """
   source = parse(spec, root)
   errors.raise_if_any(source.problems())
-  images = source.stream(base.Request(spec, image_size, channels))
-  if images is None:
-    raise errors.UserError(
-        f"config.data.stream_pretrain: '{spec}' can only be held in memory; give a "
-        "folder: spec")
-  return images
+  if problem := source.stream_problem():
+    raise errors.UserError(f"'{spec}' cannot be streamed: {problem}")
+  return source.stream(base.Request(spec, image_size, channels, on_bad_image))
+
+
+def stream_problem(spec: str, root: str = "") -> str | None:
+  """Why a valid spec cannot be streamed, or None if it can."""
+  return parse(spec, root).stream_problem()
 
 
 def examine(spec: str, root: str = "") -> tuple[list[str], int | None]:

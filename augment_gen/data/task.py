@@ -7,9 +7,7 @@ import numpy as np
 from augment_gen import config as config_lib
 from augment_gen.augment import implicit
 from augment_gen.config import errors
-from augment_gen.data import base, canvas, conditions, sources, splits
-
-_GIB = 2**30
+from augment_gen.data import base, canvas, conditions, memory, sources, splits
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -35,6 +33,18 @@ class Task:
   fingerprints: dict[str, str]
 
 
+@dataclasses.dataclass(frozen=True)
+class Plan:
+  """What is to be loaded.
+
+  Attributes:
+    tests: the test sets that the config names.
+    streamed: whether X_p is read as it is needed, not held in memory.
+  """
+  tests: list[conditions.Named]
+  streamed: bool
+
+
 def load_task(data: config_lib.DataConfig, copies: int = 0) -> Task:
   """Loads and splits the sets; see DataConfig for the meaning of its fields.
 
@@ -49,20 +59,21 @@ def load_task(data: config_lib.DataConfig, copies: int = 0) -> Task:
     UserError: lists all problems that `check_data` finds, or else names the first
       one that appears only when the images are read.
   """
-  problems, test_sets = _examine(data, copies)
+  problems, planned = plan(data, copies)
   errors.raise_if_any(problems)
   counts: dict[str, int] = {}
 
   def load(spec: str) -> base.ImageSet:
     images = _load(spec, data)
     counts[spec] = len(images)
-    errors.raise_if_any(_too_large(counts, data, copies))
+    errors.raise_if_any(memory.too_large(counts, data, copies))
     return images
 
   pretrain: base.Images
-  if data.stream_pretrain:
-    pretrain = sources.stream(data.pretrain, image_size=data.image_size,
-                              channels=data.channels, root=data.root)
+  if planned.streamed:
+    pretrain = sources.stream(
+        data.pretrain, image_size=data.image_size, channels=data.channels,
+        root=data.root, on_bad_image=data.on_bad_image)
     whole = load(data.finetune)
   else:
     pretrain = resident = load(data.pretrain)
@@ -96,7 +107,7 @@ def load_task(data: config_lib.DataConfig, copies: int = 0) -> Task:
     return _development(pretrain, finetune, clean, data)
   tests = conditions.divided(tests, data)
   notes: tuple[str, ...] = ()
-  for test in test_sets:
+  for test in planned.tests:
     images = _with_classes_of(whole, load(test.spec), test.name)
     notes += conditions.add(tests, test, images, finetune)
   if not tests:
@@ -122,7 +133,7 @@ def _development(pretrain: base.Images, finetune: base.ImageSet,
     tests = {data.clean_name: clean.select(held), **tests}
     clean = clean.select(kept)
   if len(pretrain) == len(finetune) and data.pretrain == data.finetune:
-    assert isinstance(pretrain, base.ImageSet)  # ensured by _check_stream
+    assert isinstance(pretrain, base.ImageSet)  # ensured by _stream_problems
     pretrain = pretrain.select(kept)
   return _task(
       pretrain, finetune.select(kept), clean, conditions.divided(tests, data))
@@ -144,12 +155,11 @@ def check_data(data: config_lib.DataConfig, copies: int = 0) -> list[str]:
     data: section `data` of the config.
     copies: number of copies of the sets in host memory, as in `load_task`.
   """
-  return _examine(data, copies)[0]
+  return plan(data, copies)[0]
 
 
-def _examine(data: config_lib.DataConfig, copies: int
-             ) -> tuple[list[str], list[conditions.Named]]:
-  """The problems that `check_data` returns, and the named test sets."""
+def plan(data: config_lib.DataConfig, copies: int = 0) -> tuple[list[str], Plan]:
+  """The problems that `check_data` returns, and what is to be loaded."""
   problems = []
   for name, values in (("mean", data.mean), ("std", data.std)):
     if len(values) not in (1, data.channels):
@@ -164,39 +174,45 @@ def _examine(data: config_lib.DataConfig, copies: int
     problems.append(
         f"config.data.implicit: '{data.implicit}' is unknown; there are none, "
         f"{', '.join(implicit.NAMES)}")
-  if data.stream_pretrain:
-    problems += _check_stream(data)
   if not data.finetune_per_class and not data.tests:
     problems.append(
         "there is nothing to test on: config.data.finetune_per_class is 0 (all "
         "images are for fine-tuning), so give config.data.tests=NAME=SPEC")
   tests, found = conditions.named(data)
   problems += found
+  # Parts of a set by condition are counted already, and only their whole is checked.
   counts = {test.spec: test.count for test in tests if test.count is not None}
   held = [data.finetune, *(test.spec for test in tests if test.count is None)]
-  if not data.stream_pretrain:
-    held.insert(0, data.pretrain)
+  wrong = []
   for spec in dict.fromkeys([data.pretrain, *held]):
     found, count = sources.examine(spec, data.root)
-    if spec in held and count is not None:
+    wrong += found
+    if count is not None:
       counts[spec] = count
-    problems += found
-  return [*dict.fromkeys(problems), *_too_large(counts, data, copies)], tests
+  problems = [*dict.fromkeys(problems + wrong)]
+  if wrong:
+    return problems, Plan(tests, False)
+  obstacles = _stream_problems(data)
+  streamed = data.stream == "on" or (data.stream == "auto" and not obstacles and bool(
+      memory.too_large(counts, data, copies)))
+  if streamed:
+    problems += obstacles
+    if data.pretrain not in held:
+      counts.pop(data.pretrain, None)
+  return problems + memory.too_large(counts, data, copies), Plan(tests, streamed)
 
 
-def _check_stream(data: config_lib.DataConfig) -> list[str]:
-  """Problems with options that are not available if X_p is streamed."""
+def _stream_problems(data: config_lib.DataConfig) -> list[str]:
+  """Why X_p cannot be streamed; `data` has valid specs."""
   problems = []
-  if data.on_bad_image == "skip":
-    problems.append(
-        "config.data.on_bad_image=skip needs all images of X_p read before the first "
-        "step: use error, or config.data.stream_pretrain=False")
+  if problem := sources.stream_problem(data.pretrain, data.root):
+    problems.append(f"config.data.stream: '{data.pretrain}' cannot be streamed: {problem}")
   if data.canvas:
     problems.append("config.data.canvas is for images held in memory: use "
-                    "config.data.stream_pretrain=False")
+                    "config.data.stream=off")
   if data.development and data.finetune == data.pretrain:
     problems.append("config.data.development removes the held-out images from X_p, "
-                    "too, if X_p is X̃_f: use config.data.stream_pretrain=False")
+                    "too, if X_p is X̃_f: use config.data.stream=off")
   return problems
 
 
@@ -207,34 +223,6 @@ def _load(spec: str, data: config_lib.DataConfig) -> base.ImageSet:
   if data.canvas:
     images = canvas.put_on(images, data.canvas, data.canvas_seed)
   return images
-
-
-def _too_large(counts: dict[str, int], data: config_lib.DataConfig,
-               copies: int) -> list[str]:
-  """Returns one problem if the images exceed the memory limit, else none.
-
-  Args:
-    counts: number of images by spec, for the sets known so far.
-    data: section `data` of the config.
-    copies: number of copies of X_p and X̃_f that training makes.
-  """
-  gib = data.side**2 * data.channels / _GIB
-  parts = {f"'{spec}' with {count} images": count * gib
-           for spec, count in counts.items()}
-  finetune = counts.get(data.finetune, 0) * gib
-  if data.implicit != "none" and finetune:
-    parts["X_f beside X̃_f"] = finetune
-  trained = sum(counts.get(spec, 0) * gib for spec in {data.pretrain, data.finetune})
-  if copies and trained:
-    parts[f"{copies} copies for the devices"] = copies * trained
-  total = sum(parts.values())
-  if total <= data.max_resident_gib:
-    return []
-  listed = ", ".join(f"{name} {size:.2g}" for name, size in parts.items())
-  return [f"the images take {total:.2g} GiB at {data.side} pixels ({listed}), more "
-          f"than config.data.max_resident_gib={data.max_resident_gib:g}: sets this "
-          "large need streaming; lower config.data.image_size, name parts of the "
-          "sets, or raise the limit if host and devices have the memory"]
 
 
 def _augment(images: base.ImageSet, data: config_lib.DataConfig,

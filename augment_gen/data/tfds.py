@@ -17,8 +17,10 @@ from typing import Any
 import numpy as np
 
 from augment_gen.config import errors
-from augment_gen.data import arrays, base
+from augment_gen.data import arrays, base, records
 from augment_gen.data import labels as labels_lib
+from augment_gen.data.decoding import Decoder
+from augment_gen.data.streamed import StreamedImages
 
 _BATCH = 1024
 
@@ -54,7 +56,7 @@ class Tfds(base.Source):
       reason = str(error).strip().split("\n")[0]
       return [f"'tfds:{self.address}' is not a dataset of TFDS: {reason}"]
     name, split = self._name_and_split()
-    if not _is_array_record(builder) and importlib.util.find_spec("tensorflow") is None:
+    if not _random_access(builder) and importlib.util.find_spec("tensorflow") is None:
       return [f"'tfds:{self.address}' needs TensorFlow: pip install "
               f"'augment_gen[tensorflow]'; or run `tfds build {name} "
               "--file_format=array_record` where TensorFlow is installed, copy the "
@@ -73,9 +75,24 @@ class Tfds(base.Source):
       return None
     return builder.info.splits[self._name_and_split()[1]].num_examples
 
+  def stream_problem(self) -> str | None:
+    builder = self._builder()
+    if _random_access(builder):
+      return None
+    name = self._name_and_split()[0]
+    return (f"it is not prepared as ArrayRecord, which is read by number: `tfds build "
+            f"{name} --file_format=array_record` does that")
+
+  def stream(self, request: base.Request) -> StreamedImages:
+    """Returns the images without labels: these lie in the same records."""
+    builder = self._builder()
+    return records.stream(self._records(builder, request), self._decoder(builder, request))
+
   def load(self, request: base.Request) -> base.ImageSet:
     builder = self._builder()
     self._prepare(builder)
+    if _random_access(builder):
+      return self._load_records(builder, request)
     image_key, label_key = _keys(builder.info)
     adjust = {"convert": self.convert} | ADJUST.get(builder.name, {})
     image_parts: list[np.ndarray] = []
@@ -97,6 +114,32 @@ class Tfds(base.Source):
         np.concatenate(label_parts),
         _class_names(builder.info.features[label_key]), request.name)
     return base.ImageSet(request.name, images, labels, names)
+
+  def _load_records(self, builder: Any, request: base.Request) -> base.ImageSet:
+    """Loads a dataset that is read by number, without TensorFlow."""
+    found, decoder = self._records(builder, request), self._decoder(builder, request)
+    _, label_key = _keys(builder.info)
+    if not label_key:
+      return records.load(found, decoder)
+    labels = np.array([example[label_key] for example in found.examples])
+    return records.load(found, decoder, *labels_lib.encode(
+        labels, _class_names(builder.info.features[label_key]), request.name))
+
+  def _records(self, builder: Any, request: base.Request) -> records.Records:
+    import tensorflow_datasets as tfds  # pylint: disable=g-import-not-at-top
+
+    image_key, label_key = _keys(builder.info)
+    encoded = [key for key in builder.info.features if key != label_key]
+    examples = builder.as_data_source(
+        self._name_and_split()[1],
+        decoders=dict.fromkeys(encoded, tfds.decode.SkipDecoding()))
+    return records.Records(examples, image_key, request.name)
+
+  def _decoder(self, builder: Any, request: base.Request) -> Decoder:
+    adjust = ADJUST.get(builder.name, {})
+    return Decoder(
+        request, convert=self.convert or adjust.get("convert", False),
+        transpose=adjust.get("transpose", False), invert=adjust.get("invert", False))
 
   def _name_and_split(self) -> tuple[str, str]:
     """Splits "mnist:3.0.1:train" into ("mnist:3.0.1", "train")."""
@@ -138,21 +181,16 @@ class Tfds(base.Source):
     split = self._name_and_split()[1]
     # Images of different sizes cannot be stacked before they are resized.
     size = 1 if None in builder.info.features[image_key].shape else _BATCH
-    if _is_array_record(builder):
-      examples = builder.as_data_source(split=split)
-      for start in range(0, len(examples), size):
-        part = [examples[i] for i in range(start, min(start + size, len(examples)))]
-        yield {name: np.stack([e[key] for e in part]) for name, key in keys.items()}
-      return
     import tensorflow_datasets as tfds  # pylint: disable=g-import-not-at-top
     images = builder.as_dataset(split=split, shuffle_files=False).map(
         lambda example: {name: example[key] for name, key in keys.items()})
     yield from tfds.as_numpy(images.batch(size))
 
 
-def _is_array_record(builder: Any) -> bool:
-  """Whether the dataset lies in files that TFDS reads without TensorFlow."""
-  return builder.is_prepared() and builder.info.file_format.value == "array_record"
+def _random_access(builder: Any) -> bool:
+  """Whether a prepared dataset can be read by number, which needs no TensorFlow."""
+  return builder.is_prepared() and any(
+      kind.value == "array_record" for kind in builder.info.available_file_formats())
 
 
 def _keys(info: Any) -> tuple[str, str]:

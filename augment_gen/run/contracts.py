@@ -11,7 +11,7 @@ stage 1 and again in re-training.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 import dataclasses
 import threading
 from typing import Any, ClassVar, Protocol, TYPE_CHECKING
@@ -79,19 +79,29 @@ class Feed(Protocol):
     batch_size: images of each set per step, over all devices.
     steps_per_epoch: full batches in one pass, by set name.
     resident: arrays that are copied to every device before the first step.
+    streamed: names of the sets whose images `host_batch` has to read; the loop asks for
+      such batches ahead of their steps.
   """
   batch_size: int
   steps_per_epoch: dict[str, int]
   resident: PyTree
+  streamed: tuple[str, ...]
 
   def host_batch(self, step: int) -> PyTree:
     """The arrays sent to the devices for a step, split along their first axis.
 
-    This is a pure function of `step`, so that a resumed run sees the same batches.
+    This is a pure function of `step`, so that a resumed run sees the same batches. With
+    several processes, these are the `parallel.own_rows` of this one.
     """
 
   def fetch(self, resident: PyTree, host_batch: PyTree) -> Batch:
     """Builds the batch from a device's part of `host_batch`; called inside the step."""
+
+  def report(self) -> Iterable[str]:
+    """Lines for the user on what was found while reading, at the end of the stage."""
+
+  def close(self) -> None:
+    """Ends what runs in the background; called at the end of the stage."""
 
 
 @dataclasses.dataclass(frozen=True)

@@ -9,6 +9,7 @@ import numpy as np
 from augment_gen.config import LogConfig
 from augment_gen.config.errors import NonFiniteError, UserError
 from augment_gen.run import parallel, preemption
+from augment_gen.run.batches import Batches
 from augment_gen.run.checkpoint import Checkpoints
 from augment_gen.run.contracts import Run, Stage, State
 from augment_gen.run.folder import RunFolder
@@ -96,14 +97,17 @@ def train(stage: Stage, *, folder: RunFolder, mesh: jax.sharding.Mesh,
   frozen = parallel.replicate(stage.frozen, mesh)
   resident = parallel.replicate(stage.feed.resident, mesh)
   key = parallel.replicate(stage.key, mesh)
-  progress = Progress(stage.name, first, stage.total_steps,
-                      stage.feed.batch_size)
+  batches = Batches(stage.feed, mesh, stage.total_steps)
+  progress = Progress(stage.name, first, stage.total_steps, stage.feed.batch_size,
+                      waited=(lambda: batches.waited) if stage.feed.streamed else None)
   report = _Reporter(stage, first, writer, progress)
   profiled = StepProfile(profile_steps, folder.path / "profile" / stage.name, mapped, log)
 
-  with contextlib.closing(progress), contextlib.closing(profiled):
+  metrics: dict[str, jax.Array] | None = None
+  with (contextlib.closing(progress), contextlib.closing(profiled),
+        contextlib.closing(batches)):
     for t in range(first, stage.total_steps):
-      host_batch = parallel.shard(stage.feed.host_batch(t), mesh)
+      host_batch = batches.take(t, metrics)
       done = t + 1
       profiled.before(done, state)
       with jax.transfer_guard("disallow"):
@@ -127,7 +131,9 @@ def train(stage: Stage, *, folder: RunFolder, mesh: jax.sharding.Mesh,
         preemption.leave_if(terminated, f"{stage.name} at step {done}")
   writer.close()
   log(f"{stage.name}: {stage.total_steps} steps, "
-      f"{progress.images_per_second():.0f} images/s")
+      f"{progress.images_per_second():.0f} images/s{progress.bottleneck()}")
+  for line in stage.feed.report():
+    log(f"{stage.name}: {line}")
   return jax.device_get(state)
 
 

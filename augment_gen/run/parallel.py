@@ -96,15 +96,50 @@ def map_step(step: Callable, mesh: Mesh, fetch: Callable) -> Callable:
 
 def replicate(tree: PyTree, mesh: Mesh) -> PyTree:
   """Copies whole arrays to all devices of the mesh."""
-  return jax.device_put(tree, NamedSharding(mesh, P()))
+  sharding = NamedSharding(mesh, P())
+  if jax.process_count() == 1:
+    return jax.device_put(tree, sharding)
+
+  def put(leaf: Any) -> jax.Array:
+    # With several processes, `device_put` takes no typed keys.
+    if isinstance(leaf, jax.Array) and jnp.issubdtype(leaf.dtype, jax.dtypes.prng_key):
+      return jax.random.wrap_key_data(
+          jax.device_put(jax.random.key_data(leaf), sharding),
+          impl=jax.random.key_impl(leaf))
+    return jax.device_put(leaf, sharding)
+
+  return jax.tree.map(put, tree)
+
+
+def own_rows(size: int) -> np.ndarray:
+  """The rows that this process's devices hold of an array that is split, ascending.
+
+  Args:
+    size: length of the array's first dimension, over all devices of all processes.
+  """
+  if jax.process_count() == 1:
+    return np.arange(size)
+  parts = NamedSharding(make_mesh(), P(AXIS)).addressable_devices_indices_map((size,))
+  return np.unique(np.concatenate([np.arange(size)[part] for part in parts.values()]))
 
 
 def shard(tree: PyTree, mesh: Mesh) -> PyTree:
   """Splits arrays along their first dimension over the devices.
 
-  Every host passes the whole (small) array; each device takes its own part.
+  Every process passes its `own_rows` of each array, in their order.
   """
   sharding = NamedSharding(mesh, P(AXIS))
-  return jax.tree.map(
-      lambda a: jax.make_array_from_callback(
-          a.shape, sharding, lambda index: a[index]), tree)
+  processes = jax.process_count()
+
+  def put(local: np.ndarray) -> jax.Array:
+    shape = (len(local) * processes, *local.shape[1:])
+    rows = own_rows(shape[0])
+
+    def part(index: Any) -> np.ndarray:
+      start, stop, _ = index[0].indices(shape[0])
+      first = int(np.searchsorted(rows, start))
+      return local[first:first + stop - start]
+
+    return jax.make_array_from_callback(shape, sharding, part)
+
+  return jax.tree.map(put, tree)

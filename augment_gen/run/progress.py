@@ -1,11 +1,13 @@
 """Progress: a bar in a terminal, plain lines elsewhere."""
 
+from collections.abc import Callable
 import sys
 import time
 
 from tqdm import tqdm
 
 _PLAIN_EVERY_SECONDS = 10.0
+_SLOW_INPUT = 0.1  # share of the time waited for images that is worth doing something
 
 
 def _clock(seconds: float) -> str:
@@ -23,16 +25,19 @@ class Progress:
     total_steps: number of steps of the stage.
     images_per_step: number of images per step, to show images/s.
     stream: where to write, as a bar if it is a terminal; None: stderr.
+    waited: seconds that the steps have waited for images so far; None if none are read.
   """
 
   def __init__(self, stage: str, first_step: int, total_steps: int,
-               images_per_step: int, stream=None):
+               images_per_step: int, stream=None,
+               waited: Callable[[], float] | None = None):
     self._stage = stage
     self._total = total_steps
     self._images = images_per_step
     self._stream = stream or sys.stderr
     self._step = first_step
     self._shown = time.monotonic()
+    self._waited = waited
     self._compiled: tuple[int, float] | None = None
     self._bar = None
     if self._stream.isatty():
@@ -52,6 +57,8 @@ class Progress:
     """Shows the latest values, with the rate and the ETA."""
     rate = self.images_per_second()
     text = " ".join(f"{n} {v:.4g}" for n, v in values.items())
+    if self._waited is not None:
+      text = f"data_wait {self.data_wait():.0%} {text}"
     if self._bar is not None:
       self._bar.set_postfix_str(f"{rate:.0f} images/s {text}")
       return
@@ -71,6 +78,23 @@ class Progress:
     step, then = self._compiled
     elapsed = time.monotonic() - then
     return (self._step - step) * self._images / elapsed if elapsed > 0 else 0.0
+
+  def data_wait(self) -> float:
+    """Share of the time since the first step ended in which steps waited for images."""
+    if self._compiled is None or self._waited is None:
+      return 0.0
+    elapsed = time.monotonic() - self._compiled[1]
+    return min(1.0, self._waited() / elapsed) if elapsed > 0 else 0.0
+
+  def bottleneck(self) -> str:
+    """In words, what limits the speed; "" if no images are read."""
+    if self._waited is None:
+      return ""
+    share = self.data_wait()
+    limit = ("reading limits the speed; more config.data.read_threads, a faster drive or "
+             "smaller files may help" if share > _SLOW_INPUT else
+             "the step limits the speed, not reading")
+    return f"; the step waited for images {share:.0%} of the time: {limit}"
 
   def close(self) -> None:
     if self._bar is not None:

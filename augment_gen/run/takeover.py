@@ -26,8 +26,8 @@ from augment_gen.run.folder import (
 _LATER = {"pretrain": ("generator", "retrain"), "generator": ("retrain",)}
 _NEVER = ("experiment", "stages", "debug", "profile_steps", "log", "evaluate", "tac",
           "pretrain.from_run", "generator.from_run", "data.root", "encoder.init",
-          "data.max_resident_gib", "data.tests", "data.conditions",
-          "data.clean_name", "data.finetune_name")
+          "data.max_resident_gib", "data.read_threads", "data.read_ahead_gib",
+          "data.tests", "data.conditions", "data.clean_name", "data.finetune_name")
 # Fields of X̃_f and the test sets. They may differ if only stage 1 is taken over and it
 # has not seen X̃_f.
 _OF_FINETUNE = ("data.finetune", "data.finetune_per_class", "data.implicit",

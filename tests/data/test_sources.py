@@ -24,7 +24,8 @@ def _save(tmp_path, **content):
 
 
 @pytest.mark.parametrize("spec,words", [
-    ("nfs:/x", ["unknown kind 'nfs'", "tfds, folder, daiso, npz, idx, rendered, products"]),
+    ("nfs:/x", ["unknown kind 'nfs'",
+                "tfds, folder, daiso, hf, npz, idx, rendered, products"]),
     ("rendered", ["unknown kind", "KIND:ADDRESS"]),
     ("npz:", ["no address"]),
     ("rendered:latin?sede=1", ["unknown option 'sede'", "per_class, seed"]),

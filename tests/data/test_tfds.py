@@ -61,12 +61,12 @@ class _Builder:
   name = "emnist"
   data_dir = "/data/emnist"
 
-  def __init__(self, prepared=True, shape=(6, 6, 1), file_format="tfrecord"):
+  def __init__(self, prepared=True, shape=(6, 6, 1)):
     from tensorflow_datasets import features
     self.prepared = prepared
     self.info = types.SimpleNamespace(
         name="emnist", supervised_keys=("image", "label"),
-        file_format=types.SimpleNamespace(value=file_format),
+        available_file_formats=tuple,  # none that is read by number
         features=features.FeaturesDict({
             "image": features.Image(shape=shape),
             "label": features.ClassLabel(num_classes=3)}),
@@ -78,20 +78,19 @@ class _Builder:
   def download_and_prepare(self):
     raise ConnectionError("no network")
 
-  def as_data_source(self, split):
-    assert split == "train+test"
-    varied = self.info.features["image"].shape[0] is None
-    # With varied sizes, image i has 2i extra rows and columns.
-    return [{"image": np.pad(image, (0, 2 * i * varied), constant_values=7)[..., None],
-             "label": i % 3} for i, image in enumerate(_digits())]
-
   def as_dataset(self, split, shuffle_files):
     import tensorflow as tf
-    assert not shuffle_files
+    assert split == "train+test" and not shuffle_files
+    varied = self.info.features["image"].shape[0] is None
+
+    def examples():
+      for i, image in enumerate(_digits()):
+        # With varied sizes, image i has 2i extra rows and columns.
+        image = np.pad(image, (0, 2 * i * varied), constant_values=7)
+        yield {"image": image[..., None], "label": i % 3}
     signature = {"image": tf.TensorSpec((None, None, 1), tf.uint8),
                  "label": tf.TensorSpec((), tf.int64)}
-    return tf.data.Dataset.from_generator(
-        lambda: iter(self.as_data_source(split)), output_signature=signature)
+    return tf.data.Dataset.from_generator(examples, output_signature=signature)
 
 
 @pytest.fixture(name="put")
@@ -124,15 +123,11 @@ def test_without_data_and_network(put, pretend):
     _load(spec, root="/data")
 
 
-@pytest.mark.parametrize("file_format", [
-    "array_record",
-    # TensorFlow takes 10 s to start.
-    pytest.param("tfrecord", marks=pytest.mark.slow)])
-def test_both_formats_are_read(file_format, put):
-  if file_format == "tfrecord":
-    pytest.importorskip("tensorflow")
+@pytest.mark.slow  # TensorFlow takes 10 s to start
+def test_tfrecord_is_read(put):
+  pytest.importorskip("tensorflow")
   spec = "tfds:emnist/byclass:train+test"
-  put(_Builder(file_format=file_format))
+  put(_Builder())
   assert (sources.check(spec), sources.count(spec)) == ([], 5)
   images = _load(spec)
   np.testing.assert_array_equal(
@@ -142,7 +137,7 @@ def test_both_formats_are_read(file_format, put):
   problem, = sources.check("tfds:emnist/byclass:valid")
   assert "no split 'valid'" in problem
   # Images of several sizes.
-  put(_Builder(shape=(None, None, 1), file_format=file_format))
+  put(_Builder(shape=(None, None, 1)))
   images = _load(spec).images
   assert images.shape == (5, 6, 6, 1)
   np.testing.assert_array_equal(images[0, ..., 0], _digits()[0].T)

@@ -85,7 +85,8 @@ def pretrain(config: Config, task: Task, devices: int) -> Stage:
   """Stage 1: pre-training of F, from random weights or from config.encoder.init."""
   images = pretrain_images(config, task)
   method, stage = pretrainer(config, devices), config.pretrain
-  feed = ImageFeed({"x_p": images}, stage.batch_size, config.seed, "pretrain")
+  feed = ImageFeed(
+      {"x_p": images}, stage.batch_size, config.seed, "pretrain", config.data)
   plan = _plan(stage, feed)
   tx = method.optimizer(plan)
   key = stream(jax.random.key(config.seed), "pretrain")
@@ -127,7 +128,7 @@ def generator(config: Config, task: Task,
   stage = config.generator
   nets = generator_networks(config)
   sets = {"x_p": task.pretrain, "x_f": task.finetune}
-  feed = ImageFeed(sets, stage.batch_size, config.seed, "generator")
+  feed = ImageFeed(sets, stage.batch_size, config.seed, "generator", config.data)
   # NOTE(paper): the paper does not say over which set Algorithm 1 counts epochs.
   # Here it is X_p.
   per_epoch = feed.steps_per_epoch["x_p"]
@@ -280,7 +281,7 @@ def retrain(config: Config, task: Task, devices: int, arm: str,
   # All arms of a seed share this key and this order, and hence the images, the latents
   # and the side on which each image is changed.
   feed = ImageFeed(
-      {"x_p": task.pretrain}, stage.batch_size, config.seed, "retrain")
+      {"x_p": task.pretrain}, stage.batch_size, config.seed, "retrain", config.data)
   key = stream(jax.random.key(config.seed), "retrain")
   plan = _plan(stage, feed)
   tx = method.optimizer(plan)

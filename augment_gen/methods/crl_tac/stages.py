@@ -98,7 +98,8 @@ def train(config: Config, task: Task, name: str) -> Stage:
   """
   stage, learned = settings(config, name), name == "tac"
   nets = networks(config, name)
-  feed = ImageFeed({"x_p": task.pretrain}, stage.batch_size, config.seed, "tac")
+  feed = ImageFeed(
+      {"x_p": task.pretrain}, stage.batch_size, config.seed, "tac", config.data)
   per_epoch = feed.steps_per_epoch["x_p"]
   steps = building.total_steps(stage.epochs, stage.steps, per_epoch)
   txs = {"encoder": building.optimizer(stage.optimizer, steps, per_epoch),
