@@ -30,6 +30,8 @@ def get_config(variant: str = ""):
   config.data.implicit = "none"  # the light has already changed X̃_f
   config.data.finetune_per_class = 0  # the test sets are given
   config.data.pretrain = "folder:{root}/imagenet?labels=none"
+  # X̃_f and the two test sets, 40,000 images each, take 17 GiB; X_p is streamed.
+  config.data.max_resident_gib = 24.0
   lighting(config, "S")
   config.generator.epochs = 25
 
