@@ -142,11 +142,11 @@ def lines(runs: Sequence[Run]) -> Iterator[str]:
   times = [kinds[run.last] for run in left if run.last in kinds]
   unknown = len(left) - len(times)
   yield ""
-  yield (f"{len(runs)} runs in {runs[0].folder.parent}, {len(runs) - len(left)} of them "
-         "done; estimated time: "
-         + (duration(sum(times)) if times or not left else "unknown")
-         + (f" for {len(times)} of them, unknown for {unknown}" if times and unknown
-            else ""))
+  total = duration(sum(times)) if times else "unknown"
+  partly = f" for {len(times)} of them, unknown for {unknown}" if times and unknown else ""
+  yield (f"{len(runs)} run{'s' * (len(runs) > 1)} in {runs[0].folder.parent}, "
+         f"{len(runs) - len(left)} done"
+         + (f"; estimated time: {total}{partly}" if left else ""))
 
 
 def duration(seconds: float | None) -> str:

@@ -132,13 +132,13 @@ def test_what_is_not_done_is_only_started(tmp_path, change):
 def test_the_plan_says_what_is_known_of_the_time(tmp_path):
   def told():
     return list(plan.lines(planned(tmp_path, "retrain.order=first,last", seeds=(0, 1))))
-  assert told()[-1] == f"4 runs in {tmp_path}, 0 of them done; estimated time: unknown"
+  assert told()[-1] == f"4 runs in {tmp_path}, 0 done; estimated time: unknown"
   runs = planned(tmp_path, "retrain.order=first,last", seeds=(0, 1))
   leave(runs[0], seconds=600)
-  assert told()[-1].endswith("1 of them done; estimated time: 10 min for 1 of them, "
+  assert told()[-1].endswith("1 done; estimated time: 10 min for 1 of them, "
                              "unknown for 2")
   leave(runs[1], seconds=65 * 60)
-  assert told()[-1].endswith("2 of them done; estimated time: 1 h 15 min")
+  assert told()[-1].endswith("2 done; estimated time: 1 h 15 min")
   assert [line.split() for line in told()[1:5]] == [
       ["order=first,seed=0", "done", "-", "-", "-"],
       ["order=last,seed=0", "done", "-", "-", "-"],

@@ -90,7 +90,7 @@ def test_a_sweep_runs_what_is_not_done_and_prints_the_table(fake, folder, capsys
   assert f"augment-gen tables {shlex.quote(str(runs[0].folder))}" in out
   assert (folder / "order=last,seed=0.log").read_text() == "epoch 1\nepoch 2\n"
   assert sweep.main([*ARGS, f"--folder={folder}"]) == 0
-  assert not started(prepared) and "4 of them done" in capsys.readouterr().out
+  assert not started(prepared) and "4 done" in capsys.readouterr().out
 
 
 def test_a_dry_run_starts_and_writes_nothing(fake, folder, capsys):
