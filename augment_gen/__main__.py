@@ -19,6 +19,8 @@ COMMANDS = {
               "trains and evaluates, or goes on with a run that was stopped"),
     "tables": ("augment_gen.tables:main",
                "prints the results of runs as the papers' tables"),
+    "sweep": ("augment_gen.sweep:main",
+              "runs a config over seeds and settings, and prints the table"),
     "configs": ("augment_gen.config.shipped:main",
                 "lists what `train --config=NAME` can run"),
     "settings": ("augment_gen.config.reference:main",

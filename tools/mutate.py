@@ -134,6 +134,14 @@ MUTANTS = (
            "self.steps()[:-1]", "tests/run/test_folder.py"),
     Mutant("augment_gen/data/feed.py", "self._seed, stream, epoch]",
            "self._seed, stream]", "tests/data/test_feed.py"),
+    Mutant("augment_gen/sweep/plan.py", "(*done, *earlier)", "earlier",
+           "tests/sweep/test_plan.py"),
+    Mutant("augment_gen/sweep/processes.py", "start = log.tell()", "start = 0",
+           "tests/sweep/test_processes.py"),
+    Mutant("augment_gen/run/takeover.py", '"generator.from_run", *_PLACES}',
+           '"generator.from_run"}', "tests/sweep/test_plan.py"),
+    Mutant("augment_gen/run/folder.py", 'values["retrain"]["arms"]', '""',
+           "tests/sweep/test_plan.py"),
 )
 
 

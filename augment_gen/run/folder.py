@@ -2,7 +2,8 @@
 
     config.json       the resolved config, all fields
     data.json         fingerprints of the image sets and of encoder.init (provenance.py)
-    environment.json  one entry per start: command, versions, devices
+    environment.json  one entry per start: command, versions, devices, and, once it has
+                      ended, its duration and whether it did all that it was to do
     metrics.jsonl     one object per line: {"step", "stage", name: value, …}
     results.json      {"experiment", "rows": […], "provenance": {…}}
     checkpoints/STAGE/STEP/
@@ -10,15 +11,17 @@
     tensorboard/
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+import contextlib
 import fcntl
 import json
 import os
 import pathlib
 import re
+import time
 from typing import Any
 
-from augment_gen.config import errors, identity
+from augment_gen.config import errors, identity, names
 
 _METRICS = "metrics.jsonl"
 _ENVIRONMENT = "environment.json"
@@ -84,6 +87,39 @@ def read_environment(folder: pathlib.Path) -> list[dict[str, Any]]:
     return json.loads((folder / _ENVIRONMENT).read_text(encoding="utf-8"))
   except (FileNotFoundError, ValueError):
     return []
+
+
+def is_finished(folder: pathlib.Path, values: dict[str, Any]) -> bool:
+  """Whether the last start in a folder had this config and did all that it asks for.
+
+  Args:
+    folder: a run's folder; need not exist.
+    values: all fields of the config, as plain JSON values.
+  """
+  try:
+    theirs = read_config(folder)
+    if _asked(theirs) != _asked(values):
+      return False
+  except (errors.UserError, KeyError, TypeError):
+    return False
+  starts = read_environment(folder)
+  evaluated = {"all", "evaluate"}.isdisjoint(names(values["stages"])) or (
+      folder / "results.json").exists()
+  return bool(starts and starts[-1].get("finished") and evaluated)
+
+
+def _asked(values: dict[str, Any]) -> Any:
+  """What a start computes: the experiment, and the parts of it that were chosen."""
+  return (identity(values), values["stages"], values["retrain"]["arms"],
+          values["tac"]["controls"], values["evaluate"]["controls"])
+
+
+def seconds(folder: pathlib.Path) -> float | None:
+  """How long all starts in a folder took together; None if that is not known."""
+  starts = read_environment(folder)
+  if not starts or not all("seconds" in start for start in starts):
+    return None
+  return sum(start["seconds"] for start in starts)
 
 
 def check_owner(path: str | os.PathLike[str], config: dict[str, Any]) -> None:
@@ -160,9 +196,17 @@ class RunFolder:
   def checkpoints(self, stage: str) -> pathlib.Path:
     return self.path / "checkpoints" / stage
 
-  def append_environment(self, entry: dict[str, Any]) -> None:
-    """Appends one start of the command to environment.json."""
-    write_json(self.path / _ENVIRONMENT, [*read_environment(self.path), entry])
+  @contextlib.contextmanager
+  def start(self, entry: dict[str, Any]) -> Iterator[None]:
+    """Records one start of the command in environment.json, and how it ended."""
+    before, began, finished = read_environment(self.path), time.monotonic(), False
+    write_json(self.path / _ENVIRONMENT, [*before, entry])
+    try:
+      yield
+      finished = True
+    finally:
+      ended = {"seconds": round(time.monotonic() - began, 1), "finished": finished}
+      write_json(self.path / _ENVIRONMENT, [*before, {**entry, **ended}])
 
   def read_metrics(self) -> list[dict[str, Any]]:
     """See the module's function `read_metrics`."""

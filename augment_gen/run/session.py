@@ -66,14 +66,14 @@ def _start(options: Options, terminated: threading.Event) -> None:
   folder = RunFolder(options.workdir, options.config_values)
   try:
     provenance.write(folder.path, fingerprints)
-    folder.append_environment(_environment(options, mesh))
     writer = MetricWriter(folder, config.log.tensorboard)
     run = Run(
         config=config, config_values=options.config_values,
         command=options.command, task=task, folder=folder, mesh=mesh,
         writer=writer, terminated=terminated, log=log)
     # Up to here there is nothing to save, and Ctrl-C stops at once.
-    with preemption.watch(signal.SIGINT, terminated):
+    with (folder.start(_environment(options, mesh)),
+          preemption.watch(signal.SIGINT, terminated)):
       results = method.run(run)
     log()
     for line in _summary(run, results):

@@ -12,6 +12,7 @@ import pathlib
 import shutil
 from typing import Any
 
+from augment_gen.config import names
 from augment_gen.config.errors import UserError
 from augment_gen.run.folder import (
   differences,
@@ -25,9 +26,11 @@ from augment_gen.run.folder import (
 # must be the same, including fields that are added in the future.
 _LATER = {"pretrain": ("generator", "retrain"), "generator": ("retrain",)}
 _NEVER = ("experiment", "stages", "debug", "profile_steps", "log", "evaluate", "tac",
-          "pretrain.from_run", "generator.from_run", "data.root", "encoder.init",
+          "pretrain.from_run", "generator.from_run",
           "data.max_resident_gib", "data.read_threads", "data.read_ahead_gib",
           "data.tests", "data.conditions", "data.clean_name", "data.finetune_name")
+# Where files lie. Their contents are compared by fingerprints (provenance.py).
+_PLACES = ("data.root", "encoder.init")
 # Fields of X̃_f and the test sets. They may differ if only stage 1 is taken over and it
 # has not seen X̃_f.
 _OF_FINETUNE = ("data.finetune", "data.finetune_per_class", "data.implicit",
@@ -77,16 +80,62 @@ def take_over(source: str, stages: tuple[str, ...], folder: RunFolder) -> None:
     partial.rename(own)
 
 
+def shared(theirs: Mapping[str, Any], values: Mapping[str, Any]) -> str:
+  """The last stage that a run can take over from another one, from their configs alone.
+
+  Neither run has to exist yet, so that this can be asked for planned runs. As no files
+  can be compared then, data.root and encoder.init must be the same, too.
+
+  Args:
+    theirs: all fields of the other run's config, as plain JSON values.
+    values: those of this run's config.
+
+  Returns:
+    "generator" (with "pretrain" before it), "pretrain", or "" for none.
+  """
+  if values["method"] != "augmentation_generator" or values["generator"]["from_run"]:
+    return ""
+  both = [names(config["stages"]) for config in (theirs, values)]
+  for last, stages in (("generator", ("pretrain", "generator")),
+                       ("pretrain", ("pretrain",))):
+    if not all("all" in chosen or {*stages} <= {*chosen} for chosen in both):
+      continue
+    # A stage 1 that both take over from elsewhere has nothing left to share.
+    if last == "pretrain" and values["pretrain"]["from_run"]:
+      continue
+    fixed = {"pretrain.from_run", "generator.from_run", *_PLACES}
+    if not conflicts(theirs, values, last) and not any(
+        name in fixed for name, _, _ in differences(theirs, values)):
+      return last
+  return ""
+
+
+def has_stages(source: str, last: str) -> bool:
+  """Whether a run's folder has a checkpoint of each stage up to `last`."""
+  return all(_newest(source, stage) for stage in ("pretrain", last))
+
+
+def conflicts(theirs: Mapping[str, Any], values: Mapping[str, Any], last: str
+              ) -> list[tuple[str, Any, Any]]:
+  """(field, value there, value here) of differing settings that stages depend on.
+
+  Args:
+    theirs: all fields of the other run's config, as plain JSON values.
+    values: those of this run's config.
+    last: the last stage to be taken over.
+  """
+  ignored = _ignored(values, last)
+  return [(name, a, b) for name, a, b in differences(theirs, values)
+          if not any(name == i or name.startswith(f"{i}.") for i in ignored)]
+
+
 def _problems(setting: str, source: str, last: str, values: Mapping[str, Any]
               ) -> Iterator[str]:
   if remote := remote_problems(f"config.{last}.from_run", source):
     yield from remote
     return
   try:
-    theirs = read_config(source)
-    ignored = _ignored(values, last)
-    found = [(name, a, b) for name, a, b in differences(theirs, values)
-             if not any(name == i or name.startswith(f"{i}.") for i in ignored)]
+    found = conflicts(read_config(source), values, last)
   except UserError as error:
     yield f"config.{last}.from_run: {error}"
     return
@@ -106,7 +155,7 @@ def _problems(setting: str, source: str, last: str, values: Mapping[str, Any]
 
 def _ignored(values: Mapping[str, Any], last: str) -> tuple[str, ...]:
   """Fields and sections that may differ if the stages up to `last` are taken over."""
-  ignored = (*_NEVER, *_LATER[last])
+  ignored = (*_NEVER, *_PLACES, *_LATER[last])
   if last == "pretrain" and not values["pretrain"]["with_finetune"]:
     ignored += _OF_FINETUNE
   return ignored

@@ -11,7 +11,7 @@ import pytest
 from augment_gen.config import default_config, plain
 from augment_gen.config.errors import UserError
 from augment_gen.run.checkpoint import Checkpoints, checksum
-from augment_gen.run.folder import RunFolder
+from augment_gen.run.folder import is_finished, RunFolder, seconds
 from augment_gen.run.metrics import MetricWriter
 from augment_gen.run.takeover import problems
 
@@ -51,6 +51,24 @@ def test_other_stages_arms_and_logging_may_go_on(folder, values):
   other["log"]["every_steps"] = 3
   other["retrain"]["arms"] = "control"
   RunFolder(folder.path, other).close()
+
+
+def test_a_start_that_ended_well_with_this_config_is_finished(folder, values):
+  def finished(**other):
+    return is_finished(folder.path, {**values, **other})
+  assert not finished() and seconds(folder.path) is None
+  with pytest.raises(KeyboardInterrupt), folder.start({"command": "a"}):
+    raise KeyboardInterrupt
+  with folder.start({"command": "b"}):
+    assert not finished(stages="pretrain") and seconds(folder.path) is None
+  starts = json.loads((folder.path / "environment.json").read_text())
+  assert [(s["command"], s["finished"]) for s in starts] == [("a", False), ("b", True)]
+  assert seconds(folder.path) == sum(s["seconds"] for s in starts)
+  assert not finished()  # there are no results
+  folder.write_results({"rows": []})
+  assert finished(log={**values["log"], "every_steps": 7})
+  assert not finished(seed=1) and not finished(stages="evaluate")
+  assert not finished(retrain={**values["retrain"], "arms": "control"})
 
 
 @pytest.mark.parametrize("text, words", [

@@ -1,0 +1,25 @@
+"""Checks the configs of a sweep's runs, in a process of its own.
+
+    echo '[["--config=quickstart", "--workdir=DIR"]]' | python -m augment_gen.sweep.check
+
+The checks ask how many devices there are, which takes hold of them. A sweep that held
+the devices would leave none to its runs.
+"""
+
+import json
+import sys
+
+from augment_gen.config import command_line
+from augment_gen.run import parallel, session
+
+
+def main() -> None:
+  """stdin: the arguments of each run; stdout: the problems of each run's config."""
+  devices = parallel.make_mesh().size
+  json.dump([session.problems(command_line.parse(["augment-gen", *arguments]).config,
+                              devices)
+             for arguments in json.load(sys.stdin)], sys.stdout)
+
+
+if __name__ == "__main__":
+  main()

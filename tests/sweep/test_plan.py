@@ -1,0 +1,189 @@
+"""The runs of a sweep, what they share, and what cannot be run."""
+
+import dataclasses
+import io
+import json
+import sys
+
+import pytest
+from sweep_runs import leave, planned, write
+
+from augment_gen.config import command_line
+from augment_gen.config.errors import UserError
+from augment_gen.run import takeover
+from augment_gen.sweep import check, plan
+
+
+def shared(runs):
+  return {run.name: (run.last, run.source) for run in runs}
+
+
+def parsed(run):
+  return command_line.parse(["augment-gen", *run.arguments]).config_values
+
+
+def test_runs_have_their_settings_and_the_table_can_tell_them_apart(tmp_path):
+  runs = planned(tmp_path, "retrain.order=first,last", 'data.mean=[0.5,"0.25"]',
+                 seeds=(0, 3), overrides=["--config.retrain.arms=generator,prior"])
+  assert len(runs) == 8
+  values = runs[-1].values
+  assert (values["retrain"]["order"], values["data"]["mean"], values["seed"]) == (
+      "last", [0.25], 3)
+  assert values["retrain"]["arms"] == "generator,prior"
+  base = planned(tmp_path)[0].values["experiment"]
+  assert values["experiment"] == f"{base}, order=last, mean=0.25"
+  experiments = [run.values["experiment"] for run in runs]
+  assert len(set(experiments)) == 4 and experiments[:4] == experiments[4:]
+  assert {run.folder for run in runs} == {tmp_path / run.name for run in runs}
+
+
+def test_seeds_alone_are_one_experiment_and_the_configs_seed_is_the_default(tmp_path):
+  assert len({run.values["experiment"] for run in planned(tmp_path, seeds=(0, 1))}) == 1
+  (run,) = planned(tmp_path, seeds=(), overrides=["--config.seed=4"])
+  assert (run.name, run.values["seed"]) == ("seed=4", 4)
+
+
+def test_stages_are_shared_as_far_as_the_settings_agree(tmp_path):
+  runs = planned(tmp_path, "retrain.order=first,last",
+                 "generator.losses.cycle_weight=1,10", seeds=(0, 1))
+  assert shared(runs[:4]) == {
+      "order=first,cycle_weight=1,seed=0": ("", ""),
+      "order=first,cycle_weight=10,seed=0": (
+          "pretrain", "order=first,cycle_weight=1,seed=0"),
+      "order=last,cycle_weight=1,seed=0": (
+          "generator", "order=first,cycle_weight=1,seed=0"),
+      "order=last,cycle_weight=10,seed=0": (
+          "generator", "order=first,cycle_weight=10,seed=0")}
+  assert all(source.endswith("seed=1") for _, source in shared(runs[5:]).values())
+  assert shared(runs)["order=first,cycle_weight=1,seed=1"] == ("", "")
+
+
+def test_what_is_shared_is_what_a_run_accepts(tmp_path):
+  runs = planned(tmp_path, "generator.losses.cycle_weight=1,10",
+                 "retrain.order=first,last", "evaluate.knn_k=5,20")
+  assert [run.last for run in runs] == ["", "generator", "generator", "generator",
+                                        "pretrain", "generator", "generator", "generator"]
+  leave(runs[0])
+  leave(runs[4])
+  for run in runs:
+    assert not list(takeover.problems(parsed(run)))
+  more = dataclasses.replace(
+      runs[4], sharing=(f"--config.generator.from_run={runs[0].folder}",))
+  assert "cycle_weight" in next(takeover.problems(parsed(more)))
+
+
+@pytest.mark.parametrize("setting", [
+    "pretrain.steps=5,6", "data.image_size=28,14", "encoder.width=8,16", "moco.dim=8,16",
+    "precision=float32,bf16", "data.root=a,b", "encoder.init=,f.npz",
+    "stages=retrain,evaluate"])
+def test_runs_that_must_not_share(tmp_path, setting):
+  assert {run.last for run in planned(tmp_path, setting)} == {""}
+
+
+def test_crl_tac_has_no_stages_that_could_be_shared(tmp_path):
+  runs = planned(tmp_path, "tac.policy.beta=1,10", config="mnist:rendered")
+  assert {run.last for run in runs} == {""}
+
+
+def test_only_what_the_other_run_trains_is_shared(tmp_path):
+  runs = planned(tmp_path, 'stages=["pretrain","pretrain,generator","all"]')
+  assert [(run.last, run.source) for run in runs] == [
+      ("", ""), ("pretrain", runs[0].name), ("generator", runs[1].name)]
+
+
+def test_a_stage_1_from_elsewhere_is_not_shared_but_stage_2_is(tmp_path):
+  elsewhere = planned(tmp_path / "elsewhere")[0]
+  leave(elsewhere)
+  given = f"--config.pretrain.from_run={elsewhere.folder}"
+  runs = planned(tmp_path, "generator.losses.cycle_weight=1,10",
+                 "retrain.order=first,last", overrides=[given])
+  assert [run.last for run in runs] == ["", "generator", "", "generator"]
+  values = parsed(runs[1])
+  assert values["pretrain"]["from_run"] == ""
+  assert values["generator"]["from_run"] == str(runs[0].folder)
+  runs = planned(tmp_path, "retrain.order=first,last",
+                 overrides=[given.replace("pretrain", "generator")])
+  assert [run.last for run in runs] == ["", ""]
+
+
+def test_what_is_done_is_seen_and_comes_first_as_a_source(tmp_path):
+  done = planned(tmp_path, "retrain.order=last")[0]
+  leave(done)
+  runs = planned(tmp_path, "retrain.order=first,last", seeds=(0, 1))
+  assert [run.state for run in runs] == ["new", "done", "new", "new"]
+  assert shared(runs)["order=first,seed=0"] == ("generator", done.name)
+  assert shared(runs)["order=last,seed=1"] == ("generator", "order=first,seed=1")
+  # If its checkpoints were deleted, nothing can be taken over.
+  (done.folder / "checkpoints" / "generator" / "2").rmdir()
+  runs = planned(tmp_path, "retrain.order=first,last")
+  assert shared(runs)["order=first,seed=0"] == ("pretrain", done.name)
+
+
+@pytest.mark.parametrize("change", ["unfinished", "results", "arms"])
+def test_what_is_not_done_is_only_started(tmp_path, change):
+  run = planned(tmp_path)[0]
+  leave(run, finished=change != "unfinished")
+  if change == "results":
+    (run.folder / "results.json").unlink()
+  overrides = ["--config.retrain.arms=prior"] if change == "arms" else []
+  assert planned(tmp_path, overrides=overrides)[0].state == "started"
+
+
+def test_the_plan_says_what_is_known_of_the_time(tmp_path):
+  def told():
+    return list(plan.lines(planned(tmp_path, "retrain.order=first,last", seeds=(0, 1))))
+  assert told()[-1] == f"4 runs in {tmp_path}, 0 done; estimated time: unknown"
+  runs = planned(tmp_path, "retrain.order=first,last", seeds=(0, 1))
+  leave(runs[0], seconds=600)
+  assert told()[-1].endswith("1 done; estimated time: 10 min for 1 of them, "
+                             "unknown for 2")
+  leave(runs[1], seconds=65 * 60)
+  assert told()[-1].endswith("2 done; estimated time: 1 h 15 min")
+  assert [line.split() for line in told()[1:5]] == [
+      ["order=first,seed=0", "done", "-", "-", "-"],
+      ["order=last,seed=0", "done", "-", "-", "-"],
+      ["order=first,seed=1", "new", "-", "-", "10", "min"],
+      ["order=last,seed=1", "new", "pretrain,", "generator", "order=first,seed=1", "1",
+       "h", "5", "min"]]
+
+
+@pytest.mark.parametrize("settings, words", [
+    (("retrain.ordr=first,last",), ["config.retrain.ordr is no field of the config; did "
+                                    "you mean config.retrain.order?"]),
+    (("retrain.steps=1,x",), ["steps=x,seed=0: "]),
+    (("pretrain.from_run=/no/run",), ["config.pretrain.from_run: /no/run is no run"]),
+    (("retrain.optimizer.lr=0.1,0.10",), ["are the same run: "]),
+    (("experiment=a,b",), ["are the same run: "])])
+def test_mistakes_are_found_before_anything_runs(tmp_path, settings, words):
+  with pytest.raises(UserError) as error:
+    planned(tmp_path / "sweep", *settings)
+  assert len(error.value.problems) == len(words)
+  assert all(word in problem for word, problem in zip(words, error.value.problems))
+  assert not (tmp_path / "sweep").exists()
+
+
+def test_a_folder_of_another_run_is_refused(tmp_path):
+  leave(planned(tmp_path, seeds=(0,))[0])
+  with pytest.raises(UserError, match="belongs to a run of another config"):
+    planned(tmp_path, seeds=(0, 1), overrides=["--config.retrain.steps=3"])
+
+
+def test_the_check_is_that_of_a_run(tmp_path, monkeypatch, capsys, one_device):
+  runs = planned(tmp_path, "generator.losses.cycle_weight=1,-1")
+  monkeypatch.setattr(sys, "stdin", io.StringIO(
+      json.dumps([run.settings for run in runs])))
+  check.main()
+  good, bad = json.loads(capsys.readouterr().out)
+  assert good == [] and "cycle_weight=-1" in bad[0]
+  assert "must not be negative" in bad[0]
+
+
+def test_a_problem_of_all_runs_is_said_once():
+  assert plan.merged([("a", "x"), ("b", "x"), ("b", "y")]) == ["x", "b: y"]
+
+
+def test_environment_of_earlier_code_has_no_times(tmp_path):
+  run = planned(tmp_path)[0]
+  leave(run)
+  write(run.folder / "environment.json", [{"command": "…"}])
+  assert planned(tmp_path)[0].state == "started"
