@@ -17,6 +17,7 @@ import dataclasses
 import json
 import os
 import pathlib
+from typing import Any
 
 import jax
 from jax.tree_util import Partial
@@ -77,10 +78,10 @@ def load(run: str | os.PathLike[str],
       one that this code cannot read.
   """
   run = pathlib.Path(run)
-  config = _with_generator(run)
-  trained = _newest(run, "generator", _generator_state, config)
+  config = config_with_generator(run)
+  trained = generator_state(run, config)
   g_a, g_el = generator_functions(config)
-  variables = _encoder_variables(run, config, encoder)
+  variables = encoder_variables(run, config, encoder)
   encode = chunked(Partial(stages.encode(config), variables), _CHUNK)
   augment = chunked(Partial(g_a, trained.augmenter.final_params), _CHUNK)
   eliminate = chunked(Partial(g_el, trained.eliminator.final_params), _CHUNK)
@@ -114,27 +115,31 @@ def save_encoder(run: str | os.PathLike[str], file: str | os.PathLike[str],
     UserError: see `load`; F is no ResNet; the file cannot be written.
   """
   run, file = pathlib.Path(run), pathlib.Path(file)
-  config = _with_generator(run)
+  config = config_with_generator(run)
   if config.encoder.name == "convnet":
     raise UserError(f"{run}: F is a convnet, which PyTorch has no names for: only ResNets "
                     "can be written")
   if file.suffix != ".safetensors":
     raise UserError(f"{file} does not end in .safetensors")
-  variables = _encoder_variables(run, config, encoder)
+  variables = encoder_variables(run, config, encoder)
   form, data = config.encoder, config.data
-  starts = read_environment(run)
   described = {
       "name": form.name, "width": form.width, "stem": form.stem,
       "blocks": tuple(build_encoder(config).stage_sizes),
       "image_size": data.side, "channels": data.channels,
       "mean": data.mean, "std": data.std, "stage": encoder,
-      "run": {
-          "experiment": config.experiment, "seed": config.seed,
-          "config": fingerprint(identity(read_config(run))),
-          "data": provenance.read(run), "encoder": checksum(variables),
-          "commit": starts[-1].get("commit") if starts else None}}
+      "run": {**origin(run, config), "encoder": checksum(variables)}}
   weight_files.write(file, torchvision_names.to_torchvision(variables), {
       encoder_init.METADATA: json.dumps(described, sort_keys=True)})
+
+
+def origin(run: pathlib.Path, config: config_lib.Config) -> dict[str, Any]:
+  """Where a run's weights come from, as JSON values without paths."""
+  starts = read_environment(run)
+  return {"experiment": config.experiment, "seed": config.seed,
+          "config": fingerprint(identity(read_config(run))),
+          "data": provenance.read(run),
+          "commit": starts[-1].get("commit") if starts else None}
 
 
 def as_floats(images: np.ndarray, shape: tuple[int, int, int]) -> np.ndarray:
@@ -203,7 +208,12 @@ def load_config(run: str | os.PathLike[str]) -> config_lib.Config:
   return config_lib.typed(ml_collections.ConfigDict(read_config(run)))
 
 
-def _with_generator(run: pathlib.Path) -> config_lib.Config:
+def config_with_generator(run: pathlib.Path) -> config_lib.Config:
+  """The config of a run of the augmentation generator.
+
+  Raises:
+    UserError: see `load_config`; the run has another method.
+  """
   config = load_config(run)
   if config.method != "augmentation_generator":
     raise UserError(f"{run} is a run of the method '{config.method}', which has no "
@@ -211,11 +221,21 @@ def _with_generator(run: pathlib.Path) -> config_lib.Config:
   return config
 
 
-def _encoder_variables(run: pathlib.Path, config: config_lib.Config, stage: str) -> dict:
-  """F's variables at the end of a stage, as NumPy arrays."""
+def encoder_variables(run: pathlib.Path, config: config_lib.Config, stage: str) -> dict:
+  """F's variables at the end of a stage, as NumPy arrays.
+
+  Raises:
+    UserError: there is no checkpoint of this stage that can be read.
+  """
   return stages.encoder_variables(config, _newest(
       run, stage, _pretrainer_state, config,
       config.pretrain if stage == "pretrain" else config.retrain))
+
+
+def generator_state(run: pathlib.Path, config: config_lib.Config
+                    ) -> generator_step.GeneratorState:
+  """The state at the end of stage 2; raises as `encoder_variables`."""
+  return _newest(run, "generator", _generator_state, config)
 
 
 def _newest(run: pathlib.Path, stage: str, make: Callable, *args):
@@ -223,7 +243,9 @@ def _newest(run: pathlib.Path, stage: str, make: Callable, *args):
   # Only the shapes are needed, so nothing is computed.
   state = checkpoints.restore(jax.eval_shape(lambda: make(*args)))
   if state is None:
-    raise UserError(f"{run} has no checkpoint of a stage '{stage}'")
+    there = sorted({path.parent.name for path in run.glob("checkpoints/*/*")})
+    raise UserError(f"{run} has no checkpoint of a stage '{stage}'; it has: "
+                    f"{', '.join(there) or 'none'}")
   return state
 
 

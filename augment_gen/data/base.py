@@ -305,6 +305,10 @@ class Source(abc.ABC):
     """The file of each image (see `origin`), also of those that cannot be read."""
     return ()
 
+  def names(self) -> tuple[str, ...]:
+    """The path of each image below the address; () if images have no files."""
+    return ()
+
   @abc.abstractmethod
   def count(self) -> int | None:
     """Number of images if cheap to know, else None; requires a spec without problems."""

@@ -121,6 +121,10 @@ class Folder(base.Source):
   def origins(self) -> tuple[str, ...]:
     return tuple(map(base.origin, self._found.images))
 
+  def names(self) -> tuple[str, ...]:
+    images = self._found.images
+    return tuple(map(images.relative, range(len(images))))
+
   def stream_problem(self) -> None:
     return None
 

@@ -87,20 +87,12 @@ def load_task(data: config_lib.DataConfig, copies: int = 0) -> Task:
         f"data.finetune '{data.finetune}' has images of one class alone "
         f"({', '.join(whole.class_names[:1])}): there is nothing to tell apart; give "
         "at least two classes")
-  finetune = whole
-  held_out: base.ImageSet | None = None
-  if data.finetune_per_class:
-    train, rest = splits.per_class(
-        whole.labels, data.finetune_per_class, data.implicit_seed)
-    finetune, held_out = whole.select(train), whole.select(rest)
-  clean: base.ImageSet | None = None
+  finetune, clean, held_out = _finetune(whole, data)
   tests: dict[str, base.ImageSet] = {}
-  if data.implicit != "none":
-    # X̃_f gets an even random seed and the test set an odd one, so they never coincide.
-    clean, finetune = finetune, _augment(finetune, data, stream=0)
-    if held_out is not None:
-      tests[data.clean_name] = held_out
-      held_out = _augment(held_out, data, stream=1)
+  if data.implicit != "none" and held_out is not None:
+    tests[data.clean_name] = held_out
+    # X̃_f has an even random seed and the test set an odd one, so they never coincide.
+    held_out = _augment(held_out, data, stream=1)
   if held_out is not None:
     tests[data.finetune_name] = held_out
   if data.development:
@@ -115,6 +107,34 @@ def load_task(data: config_lib.DataConfig, copies: int = 0) -> Task:
   if notes:
     finetune = dataclasses.replace(finetune, notes=finetune.notes + notes)
   return _task(pretrain, finetune, clean, tests)
+
+
+def load_finetune(data: config_lib.DataConfig) -> base.ImageSet:
+  """X̃_f alone: the one that `load_task` returns, without the other sets.
+
+  Raises:
+    UserError: the images are missing or damaged.
+  """
+  errors.raise_if_any(sources.check(data.finetune, data.root))
+  finetune, *_ = _finetune(_load(data.finetune, data), data)
+  if data.development and finetune.labels is not None:
+    kept, _ = splits.holdout(finetune.labels, data.development, data.implicit_seed)
+    finetune = finetune.select(kept)
+  return finetune
+
+
+def _finetune(whole: base.ImageSet, data: config_lib.DataConfig,
+              ) -> tuple[base.ImageSet, base.ImageSet | None, base.ImageSet | None]:
+  """X̃_f, X_f if it is known, and the images that are held out, not yet augmented."""
+  finetune = whole
+  held_out: base.ImageSet | None = None
+  if data.finetune_per_class and whole.labels is not None:
+    train, rest = splits.per_class(
+        whole.labels, data.finetune_per_class, data.implicit_seed)
+    finetune, held_out = whole.select(train), whole.select(rest)
+  if data.implicit == "none":
+    return finetune, None, held_out
+  return _augment(finetune, data, stream=0), finetune, held_out
 
 
 def _development(pretrain: base.Images, finetune: base.ImageSet,

@@ -22,6 +22,8 @@ from jax import lax
 import jax.numpy as jnp
 import numpy as np
 
+from augment_gen.models import forms
+
 LOWERINGS = ("auto", "lax", "products")
 
 # The largest output, in places, for which XLA:CPU is slow. From 3x3 on, the convolution
@@ -84,7 +86,7 @@ def conv_general_dilated(
             lhs.shape[1:3], rhs.shape[:2], window_strides, padding,
             strict=True))
     places, taps = len(rows) * len(columns), rhs.shape[0] * rhs.shape[1]
-    on_cpu = jax.default_backend() == "cpu"
+    on_cpu = forms.for_cpu()
     if places and (name == "products" or (on_cpu and places <= _TINY_OUTPUT)):
       return _products(lhs, rhs, rows, columns, precision)
     if places and on_cpu and taps == 1 and max(window_strides) > 1:
@@ -204,7 +206,7 @@ class UpConv(nn.Module):
     kernel = self.param("kernel", nn.initializers.lecun_normal(),
                         (3, 3, channels, self.features), jnp.float32)
     bias = self.param("bias", nn.initializers.zeros, (self.features,), jnp.float32)
-    if jax.default_backend() != "cpu":
+    if not forms.for_cpu():
       y = conv_general_dilated(
           x.repeat(2, axis=1).repeat(2, axis=2).astype(self.dtype),
           kernel.astype(self.dtype), (1, 1), "SAME", dimension_numbers=_NHWC)

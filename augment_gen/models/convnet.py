@@ -62,5 +62,5 @@ class ConvNet(nn.Module):
             name=f"stage{stage}_norm{index + 1}")(h, train=train))
         out.setdefault("stem_conv", h)
       out[f"stage{stage}"] = h
-    out["pooled"] = h.astype(jnp.float32).reshape(len(h), -1)
+    out["pooled"] = h.astype(jnp.float32).reshape(h.shape[0], -1)
     return out["pooled"], out

@@ -209,7 +209,7 @@ def _together(channel_groups: int, all_devices: bool):
   def mean(values):
     channels = values.shape[-1]
     if channel_groups != channels:
-      grouped = values.reshape(len(values), 1, channel_groups, -1)
+      grouped = values.reshape(values.shape[0], 1, channel_groups, -1)
       values = jnp.broadcast_to(
           grouped.mean(axis=-1, keepdims=True), grouped.shape).reshape(values.shape)
     return parallel.mean(values) if all_devices else values

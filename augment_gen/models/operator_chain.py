@@ -119,19 +119,24 @@ class OperatorChain(outputs.Augmenter):
     falling = np.array([s[0] > s[-2] for s in start])[:, None]
     return jnp.where(falling, rising[:, ::-1], rising)
 
-  def amounts(self, z: jax.Array, x: jax.Array | None = None) -> dict[str, jax.Array]:
+  def amounts(self, z: jax.Array, x: jax.Array | None = None, share: float = 1.0
+              ) -> dict[str, jax.Array]:
     """The amounts of every operator, by OPERATOR.AMOUNT.
 
     Args:
       z: float32 [B, Z] in [0, 1].
       x: [B, H, W, C] in [0, 1]; None for the amounts that do not depend on the image.
+      share: factor of all strengths, in [0, 1].
 
     Returns:
       float32 [B] each, in the units of the operators.
     """
     names = self._names()
+    found = self._amounts(z, x)
+    if share != 1.0:
+      found *= np.where(self._each("strength") > 0, np.float32(share), 1)[None]
     # The gradient of a split is one concatenation; that of slices is a sum of them all.
-    columns = jax.lax.split(self._amounts(z, x), [1] * len(names), axis=1)
+    columns = jax.lax.split(found, [1] * len(names), axis=1)
     return {name: column[:, 0] for name, column in zip(names, columns, strict=True)}
 
   @nn.compact
@@ -146,7 +151,7 @@ class OperatorChain(outputs.Augmenter):
     low, high = self._each("low"), self._each("high")
     # Only strengths may sink below their range.
     sunk = self._each("strength") * (low == 0) * _SUNK * self._each("span")
-    return limit(raw, *(np.broadcast_to(v, raw.shape) for v in (low - sunk, low, high)))
+    return limit(raw, *(jnp.broadcast_to(v, raw.shape) for v in (low - sunk, low, high)))
 
   def _latent_of(self) -> np.ndarray:
     """The place in z of each amount's latent, int [amounts]."""
@@ -185,35 +190,39 @@ class OperatorChain(outputs.Augmenter):
     image, residual = self._render(x, z, self.amounts(z, x))
     return image, strengths + residual / _RESIDUAL_SPAN
 
-  def __call__(self, x: jax.Array, z: jax.Array, only: str = "") -> jax.Array:
+  def __call__(self, x: jax.Array, z: jax.Array, only: str = "", share: float = 1.0
+               ) -> jax.Array:
     """Adds the implicit augmentation.
 
     Args:
       x: float32 [B, H, W, C] in [0, 1]; noise in training may exceed this range.
       z: float32 [B, Z] in [0, 1].
       only: name of the one operator to apply; "" for all, and the residual.
+      share: factor of all strengths and of the residual's change, in [0, 1]. With 0 the
+        image stays as it is.
 
     Returns:
       float32 [B, H, W, C] in [0, 1].
     """
-    return self._render(x, z, self.amounts(z, x), only)[0]
+    return self._render(x, z, self.amounts(z, x, share), only, share)[0]
 
   @nn.compact
   def _render(self, x: jax.Array, z: jax.Array, amounts: dict[str, jax.Array],
-              only: str = "") -> tuple[jax.Array, jax.Array]:
+              only: str = "", share: float = 1.0) -> tuple[jax.Array, jax.Array]:
     """Returns the image, and the mean |change| [B] by the residual."""
     chosen = [operator for operator in self.operators if only in ("", operator.name)]
     image = jax.vmap(functools.partial(apply_all, chosen))(
         x.astype(jnp.float32),
         [{amount.name: amounts[f"{operator.name}.{amount.name}"]
           for amount in operator.amounts} for operator in chosen], keys_of(z))
-    residual = jnp.zeros(len(x))
+    residual = jnp.zeros(x.shape[0])
     if self.residual is not None and not only:
       height, width, channels = x.shape[1:]
       maps = latent_maps.Pyramid(height, width, name="pyramid")(z - 0.5)
       h = self.residual(jnp.concatenate([jnp.clip(image, 0.0, 1.0), maps], axis=-1))
       change = conv.Conv(channels, (1, 1), dtype=jnp.float32, name="residual_image",
                          kernel_init=nn.initializers.zeros)(h)
+      change = change if share == 1.0 else share * change
       image, residual = image + change, jnp.mean(jnp.abs(change), axis=(1, 2, 3))
     return jnp.clip(image, 0.0, 1.0), residual
 
@@ -224,7 +233,7 @@ class _Shift(nn.Module):
 
   @nn.compact
   def __call__(self, x: jax.Array) -> jax.Array:
-    small = latent_maps.area_resize(x, _SUMMARY, _SUMMARY).reshape(len(x), -1)
+    small = latent_maps.area_resize(x, _SUMMARY, _SUMMARY).reshape(x.shape[0], -1)
     h = jnp.concatenate([small, jnp.std(x, axis=(1, 2))], axis=1) - 0.5
     h = nn.relu(nn.Dense(_HIDDEN, name="summary")(h))
     return nn.Dense(self.count, kernel_init=nn.initializers.zeros, name="amounts")(h)

@@ -11,6 +11,8 @@ from flax import linen as nn
 import jax
 import jax.numpy as jnp
 
+from augment_gen.models import forms
+
 
 def max_pool_3x3(x: jax.Array) -> jax.Array:
   """Maximum over 3 x 3 places with stride 2, padded by one place, as in a ResNet's stem.
@@ -22,7 +24,7 @@ def max_pool_3x3(x: jax.Array) -> jax.Array:
     [B, ⌈H / 2⌉, ⌈W / 2⌉, C]. The gradient goes to one of the places that have the
     maximum.
   """
-  return _max_pool_3x3_cpu(x) if jax.default_backend() == "cpu" else _max_pool_3x3(x)
+  return _max_pool_3x3_cpu(x) if forms.for_cpu() else _max_pool_3x3(x)
 
 
 def max_pool_2x2(x: jax.Array) -> jax.Array:

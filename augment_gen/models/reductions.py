@@ -11,6 +11,8 @@ from jax import lax
 import jax.numpy as jnp
 import numpy as np
 
+from augment_gen.models import forms
+
 _MOST_ROWS = 32  # longest block that XLA:CPU does not split
 
 
@@ -49,7 +51,7 @@ def sums(a: jax.Array, b: jax.Array) -> tuple[jax.Array, jax.Array]:
 
 def _block(rows: int) -> int:
   """The longest length of a block that divides `rows`; 1: do not split."""
-  if jax.default_backend() != "cpu":
+  if not forms.for_cpu():
     return 1
   size = max(n for n in range(1, _MOST_ROWS + 1) if rows % n == 0)
   return size if size > _MOST_ROWS // 8 else 1

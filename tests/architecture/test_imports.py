@@ -23,7 +23,7 @@ LAYERS = (
     ("figures", "tables"),
     ("methods",),
     ("run.session", "export"),
-    ("main", "sweep"),
+    ("main", "sweep", "apply"),
     ("__main__",),
 )
 # Imports for type checkers only, not at run time.

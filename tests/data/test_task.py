@@ -45,6 +45,13 @@ def test_implicit_augmentation_makes_the_four_sets():
   assert len(set(result.fingerprints.values())) == 4
 
 
+@pytest.mark.parametrize("changes", [{}, {"implicit": "none", "development": 0.25}])
+def test_the_fine_tuning_set_can_be_had_alone(changes):
+  data = _data(**changes)
+  alone, whole = task.load_finetune(data), task.load_task(data).finetune
+  assert alone.fingerprint == whole.fingerprint and len(alone) == len(whole)
+
+
 def test_fine_tuning_and_test_sets_share_no_image_and_no_dots():
   result = task.load_task(SMALL)
   used = {image.tobytes() for image in result.finetune_clean.images}

@@ -1,5 +1,6 @@
 """Tests of G_A as a chain of operators."""
 
+from flax import linen as nn
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -153,3 +154,31 @@ def test_a_known_change_is_learned_from_its_pictures():
   # Light and gamma explain a part of it.
   contrast = chain.apply(params, z, method="amounts")["tone.contrast"]
   assert contrast.min() > -0.5 and contrast.max() < -0.1
+
+
+def test_a_share_scales_strengths_and_residual_alone():
+  light = operators.Operator("light", (
+      operators.Amount("gain", "", -0.5, 0.5, (-0.4, 0.4)),
+      operators.Amount("power", "", 1.0, 2.0, (1.0, 2.0), strength=False)),
+      lambda image, amounts, u: image + amounts["gain"] * amounts["power"] * image)
+  chain = OperatorChain((light,), see_image=True, residual=nn.Conv(2, (1, 1)))
+  x = jnp.linspace(0.2, 0.4, 2 * 4 * 4).reshape(2, 4, 4, 1)
+  z = jnp.asarray([[0.9, 0.7], [0.2, 0.4]])
+
+  @jax.jit
+  def applied(variables):
+    return [(chain.apply(variables, x, z, share=share),
+             chain.apply(variables, z, x, share, method="amounts"))
+            for share in (1.0, 0.5, 0.0)]
+
+  (whole, of_whole), (half, of_half), (none, of_none) = applied(
+      jax.tree.map(lambda a: jnp.full(a.shape, 0.02), jax.eval_shape(
+          chain.init, jax.random.key(0), x, z)))
+  assert (of_whole["light.gain"] > 0.05).all() and (whole > x + 0.02).all()
+  np.testing.assert_allclose(of_half["light.gain"], of_whole["light.gain"] / 2, rtol=1e-6)
+  np.testing.assert_array_equal(of_none["light.gain"], 0)
+  for of in (of_half, of_none):
+    np.testing.assert_array_equal(of["light.power"], of_whole["light.power"])
+  np.testing.assert_allclose(none, x, atol=1e-7)
+  # The residual is added to an image that has changed less.
+  np.testing.assert_allclose(half - x, (whole - x) / 2, atol=2e-3)

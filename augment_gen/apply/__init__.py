@@ -1,0 +1,1 @@
+"""What a run has learned, applied to other images, and written for other programs."""
