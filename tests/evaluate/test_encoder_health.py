@@ -45,7 +45,7 @@ def test_a_healthy_encoder():
   assert 1.7 < measured["alignment"] / measured["added_alignment"] < 2.1
   assert measured["alignment_ratio"] == pytest.approx(
       measured["alignment"] / gauges.separation(y))
-  assert 15 < measured["lidar"] and 15 < measured["added_lidar"] <= 16
+  assert measured["lidar"] > 15 and 15 < measured["added_lidar"] <= 16
   assert encoder_health.warnings(measured) == []
   assert encoder_health.sentence(measured) == (
       "features: effective rank 16 of 16, spread 1.00 of even; healthy")
