@@ -30,26 +30,29 @@ View = Callable[[Any, jax.Array, jax.Array], jax.Array]
 _HELP = ("lower the learning rate, use larger batches, or look at the views in "
          "examples.png: weak augmentations leave F nothing to learn")
 
+# LiDAR has no bound: on the quickstart's encoder it was 81 before training and 69 after,
+# so a low number alone says nothing.
 BOUNDS = {
-    # Small encoders had 0.42 to 0.77 after training, with every pre-trainer, and 0.13 to
+    # Small encoders had 0.42 to 0.77 after training, with five pre-trainers, and 0.13 to
     # 0.23 before it, when features are a common mean and little else. Features after a
     # ReLU do not reach 1, as their mean is not 0. A collapse gives 0.
     "feature_std": Bound(
         0.1, math.inf,
         "the encoder has collapsed ({}): all images have nearly the same features; "
         + _HELP),
-    # The same encoders had 0.35 to 0.5 after training. With the uncentred rank of
-    # RankMe, a collapse of 16 features or more gives less than 0.1.
+    # The same encoders had 0.35 to 0.5 after training, and 0.2 to 0.3 before it. RankMe is
+    # not centred: a collapse of 16 features or more gives less than 0.1.
     "rank_share": Bound(
         0.1, math.inf,
         "the encoder has collapsed to a few dimensions ({}): " + _HELP),
-    # 1 is what views of unrelated images have.
+    # 1 is what views of unrelated images have. It was 0.9 to 1.04 before training, and
+    # 0.37 after the quickstart's stage 1.
     "alignment_ratio": Bound(
-        -math.inf, 0.9,
+        -math.inf, 0.8,
         "the encoder tells two views of one image apart like two images ({}): it has not "
         "learned what the views share; train longer, or use a weaker recipe"),
     "added_alignment_ratio": Bound(
-        -math.inf, 0.9,
+        -math.inf, 0.8,
         "the encoder tells an image and its added view apart like two images ({}): it "
         "has not learned to overlook what the arm adds; train longer"),
     # 1 is what a collapsed encoder has. A loss within 2 % of it has hardly moved.
