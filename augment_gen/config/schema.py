@@ -356,7 +356,9 @@ class LogConfig:
   every_steps: Count = 50  # metrics are written
   checkpoint_every_steps: Count = 500  # a checkpoint is saved
   keep_checkpoints: Count = 2  # of each stage, the newest ones
-  online_every_epochs: NotNegative = 0.0  # kNN accuracy during training; 0: never
+  # Gauges of F (evaluate/encoder_health.py) and kNN accuracy during training; 0: only the
+  # gauges, at the end of a stage.
+  online_every_epochs: NotNegative = 0.0
   # Health of the generator (evaluate/health.py) during its training; 0: at its end only.
   health_every_steps: CountOrZero = 0
   tensorboard: bool = True  # event files beside metrics.jsonl

@@ -34,6 +34,15 @@ class Bound(NamedTuple):
   high: float
   words: str  # what a number outside means, and what helps; {} is the number
 
+  def complaint(self, name: str, value: float) -> str | None:
+    """The words for a number outside, or None. NaN is outside all bounds."""
+    low, high = self.low, self.high
+    if low < value < high:
+      return None
+    span = (f"below {high:g}" if low == -math.inf else
+            f"above {low:g}" if high == math.inf else f"{low:g} to {high:g}")
+    return self.words.format(f"{name} {value:.3g}, healthy {span}")
+
 
 _BANK_HELP = ("; raise config.generator.losses.bank_weight, or re-train with latents "
               "of the prior (prior in config.retrain.arms)")
@@ -295,15 +304,12 @@ def warnings(health: Mapping[str, float]) -> list[str]:
     health: from `measure`.
   """
   said = []
-  for name, (low, high, words) in BOUNDS.items():
+  for name, bound in BOUNDS.items():
     moot = {"edit": "edit_ratio" in health,
-            "pattern_share": health.get("true_pattern_share", 0) >= high}
-    if name not in health or moot.get(name) or low < health[name] < high:
-      continue
-    span = (f"below {high:g}" if low == -math.inf else
-            f"above {low:g}" if high == math.inf else f"{low:g} to {high:g}")
-    said.append(words.format(f"{name} {health[name]:.3g}, healthy {span}"))
-  return said
+            "pattern_share": health.get("true_pattern_share", 0) >= bound.high}
+    if name in health and not moot.get(name):
+      said.append(bound.complaint(name, health[name]))
+  return [words for words in said if words]
 
 
 def unmeasured(health: Mapping[str, float]) -> list[str]:

@@ -192,7 +192,7 @@ def _gauges(augmented: np.ndarray, clean: np.ndarray | None
       "effective_rank": gauges.effective_rank(augmented[some])}
   if clean is not None:
     measured["alignment"] = gauges.alignment(clean[some], augmented[some])
-  return {name: float(value) for name, value in measured.items()}
+  return measured
 
 
 def _checksum(variables: Any) -> str:

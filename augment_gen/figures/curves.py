@@ -18,6 +18,8 @@ from augment_gen.figures import drawing
 FAMILIES = {
     "nearest neighbours, %": r"knn|probe",
     "health": r"^health/",
+    "effective rank of F": r"^gauges/(effective_rank|(added_)?lidar)$",
+    "gauges of F": r"^gauges/(?!dimensions)",
     "accuracy": r"accuracy",
     "I(X; Z) and H(T|X), nats": r"/(information|entropy|alignment|uniformity)$",
     "part of P's mass": r"mass",
@@ -26,7 +28,8 @@ FAMILIES = {
     "loss": r"loss|adversarial|cycle|latent",
 }
 ORDER = ("loss", "I(X; Z) and H(T|X), nats", "part of P's mass", "accuracy",
-         "gradient norm", "gauges", "health", "nearest neighbours, %")
+         "gradient norm", "gauges", "gauges of F", "effective rank of F", "health",
+         "nearest neighbours, %")
 PANEL = (3.6, 2.1)  # inches
 SMOOTH_ABOVE = 100  # points; longer curves get a running mean over 1/25 of their points
 

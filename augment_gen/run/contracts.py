@@ -120,6 +120,8 @@ class Stage:
     online: `(state) -> metrics`, for measurements that are too slow for every step;
       called every `online_every` steps and at the end.
     online_every: interval in steps; 0: only at the end.
+    views: the augmentations under which F's health is measured, by name,
+      `(frozen, images [b, H, W, C] in [0, 1], key) -> images`.
   """
   name: str
   state: State
@@ -131,6 +133,8 @@ class Stage:
   show: tuple[str, ...] = ("loss",)
   online: Callable[[State], dict[str, float]] | None = None
   online_every: int = 0
+  views: Mapping[str, Callable[[PyTree, jax.Array, jax.Array], jax.Array]] = (
+      dataclasses.field(default_factory=dict))
 
 
 @dataclasses.dataclass(frozen=True)
@@ -217,6 +221,17 @@ class Pretrainer(Protocol):
   def make_step(self, tx: optax.GradientTransformation, views: Views,
                 plan: Plan) -> Step:
     """The training step."""
+
+  def chance_loss(self, batch_size: int) -> float | None:
+    """The loss once F has the same features for all images.
+
+    Args:
+      batch_size: images in a step.
+
+    Returns:
+      The loss in nats, such as log(K + 1) of MoCo with K keys in its queue; None if a
+      collapse does not show in the loss.
+    """
 
   def encoder_variables(self, state: State) -> PyTree:
     """F's Flax variables in a state."""

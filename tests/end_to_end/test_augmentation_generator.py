@@ -174,6 +174,24 @@ def test_the_generators_health_is_measured_once_and_kept(quickstart, capsys):
   assert "WARNING: " in capsys.readouterr().out
 
 
+def test_the_gauges_of_f_are_measured_at_the_end_of_each_stage_and_kept(quickstart):
+  lines = [json.loads(line)
+           for line in (quickstart / "metrics.jsonl").read_text().splitlines()]
+  measured = {line["stage"]: line for line in lines if "gauges/effective_rank" in line}
+  assert {stage: line["step"] for stage, line in measured.items()} == {
+      "pretrain": 2, "retrain-generator": 2, "retrain-control": 2}
+  kept = json.loads(results(quickstart))["gauges"]
+  assert kept.keys() == measured.keys()
+  for stage, found in kept.items():
+    # MoCo's loss, over log(K + 1).
+    last = [line["loss"] for line in lines if line["stage"] == stage and "loss" in line][-1]
+    assert found.pop("chance_ratio") == pytest.approx(last / np.log(33))
+    assert found == {name.removeprefix("gauges/"): value
+                     for name, value in measured[stage].items() if "gauges/" in name}
+    assert 1 < found["lidar"] <= found["dimensions"]
+    assert ("added_alignment" in found) == (stage == "retrain-generator")
+
+
 @pytest.mark.parametrize("last", ["pretrain", "generator"])
 def test_stages_are_taken_over_from_another_run(last, quickstart, tmp_path, capsys):
   """They are copied, so that the first run's folder may go."""
@@ -278,6 +296,8 @@ def test_the_same_command_again_repeats_nothing(quickstart, capsys, monkeypatch)
   out = capsys.readouterr().out
   assert out.count("finished before") == 4
   assert out.count("was evaluated before") == 8
+  for stage in ("pretrain", "retrain-generator", "retrain-control"):
+    assert f"{stage}: features: effective rank " in out
   assert results(quickstart) == before
 
 

@@ -90,7 +90,9 @@ def _lines(steps=3):
   for step in range(steps):
     yield {"step": step, "stage": "generator", "generator/adversarial_f": 1.0,
            "generator/cycle_p": float("nan"), "disc_f/grad_norm": 1.0}
-  yield {"step": 2, "stage": "pretrain", "online/knn_D_to_C": 30.0}
+  yield {"step": 2, "stage": "pretrain", "online/knn_D_to_C": 30.0,
+         "gauges/effective_rank": 9.0, "gauges/dimensions": 16.0,
+         "gauges/rank_share": 0.6, "gauges/added_lidar": 7.0, "gauges/alignment": 0.3}
   yield {"step": 2, "stage": "generator", "health/latent_r2": 0.6,
          "health/probe_clean": 40.0}
 
@@ -102,7 +104,9 @@ def test_metrics_are_sorted_into_panels():
           } == {
       "loss": ["loss"], "accuracy": ["accuracy"],
       "gradient norm": ["query/grad_norm"],
-      "nearest neighbours, %": ["online/knn_D_to_C"]}
+      "nearest neighbours, %": ["online/knn_D_to_C"],
+      "effective rank of F": ["gauges/effective_rank", "gauges/added_lidar"],
+      "gauges of F": ["gauges/rank_share", "gauges/alignment"]}
   assert panels["pretrain"]["loss"]["loss"] == [(0, 2.0), (1, 1.9), (2, 1.8)]
   assert list(panels["generator"]["loss"]) == [
       "generator/adversarial_f", "generator/cycle_p"]

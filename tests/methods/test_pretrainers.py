@@ -18,6 +18,9 @@ import tracing
 from augment_gen import export
 from augment_gen.config.command_line import parse
 from augment_gen.data.task import load_task
+from augment_gen.losses.infonce import infonce
+from augment_gen.losses.nt_xent import nt_xent
+from augment_gen.losses.swav import swapped_prediction
 from augment_gen.methods import building
 from augment_gen.methods.augmentation_generator import rules, stages
 from augment_gen.methods.pretrainers import pretrainer
@@ -102,6 +105,25 @@ def test_swav_without_a_queue_can_be_saved(tmp_path):
 def test_problems_are_named(method, changes, words):
   config = config_of(method, *(f"{name}={value}" for name, value in changes.items()))
   assert any(words in line for line in rules.problems(config, 1))
+
+
+def test_the_loss_of_equal_features_is_known():
+  """`chance_loss` against the losses of 16 equal embeddings."""
+  @jax.jit  # one compilation
+  def losses():
+    both, own = jnp.eye(8)[jnp.zeros(32, int)], jnp.arange(16)
+    z, scores = both[:16], jnp.zeros((2, 16, 64))
+    return {
+        "moco_v2": infonce(z, z, both, 0.2)[0],
+        "simclr": nt_xent(z, both, own, own + 16, 0.5)[0],
+        "swav": swapped_prediction(scores, scores + 1 / 64, 0.1)}  # even codes
+  expected = losses() | {"supervised": np.log(62)}
+  for method, loss in expected.items():
+    config = config_of(method, "moco.queue=32", "swav.prototypes=64")
+    np.testing.assert_allclose(
+        loss, pretrainer(config, 1).chance_loss(16), rtol=1e-5, err_msg=method)
+  for method in ("simsiam", "byol"):
+    assert pretrainer(config_of(method), 1).chance_loss(16) is None
 
 
 def test_labels_are_those_of_the_images_in_the_order_of_their_set():

@@ -15,12 +15,12 @@ from augment_gen.evaluate import adabn, amounts, checkup, health
 from augment_gen.evaluate.protocol import evaluate_encoder, protocol_fingerprint
 from augment_gen.figures import report
 from augment_gen.methods import encoder_init
-from augment_gen.methods.augmentation_generator import rules, stages
+from augment_gen.methods.augmentation_generator import rules, stages, watch
 from augment_gen.methods.pretrainers import pretrainer
 from augment_gen.models.build import build_augmenter
 from augment_gen.run import loop, preemption, provenance
 from augment_gen.run.checkpoint import checksum
-from augment_gen.run.contracts import Run, Stage
+from augment_gen.run.contracts import Run
 from augment_gen.run.metrics import parameter_overview
 from augment_gen.run.takeover import take_over
 from augment_gen.tables.augmentation_generator import LOADED, UNTRAINED
@@ -91,8 +91,9 @@ def run(run: Run) -> dict[str, Any] | None:
   parameter_overview(
       "F", stages.encoder_variables(run.config, stage.state)["params"], run.log)
   untrained = jax.device_get(stage.state)  # training donates the buffers
-  stage = _with_online_knn(run, stage)
-  pretrained = loop.end_of(run, stage, run.wants("pretrain"))
+  pretrained = loop.end_of(
+      run, watch.with_gauges(run, stage), run.wants("pretrain"))
+  watch.report(run, stage.name)
 
   # 2. G_A, G_E and G_L are trained against D_f and D_p, with F from stage 1 frozen.
   generator = None
@@ -106,8 +107,9 @@ def run(run: Run) -> dict[str, Any] | None:
     for arm in arms:
       stage = stages.retrain(run.config, run.task, run.devices, arm,
                              pretrained, generator)
-      stage = _with_online_knn(run, stage)
-      retrained[arm] = loop.end_of(run, stage, run.wants("retrain"))
+      retrained[arm] = loop.end_of(
+          run, watch.with_gauges(run, stage), run.wants("retrain"))
+      watch.report(run, stage.name)
   report.curves(run.folder, run.writer)
 
   # 4. Each F, from stage 1 and from every arm of stage 3, gets a new linear head.
@@ -169,28 +171,6 @@ def _last_health(run: Run) -> dict[str, float]:
   return measured
 
 
-def _with_online_knn(run: Run, stage: Stage) -> Stage:
-  """Adds kNN accuracy during training if the config asks for it."""
-  epochs = run.config.log.online_every_epochs
-  if not epochs:
-    return stage
-  per_epoch = stage.feed.steps_per_epoch["x_p"]
-  encode = stages.encode(run.config)
-  online_config = dataclasses.replace(run.config.evaluate, protocols="knn")
-
-  def online(state) -> dict[str, float]:
-    variables = jax.device_get(stages.encoder_variables(run.config, state))
-    rows = evaluate_encoder(
-        encode, variables, run.task, online_config, method="online",
-        pretrain_data="X_p", experiment_seed=run.config.seed,
-        train_name=run.config.data.finetune_name, mesh=run.mesh,
-        log=lambda _: None)
-    return {f"online/knn_{row['train']}_to_{row['test']}": row["accuracy"]
-            for row in rows}
-  return dataclasses.replace(
-      stage, online=online, online_every=max(1, round(epochs * per_epoch)))
-
-
 def _evaluate(run: Run, states: dict[str, Any], generator) -> dict[str, Any]:
   """Evaluates the encoders and writes results.json; keeps rows that are still valid."""
   ends = {_stage_name(name): checksum(state) for name, state in states.items()}
@@ -202,6 +182,7 @@ def _evaluate(run: Run, states: dict[str, Any], generator) -> dict[str, Any]:
   # Rows of an earlier start stay in the table even if this start does not ask for them.
   results: dict[str, Any] = {
       "experiment": provenance.experiment(run.config), "rows": [],
+      "gauges": watch.last_gauges(run),
       "provenance": provenance.of_results(
           run, protocol_fingerprint(run.config.evaluate), {**known, **ends})}
   if generator is not None:

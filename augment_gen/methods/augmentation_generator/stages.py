@@ -22,7 +22,7 @@ from augment_gen.config import Config, PretrainConfig, RetrainConfig
 from augment_gen.data.base import Images, Joined, sample
 from augment_gen.data.feed import ImageFeed
 from augment_gen.data.task import Task
-from augment_gen.evaluate import adabn
+from augment_gen.evaluate import adabn, encoder_health
 from augment_gen.evaluate.features import extract
 from augment_gen.methods import building, encoder_init
 from augment_gen.methods.pretrainers import pretrainer
@@ -95,7 +95,16 @@ def pretrain(config: Config, task: Task, devices: int) -> Stage:
       name="pretrain", state=method.init(tx, key, encoder),
       step=method.make_step(tx, views.hand_made(recipe(stage.recipe)), plan),
       frozen=method.frozen(images), feed=feed, total_steps=plan.steps, key=key,
-      show=method.show)
+      show=method.show,
+      views={encoder_health.HAND_MADE: hand_made_view(stage.recipe)})
+
+
+@functools.cache
+def hand_made_view(name: str) -> Callable:
+  """One view by a recipe, for `Stage.views`; cached, so that it is compiled once."""
+  augment = recipe(name)
+  return lambda frozen, x, key: augment_batch(
+      augment, example_keys(key, "view", len(x)), x)
 
 
 def _plan(stage: PretrainConfig | RetrainConfig, feed: ImageFeed) -> Plan:
@@ -292,7 +301,9 @@ def retrain(config: Config, task: Task, devices: int, arm: str,
   return Stage(
       name=f"retrain-{arm}", state=state, step=step,
       frozen=method.frozen(task.pretrain) | frozen, feed=feed,
-      total_steps=plan.steps, key=key, show=method.show)
+      total_steps=plan.steps, key=key, show=method.show,
+      views={encoder_health.HAND_MADE: hand_made_view(stage.recipe),
+             **({encoder_health.ADDED: second} if second else {})})
 
 
 def _with_policy(config: Config, method: Pretrainer, state: State, step: Step,

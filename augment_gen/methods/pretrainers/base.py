@@ -51,6 +51,10 @@ class Base:
     del images
     return {}
 
+  def chance_loss(self, batch_size: int) -> float | None:
+    del batch_size
+    return None
+
   def encoder_variables(self, state: State) -> dict:
     return building.encoder_of(state.net)
 

@@ -1,6 +1,7 @@
 """MoCo v2 as a pre-trainer; its step is in steps/moco.py."""
 
 from collections.abc import Iterator
+import math
 from typing import ClassVar
 
 import jax
@@ -55,6 +56,10 @@ class MocoV2(Base):
                 plan: Plan) -> Step:
     del plan
     return moco_step.make_step(self._net, tx, self._config.moco, views)
+
+  def chance_loss(self, batch_size: int) -> float | None:
+    del batch_size  # the negatives are those of the queue
+    return math.log(self._config.moco.queue + 1)
 
   def encoder_variables(self, state: moco_step.MocoState) -> dict:
     return building.encoder_of(state.query)

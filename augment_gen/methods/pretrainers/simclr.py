@@ -1,5 +1,6 @@
 """SimCLR as a pre-trainer; its step is in steps/simclr.py."""
 
+import math
 from typing import ClassVar
 
 import jax
@@ -31,6 +32,9 @@ class Simclr(Base):
            encoder: PyTree | None = None) -> EncoderState:
     return simclr_step.init(
         self._net, tx, building.image_shape(self._config), key, encoder)
+
+  def chance_loss(self, batch_size: int) -> float | None:
+    return math.log(2 * batch_size - 1)  # the other views of a batch
 
   def make_step(self, tx: optax.GradientTransformation, views: Views,
                 plan: Plan) -> Step:

@@ -1,6 +1,7 @@
 """Supervised training in a pre-trainer's place; its step is in steps/supervised.py."""
 
 from collections.abc import Iterator
+import math
 from typing import Any, ClassVar
 
 import jax
@@ -53,6 +54,10 @@ class Supervised(Base):
                 plan: Plan) -> Step:
     del plan
     return supervised_step.make_step(self._net, tx, views)
+
+  def chance_loss(self, batch_size: int) -> float | None:
+    del batch_size
+    return math.log(self._config.supervised.classes)  # if all are equally frequent
 
   def project(self, state: EncoderState, images: jax.Array) -> jax.Array:
     return building.project(self._net, state.net, images, method="embed")

@@ -1,6 +1,7 @@
 """SwAV as a pre-trainer; its step is in steps/swav.py."""
 
 from collections.abc import Iterator
+import math
 from typing import ClassVar
 
 import jax
@@ -72,6 +73,11 @@ class Swav(Base):
     return swav_step.make_step(
         self._net, tx, swav, views, crops,
         round(swav.queue_start_epochs * plan.steps_per_epoch))
+
+  def chance_loss(self, batch_size: int) -> float | None:
+    del batch_size
+    # All images get the same codes, which use all prototypes alike (equation 4).
+    return math.log(self._config.swav.prototypes)
 
   def project(self, state: EncoderState, images: jax.Array) -> jax.Array:
     return building.project(self._net, state.net, [images])
