@@ -481,6 +481,7 @@ def test_images_may_not_change_under_what_was_trained_on_them(
   assert not (tmp_path / "run").exists()
 
 
+@pytest.mark.slow
 def test_rows_of_a_test_set_that_changed_are_measured_anew(
     quickstart, tmp_path, monkeypatch, capsys):
   workdir = shutil.copytree(quickstart, tmp_path / "run")
@@ -507,6 +508,7 @@ def test_rows_of_a_test_set_that_changed_are_measured_anew(
   assert "has changed" not in out and "MoCo v2 was evaluated before" in out
 
 
+@pytest.mark.slow
 def test_sigterm_stops_an_evaluation_after_an_encoder(
     quickstart, tmp_path, monkeypatch, capsys):
   from augment_gen.methods.augmentation_generator import method as experiment  # pylint: disable=g-import-not-at-top
@@ -593,8 +595,8 @@ def test_another_seed_is_refused_before_anything_is_written(quickstart, capsys):
       (p, p.stat().st_mtime_ns) for p in quickstart.rglob("*"))
 
 
-@pytest.mark.parametrize("name, sets", [
-    ("omniglot", "CD"), pytest.param("daiso", "RS", marks=pytest.mark.slow)])
+@pytest.mark.slow
+@pytest.mark.parametrize("name, sets", [("omniglot", "CD"), ("daiso", "RS")])
 def test_configs_run_in_small(name, sets, tmp_path, one_device, monkeypatch):
   """photos.py has the stages of daiso.py; test_full_size.py traces it."""
   if name == "omniglot":

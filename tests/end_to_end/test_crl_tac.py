@@ -114,6 +114,7 @@ def test_rows_are_kept_only_for_the_states_they_were_measured_on(
   assert (whole / "results.json").read_bytes() == before
 
 
+@pytest.mark.slow
 def test_plain_mnist_has_no_true_place_and_controls_can_be_left_out(tmp_path):
   assert main(command(
       tmp_path / "run", "--config.tac.controls=untrained", name="mnist")) == 0

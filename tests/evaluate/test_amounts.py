@@ -22,7 +22,7 @@ def described():
   z = np.array(jax.random.uniform(jax.random.key(0), (64, len(chain.latents))))
   z[:, 0] = np.linspace(0, 1, 64)
   bank = np.full((10, z.shape[1]), 0.7, np.float32)
-  params = chain.init(jax.random.key(1), x, z)["params"]
+  params = jax.jit(chain.init)(jax.random.key(1), x, z)["params"]
   of = {"blur.defocus": [-1, -0.5, 0, 0.25, 0.64, 1], "noise.read": [0.11] * KNOTS}
   rows = [np.array([*of.get(f"{operator.name}.{a.name}", [-0.1] * KNOTS), 0]) / (
       RATE * a.span)
@@ -65,7 +65,7 @@ def test_sentences_say_what_is_alive(described):
 def test_an_idle_operator_is_not_alive():
   chain = OperatorChain(operators.chosen(("blur",), 1))
   x, z = np.ones((4, 8, 8, 1), np.float32), np.zeros((4, 3), np.float32)
-  params = chain.init(jax.random.key(1), x, z)["params"]
+  params = jax.jit(chain.init)(jax.random.key(1), x, z)["params"]
   found = amounts.describe(chain, params, x, z, x, z)
   assert not found["operators"]["blur"]["alive"] and not amounts.sentences(found)
 

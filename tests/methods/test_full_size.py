@@ -27,7 +27,8 @@ def check(before, after, metrics):
 
 
 @pytest.mark.parametrize("name", [
-    "quickstart.py", "omniglot.py", "daiso.py", "photos.py"])
+    "daiso.py", *(pytest.param(name, marks=pytest.mark.slow) for name in (
+        "quickstart.py", "omniglot.py", "photos.py"))])
 def test_augmentation_generator(name):
   config = config_of(name)
   task = task_of(config)

@@ -62,5 +62,6 @@ def test_every_file_is_opened_with_an_encoding():
         depth += {"(": 1, ")": -1}.get(text[end], 0)
         end += 1
       arguments = text[found.end():end]
-      assert any(word in arguments for word in ('encoding="utf-8', '"rb"', '"wb"')), (
+      assert any(word in arguments for word in (
+          'encoding="utf-8', '"rb"', '"wb"', '"ab"')), (
           path, found[0] + arguments)

@@ -91,8 +91,8 @@ def test_at_first_all_candidates_are_as_likely():
 def test_f_takes_mocos_step_and_p_its_own():
   state, step, moco_step, batch = set_up()
   key = jax.random.key(5)
-  new, metrics = step(state, FROZEN, batch, key)
-  expected, _ = moco_step(
+  new, metrics = jax.jit(step)(state, FROZEN, batch, key)
+  expected, _ = jax.jit(moco_step)(
       state.pretrainer,
       {**FROZEN, "policy": {"params": state.policy.params}}, batch,
       stream(key, "moco"))
