@@ -1,6 +1,7 @@
 """Commands and configs: accepted input and error messages."""
 
 import dataclasses
+import importlib.util
 import io
 import pathlib
 import signal
@@ -298,7 +299,11 @@ def test_configs_are_locked():
     "daiso.py:room", "daiso.py:standin", "quickstart.py", "regional_mnist.py",
     "regional_mnist.py:npz", "regional_mnist.py:rendered", "mnist.py",
     "mnist.py:npz", "photos.py"])
-def test_full_size_configs_lack_nothing_but_their_data(config):
+def test_full_size_configs_lack_nothing_but_their_data(config, monkeypatch):
+  # Some need TensorFlow, an extra, which tests do without.
+  find_spec = importlib.util.find_spec
+  monkeypatch.setattr(importlib.util, "find_spec", lambda name, *args: (
+      object() if name == "tensorflow" else find_spec(name, *args)))
   parsed = parse(f"--config={ROOT}/configs/{config}", "--workdir=/x").config
   found = session.problems(parsed, devices=1)
   assert all("--config.data.root" in line for line in found), found
