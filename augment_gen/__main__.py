@@ -7,10 +7,11 @@ from collections.abc import Sequence
 import difflib
 import importlib.metadata
 import pkgutil
+import shlex
 import sys
 
 from augment_gen.config.errors import UserError
-from augment_gen.run import output
+from augment_gen.run import exits
 
 # Name -> the function `(arguments) -> exit status`, and what it does. A function may
 # raise UserError.
@@ -56,13 +57,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     The exit status: 2 for a mistake of the user, otherwise that of the command.
   """
   argv = sys.argv[1:] if argv is None else argv
-  with output.forgiving():
-    try:
-      return _main(*argv)
-    except UserError as error:
-      for problem in error.problems:
-        print(f"error: {problem}", file=sys.stderr)
-      return 2
+  command = shlex.join(["augment-gen", *argv])
+  return exits.exit_status(lambda: _main(*argv), f"start again with: {command}")
 
 
 def _main(name: str = "", *args: str) -> int:

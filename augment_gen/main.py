@@ -13,8 +13,7 @@ import shlex
 import signal
 import sys
 
-from augment_gen.config.errors import Preempted, UserError
-from augment_gen.run import output, preemption
+from augment_gen.run import exits, preemption
 
 
 def train(args: Sequence[str]) -> int:
@@ -24,19 +23,8 @@ def train(args: Sequence[str]) -> int:
 
 def main(argv: list[str]) -> int:
   """Parses the command, checks everything, runs the experiment."""
-  with output.forgiving():
-    try:
-      return _main(argv)
-    except UserError as error:
-      for problem in error.problems:
-        print(f"error: {problem}", file=sys.stderr)
-      return 2
-    except Preempted as preempted:
-      print(f"{preempted}; go on with: {_again(argv)}", file=sys.stderr)
-      return 75
-    except KeyboardInterrupt:
-      print(f"stopped by Ctrl-C; go on with: {_again(argv)}", file=sys.stderr)
-      return 130
+  again = shlex.join(["python", "-m", "augment_gen.main", *argv[1:]])
+  return exits.exit_status(lambda: _main(argv), f"go on with: {again}")
 
 
 def _main(argv: list[str]) -> int:
@@ -54,10 +42,6 @@ def _main(argv: list[str]) -> int:
     raise KeyboardInterrupt
   session.start(options)
   return 0
-
-
-def _again(argv: list[str]) -> str:
-  return shlex.join(["python", "-m", "augment_gen.main", *argv[1:]])
 
 
 if __name__ == "__main__":

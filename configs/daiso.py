@@ -96,7 +96,6 @@ def standin(config):
   config.generator.epochs = 0
   config.generator.steps = 1500
   config.generator.networks.unet_depth = 2
-  config.generator.latent.dim = 128
   # As in configs/photos.py: "maps" would give D 32 × 32 × 16 inputs per image.
   config.generator.discriminator.features = "stages"
 

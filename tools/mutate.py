@@ -47,7 +47,7 @@ MUTANTS = (
            "other = jnp.concatenate([len(first) + place, place])",
            "other = jnp.concatenate([place, len(first) + place])",
            "tests/steps/test_simclr.py"),
-    Mutant("augment_gen/steps/simclr.py", "parallel.mean(grads), tx", "grads, tx",
+    Mutant("augment_gen/steps/encoder.py", "parallel.mean(grads), tx", "grads, tx",
            "tests/steps/test_simclr.py"),
     Mutant("augment_gen/steps/simsiam.py",
            "lax.stop_gradient if config.stop_gradient else lambda z: z", "lambda z: z",

@@ -4,8 +4,7 @@ Nothing heavy is imported before the arguments are known to be right.
 """
 
 import argparse
-from collections.abc import Callable, Sequence
-import sys
+from collections.abc import Sequence
 
 from augment_gen.config.errors import UserError
 
@@ -35,12 +34,11 @@ def augment(args: Sequence[str]) -> int:
   if not 0 <= flags.strength <= 1:
     raise UserError(f"--strength={flags.strength:g} is not in [0, 1]")
 
-  def start() -> None:
-    from augment_gen.apply import augment as command
-    command.run(flags.source, flags.out, command.Settings(
-        flags.run, flags.n, flags.seed, flags.latents, flags.strength, flags.root,
-        flags.on_bad_image))
-  return _stoppable(start, "the same command goes on")
+  from augment_gen.apply import augment as command
+  command.run(flags.source, flags.out, command.Settings(
+      flags.run, flags.n, flags.seed, flags.latents, flags.strength, flags.root,
+      flags.on_bad_image))
+  return 0
 
 
 def embed(args: Sequence[str]) -> int:
@@ -53,10 +51,9 @@ def embed(args: Sequence[str]) -> int:
   _add_bad(parser)
   flags = parser.parse_args(args)
 
-  def start() -> None:
-    from augment_gen.apply import embed as command
-    command.run(flags.source, flags.out, flags.run, flags.stage, flags.on_bad_image)
-  return _stoppable(start, "nothing was written")
+  from augment_gen.apply import embed as command
+  command.run(flags.source, flags.out, flags.run, flags.stage, flags.on_bad_image)
+  return 0
 
 
 def export(args: Sequence[str]) -> int:
@@ -72,10 +69,9 @@ def export(args: Sequence[str]) -> int:
   _add_root(parser)
   flags = parser.parse_args(args)
 
-  def start() -> None:
-    from augment_gen.apply import stablehlo
-    stablehlo.run(flags.run, flags.out, flags.stage, flags.bank, flags.root)
-  return _stoppable(start, "start the same command again")
+  from augment_gen.apply import stablehlo
+  stablehlo.run(flags.run, flags.out, flags.stage, flags.bank, flags.root)
+  return 0
 
 
 def _parser(name: str, description: str, needs_run: bool = True
@@ -103,12 +99,3 @@ def _add_bad(parser: argparse.ArgumentParser) -> None:
   parser.add_argument(
       "--on-bad-image", choices=("error", "skip"), default="error",
       help="stop at an image that cannot be read, or leave it out (%(default)s)")
-
-
-def _stoppable(start: Callable[[], None], then: str) -> int:
-  try:
-    start()
-  except KeyboardInterrupt:
-    print(f"stopped by Ctrl-C; {then}", file=sys.stderr)
-    return 130
-  return 0

@@ -6,21 +6,20 @@ import optax
 
 from augment_gen.config import SimclrConfig
 from augment_gen.losses.nt_xent import nt_xent
-from augment_gen.models.heads import initial_variables, ProjectedEncoder
+from augment_gen.models.heads import ProjectedEncoder
 from augment_gen.run import parallel
 from augment_gen.run.contracts import PyTree, Step, Views
 from augment_gen.run.random import stream
+from augment_gen.steps import encoder as encoder_step
 from augment_gen.steps.collapse import embedding_std
-from augment_gen.steps.state import apply_gradients, EncoderState, named
+from augment_gen.steps.state import EncoderState
 
 
 def init(net: ProjectedEncoder, tx: optax.GradientTransformation,
          image_shape: tuple[int, int, int], key: jax.Array,
          encoder: PyTree | None = None) -> EncoderState:
   """Creates a fresh state; F is random, or has the variables `encoder`."""
-  images = jnp.zeros((2, *image_shape), jnp.float32)
-  return EncoderState.create(
-      initial_variables(net, images, stream(key, "simclr_init"), encoder), tx)
+  return encoder_step.init(net, tx, image_shape, stream(key, "simclr_init"), encoder)
 
 
 def make_step(net: ProjectedEncoder, tx: optax.GradientTransformation,
@@ -55,11 +54,6 @@ def make_step(net: ProjectedEncoder, tx: optax.GradientTransformation,
 
   def step(state: EncoderState, frozen, batch, key):
     images = jnp.concatenate(views(frozen, batch, key))
-    (loss, (batch_stats, metrics)), grads = jax.value_and_grad(
-        loss_fn, has_aux=True)(state.net.params, state.net.batch_stats, images)
-    new, norms = apply_gradients(
-        state.net, parallel.mean(grads), tx, batch_stats)
-    metrics = parallel.mean({"loss": loss, **metrics}) | named("encoder", norms)
-    return EncoderState(step=state.step + 1, net=new), metrics
+    return encoder_step.update(state, tx, loss_fn, images)
 
   return step

@@ -4,21 +4,20 @@ import jax
 import jax.numpy as jnp
 import optax
 
-from augment_gen.models.heads import Classifier, initial_variables, l2_normalize
+from augment_gen.models.heads import Classifier, l2_normalize
 from augment_gen.run import parallel
 from augment_gen.run.contracts import PyTree, Step, Views
 from augment_gen.run.random import stream
+from augment_gen.steps import encoder as encoder_step
 from augment_gen.steps.collapse import embedding_std
-from augment_gen.steps.state import apply_gradients, EncoderState, named
+from augment_gen.steps.state import EncoderState
 
 
 def init(net: Classifier, tx: optax.GradientTransformation,
          image_shape: tuple[int, int, int], key: jax.Array,
          encoder: PyTree | None = None) -> EncoderState:
   """Creates a fresh state; F is random, or has the variables `encoder`."""
-  images = jnp.zeros((2, *image_shape), jnp.float32)
-  return EncoderState.create(
-      initial_variables(net, images, stream(key, "supervised_init"), encoder), tx)
+  return encoder_step.init(net, tx, image_shape, stream(key, "supervised_init"), encoder)
 
 
 def make_step(net: Classifier, tx: optax.GradientTransformation, views: Views) -> Step:
@@ -49,11 +48,6 @@ def make_step(net: Classifier, tx: optax.GradientTransformation, views: Views) -
   def step(state: EncoderState, frozen, batch, key):
     images = jnp.concatenate(views(frozen, batch, key))
     labels = jnp.tile(frozen["labels"][batch["index"]["x_p"]], 2)
-    (loss, (batch_stats, metrics)), grads = jax.value_and_grad(
-        loss_fn, has_aux=True)(
-            state.net.params, state.net.batch_stats, images, labels)
-    new, norms = apply_gradients(state.net, parallel.mean(grads), tx, batch_stats)
-    metrics = parallel.mean({"loss": loss, **metrics}) | named("encoder", norms)
-    return EncoderState(step=state.step + 1, net=new), metrics
+    return encoder_step.update(state, tx, loss_fn, images, labels)
 
   return step

@@ -16,8 +16,8 @@ import shlex
 import sys
 
 from augment_gen import tables
-from augment_gen.config.errors import Preempted, raise_if_any, UserError
-from augment_gen.run import output
+from augment_gen.config.errors import raise_if_any, UserError
+from augment_gen.run import exits
 from augment_gen.run.folder import is_finished, remote_problems
 from augment_gen.sweep import grid, plan, processes
 
@@ -36,19 +36,7 @@ def main(argv: Sequence[str] | None = None) -> int:
   """`augment-gen sweep`; returns the exit status."""
   argv = sys.argv[1:] if argv is None else argv
   again = f"go on with: {shlex.join(['augment-gen', 'sweep', *argv])}"
-  with output.forgiving():
-    try:
-      return _main(*_parser().parse_known_args(argv))
-    except UserError as error:
-      for problem in error.problems:
-        print(f"error: {problem}", file=sys.stderr)
-      return 2
-    except Preempted as preempted:
-      print(f"{preempted}; {again}", file=sys.stderr)
-      return 75
-    except KeyboardInterrupt:
-      print(f"stopped by Ctrl-C; {again}", file=sys.stderr)
-      return 130
+  return exits.exit_status(lambda: _main(*_parser().parse_known_args(argv)), again)
 
 
 def _parser() -> argparse.ArgumentParser:

@@ -14,7 +14,7 @@ import sys
 from typing import Any
 
 from augment_gen.config import errors
-from augment_gen.run import output
+from augment_gen.run import exits
 from augment_gen.tables import augmentation_generator as augmentation
 from augment_gen.tables import crl_tac as policy
 
@@ -150,19 +150,13 @@ def main(argv: Sequence[str] | None = None) -> int:
   parser.add_argument("--protocol", help="l2, moco or knn; by default the "
                       "first of the run's config.evaluate.protocols")
   parser.add_argument("--format", choices=FORMATS, default="text")
-  with output.forgiving():
-    return _print(parser.parse_args(argv))
+  return exits.exit_status(
+      lambda: _print(parser.parse_args(argv)), "nothing was written")
 
 
-def _print(flags: argparse.Namespace) -> int:
-  try:
-    results = load(flags.folders)
-    print(format_table(results, flags.protocol, flags.format), end="")
-    if flags.format == "csv":  # the table itself has no place for warnings
-      for text in mixture_warnings(results):
-        print(f"warning: {text}", file=sys.stderr)
-  except errors.UserError as error:
-    for problem in error.problems:
-      print(f"error: {problem}", file=sys.stderr)
-    return 2
-  return 0
+def _print(flags: argparse.Namespace) -> None:
+  results = load(flags.folders)
+  print(format_table(results, flags.protocol, flags.format), end="")
+  if flags.format == "csv":  # the table itself has no place for warnings
+    for text in mixture_warnings(results):
+      print(f"warning: {text}", file=sys.stderr)
