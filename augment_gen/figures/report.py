@@ -20,10 +20,12 @@ from augment_gen.figures import grid
 from augment_gen.figures import policy as policy_lib
 from augment_gen.models import latent_maps
 from augment_gen.models.build import build_augmenter, generator_functions, latent_dim
-from augment_gen.run.folder import RunFolder
+from augment_gen.run.folder import is_newer, RunFolder
 from augment_gen.run.metrics import MetricWriter
 from augment_gen.run.random import stream
 from augment_gen.steps.generator import GeneratorState
+
+GENERATOR = ("latents.png", "latent_line.png", "round_trips.png")  # files of `generator`
 
 _LATENTS = 8  # columns of Fig. 5
 _ROWS = 6
@@ -204,10 +206,11 @@ def policy(grid: CropGrid, images: ImageSet, p: np.ndarray,
 
 
 def curves(folder: RunFolder, writer: MetricWriter) -> None:
-  """curves.png: the curves of the metrics in metrics.jsonl."""
+  """curves.png: the curves of the metrics in metrics.jsonl, if they are new."""
+  path = folder.figures / "curves.png"
   lines = folder.read_metrics()
-  if lines:
-    image = curves_lib.loss_curves(lines, folder.figures / "curves.png")
+  if lines and not is_newer([path], [folder.metrics_path]):
+    image = curves_lib.loss_curves(lines, path)
     writer.image("figures/curves", max(line["step"] for line in lines), image)
 
 
