@@ -4,6 +4,7 @@
     data.json         fingerprints of the image sets and of encoder.init (provenance.py)
     environment.json  one entry per start: command, versions, devices, and, once it has
                       ended, its duration and whether it did all that it was to do
+    costs.json        what each stage has cost (costs.py)
     metrics.jsonl     one object per line: {"step", "stage", name: value, …}
     results.json      {"experiment", "rows": […], "provenance": {…}}
     checkpoints/STAGE/STEP/

@@ -10,6 +10,7 @@ from augment_gen.config import command_line
 from augment_gen.config.errors import raise_if_any, UserError
 from augment_gen.run import takeover
 from augment_gen.run.folder import check_owner, is_finished, read_config, seconds
+from augment_gen.run.progress import duration
 from augment_gen.sweep import grid
 
 _STAGES = {"": "-", "pretrain": "pretrain", "generator": "pretrain, generator"}
@@ -147,16 +148,6 @@ def lines(runs: Sequence[Run]) -> Iterator[str]:
   yield (f"{len(runs)} run{'s' * (len(runs) > 1)} in {runs[0].folder.parent}, "
          f"{len(runs) - len(left)} done"
          + (f"; estimated time: {total}{partly}" if left else ""))
-
-
-def duration(seconds: float | None) -> str:
-  """Seconds in words, such as "2 h 5 min"."""
-  if seconds is None:
-    return "unknown"
-  minutes = round(seconds / 60)
-  if minutes < 2:
-    return f"{seconds:.0f} s"
-  return f"{minutes // 60} h {minutes % 60} min" if minutes >= 60 else f"{minutes} min"
 
 
 def merged(problems: Iterable[tuple[str, str]]) -> list[str]:

@@ -23,7 +23,9 @@ class Reported(NamedTuple):
   std: float | None = None
 
   def __str__(self):
-    return f"{self.mean:.1f}" + ("" if self.std is None else f" ± {self.std:.1f}")
+    if self.std is None:
+      return f"{self.mean:.2f}"  # as it is printed there
+    return f"{self.mean:.1f} ± {self.std:.1f}"
 
 
 _UNION = "X_p ∪ X̃_f"

@@ -18,7 +18,7 @@ from augment_gen.methods import encoder_init
 from augment_gen.methods.augmentation_generator import rules, stages, watch
 from augment_gen.methods.pretrainers import pretrainer
 from augment_gen.models.build import build_augmenter
-from augment_gen.run import loop, preemption, provenance
+from augment_gen.run import costs, loop, preemption, provenance
 from augment_gen.run.checkpoint import checksum
 from augment_gen.run.contracts import Run
 from augment_gen.run.metrics import parameter_overview
@@ -204,7 +204,8 @@ def _evaluate(run: Run, states: dict[str, Any], generator) -> dict[str, Any]:
       else:
         run.log(f"evaluate: {label}")
         found = [{**row, "augmentation": augmentation,
-                  **_trained_on(name, run.config)}
+                  **_trained_on(name, run.config),
+                  **costs.of_stages(run.folder.path, _trained_stages(name))}
                  for row in _rows(run, label, state, adapted)]
       results["rows"] += found
       run.folder.write_results(results)
@@ -240,6 +241,13 @@ def _trained_on(name: str, config: Config) -> dict[str, str]:
   # Without stage 3, the table's re-training set is the training set of stage 1.
   return {"pretrain_data": "encoder.init" if is_all else pretrain_data,
           "retraining_set": stage_1 if name == "pretrain" else "X_p"}
+
+
+def _trained_stages(name: str) -> tuple[str, ...]:
+  """The stages that an encoder needs: also stage 2, if only to know G_A's strength."""
+  return {"untrained": (), "pretrain": ("pretrain",)}.get(name, (
+      "pretrain", *(("generator",) if name in stages.GENERATOR_ARMS else ()),
+      _stage_name(name)))
 
 
 def _stage_name(row: str) -> str:

@@ -23,7 +23,7 @@ from augment_gen.evaluate.protocol import evaluate_features, protocol_fingerprin
 from augment_gen.figures import report
 from augment_gen.losses.information import entropy
 from augment_gen.methods.crl_tac import rules, stages
-from augment_gen.run import loop, preemption, provenance
+from augment_gen.run import costs, loop, preemption, provenance
 from augment_gen.run.checkpoint import checksum
 from augment_gen.run.contracts import Run
 from augment_gen.run.metrics import parameter_overview
@@ -160,6 +160,8 @@ def _rows(run: Run, name: str, state, kind: str,
           further={"crops": label, "crops_per_image": count,
                    "images_per_step": gradient,
                    "images_per_step_forward": forward,
+                   **costs.of_stages(
+                       run.folder.path, () if name == "untrained" else (name,)),
                    "commit": provenance.commit()},
           log=functools.partial(_log, run, f"  {label}, {feature}: "))
   return rows
