@@ -29,7 +29,8 @@ def format_table(results: list[dict[str, Any]], protocol: str | None = None,
   Args:
     results: parsed files: {"experiment", "rows", "provenance"}, best from `load`.
     protocol: the protocols whose accuracies are shown, with commas between, or "all";
-      None: that of the first row. Each gets tables of its own.
+      None: the first of config.evaluate.protocols, or that of the first row. Each gets
+      tables of its own. "labels" stands for all its numbers of labels.
     style: "text", "markdown" and "latex" give the papers' layouts; "csv" and "json" give
       one record per number, with the statistics.
     cost: whether columns say what the training of a row has cost; records always do.
@@ -68,14 +69,17 @@ def format_table(results: list[dict[str, Any]], protocol: str | None = None,
 
 
 def _protocols(results: Sequence[dict[str, Any]], wanted: str | None) -> list[str]:
-  """The protocols to show; "labels" stands for all its numbers of labels."""
+  """The protocols to show, see `format_table`."""
   known = list(dict.fromkeys(row["protocol"] for r in results for row in r["rows"]))
   if not known:
     raise errors.UserError("the results have no rows yet: let stage 'evaluate' "
                            "of the run finish")
   if wanted == "all":
     return known
-  return [name for part in names(wanted or known[0])
+  if not wanted:
+    evaluate = (results[0].get("config") or {}).get("evaluate", {})
+    wanted = next(iter(names(evaluate.get("protocols", ""))), known[0])
+  return [name for part in names(wanted)
           for name in ([k for k in known if k.startswith(f"{part}:")] or [part])]
 
 

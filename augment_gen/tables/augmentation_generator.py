@@ -188,7 +188,7 @@ def _add_column(found: _Found, column: Column, above: list[str], body: list[list
     best = found.best.get(column)
     cells.append(layout.cell(
         found.cells.get((line, column)), found.differences.get((line, column)),
-        bold=best is not None and best[0] == line))
+        bold=best is not None and best[0] == line, rows=found.rows(line, column)))
   if reported:
     body[0].append("paper")
     above.append(column.experiment)

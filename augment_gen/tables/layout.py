@@ -1,7 +1,8 @@
 """Cells and tables as text, markdown and LaTeX."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 import re
+from typing import Any
 import unicodedata
 
 import numpy as np
@@ -16,13 +17,23 @@ class Bold(str):
 
 
 def cell(seeds: Seeds | None, difference: Difference | None = None,
-         bold: bool = False) -> str:
-  """Formats accuracies by seed, in percent, as mean ± sample std."""
+         bold: bool = False, rows: Sequence[Mapping[str, Any]] = ()) -> str:
+  """Formats accuracies by seed, in percent, as mean ± sample std.
+
+  Args:
+    seeds: the accuracies; None: there are none.
+    difference: from the baseline; marked if it is significant.
+    bold: whether it is best beyond the noise.
+    rows: the rows of results.json behind it. A single seed has the spread over the draws
+      of labels, if it has them.
+  """
   if seeds is None:
     return "-"
   values = list(seeds.values())
   if len(values) == 1:
-    return f"{values[0]:.1f}"
+    row = rows[0] if rows else {}
+    return f"{values[0]:.1f}" + (
+        f" ± {row['draws_std']:.1f} ({row['draws']} draws)" if "draws_std" in row else "")
   mark = " *" if difference is not None and difference.significant else ""
   return (Bold if bold else str)(
       f"{np.mean(values):.1f} ± {np.std(values, ddof=1):.1f} (n={len(values)}){mark}")

@@ -100,8 +100,8 @@ def protocol_words(results: Sequence[Mapping[str, Any]], protocol: str) -> str:
            if row["protocol"] == protocol and "draws" in row}
   meaning = {
       "finetune": "encoder and linear head trained together",
-      "labels": f"a linear head on {count} labels of each class, mean over "
-                f"{' or '.join(map(str, sorted(draws)))} draws of them"}
+      "labels": f"a linear head on {count} label{'s' * (count != '1')} of each class, mean "
+                f"over {' or '.join(map(str, sorted(draws)))} draws of them"}
   return f"{protocol} ({meaning[kind]})" if kind in meaning else protocol
 
 
