@@ -6,14 +6,18 @@ Wall time depends on the machine and on stops, so it stands here and not in resu
 which has the same bytes in a run that was stopped and in one that was not.
 """
 
+from __future__ import annotations
+
 from collections.abc import Iterable, Mapping, Sequence
 import json
 import os
 import pathlib
-from typing import Any
+from typing import Any, TYPE_CHECKING
 
-from augment_gen.run.contracts import Stage
 from augment_gen.run.folder import write_json
+
+if TYPE_CHECKING:
+  from augment_gen.run.contracts import Stage
 
 _FILE = "costs.json"
 

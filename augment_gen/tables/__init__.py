@@ -16,10 +16,14 @@ from augment_gen.config import errors, names
 from augment_gen.run import exits
 from augment_gen.tables import augmentation_generator as augmentation
 from augment_gen.tables import crl_tac as policy
-from augment_gen.tables import layout, records
+from augment_gen.tables import health, layout, records
 from augment_gen.tables.results import load, mixture_problems
 
 FORMATS = (*layout.STYLES, *records.STYLES)
+
+
+class MixedError(errors.UserError):
+  """Runs of one experiment differ in more than the seed."""
 
 
 def format_table(results: list[dict[str, Any]], protocol: str | None = None,
@@ -45,7 +49,8 @@ def format_table(results: list[dict[str, Any]], protocol: str | None = None,
     second best beyond the noise, see `statistics.best`.
 
   Raises:
-    UserError: no rows of this protocol; two results for one seed; mixed runs.
+    MixedError: runs that may not share a column, if `mix` is False.
+    UserError: no rows of this protocol; two results for one seed.
   """
   chosen = _protocols(results, protocol)
   of_policy = [r for r in results if any("crops" in row for row in r["rows"])]
@@ -55,8 +60,8 @@ def format_table(results: list[dict[str, Any]], protocol: str | None = None,
   mixed = list(dict.fromkeys(
       line for name in chosen for line in mixture_problems(results, name)))
   if mixed and not mix:
-    raise errors.UserError(*mixed, "give --mix to print the table all the same, or each "
-                           "of these runs a config.experiment of its own")
+    raise MixedError(*mixed, "give --mix to print the table all the same, or each of "
+                     "these runs a config.experiment of its own")
   if style in records.STYLES:
     return records.as_text([record for name in chosen for module, some in parts
                             for record in module.as_records(some, name)], style)
@@ -96,13 +101,15 @@ def main(argv: Sequence[str] | None = None) -> int:
   parser.add_argument("--format", choices=FORMATS, default="text")
   parser.add_argument("--cost", action="store_true", help="also images seen, operations "
                       "and wall time of the training behind each row")
+  parser.add_argument("--check-health", action="store_true", help="also says what is wrong "
+                      "with unhealthy generators; exit status 1 if there are any")
   parser.add_argument("--mix", action="store_true", help="prints runs in one column that "
                       "differ in more than the seed, with a warning")
   return exits.exit_status(
       lambda: _print(parser.parse_args(argv)), "nothing was written")
 
 
-def _print(flags: argparse.Namespace) -> None:
+def _print(flags: argparse.Namespace) -> int:
   results = load(flags.folders)
   print(format_table(results, flags.protocol, flags.format, cost=flags.cost,
                      mix=flags.mix), end="")
@@ -110,3 +117,7 @@ def _print(flags: argparse.Namespace) -> None:
     for name in _protocols(results, flags.protocol):
       for text in mixture_problems(results, name):
         print(f"warning: {text}", file=sys.stderr)
+  found = health.complaints(results) if flags.check_health else []
+  for text in found:
+    print(f"not healthy: {text}", file=sys.stderr)
+  return int(bool(found))

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from augment_gen.config import errors
-from augment_gen.tables import layout, papers, records, spent, statistics
+from augment_gen.tables import health, layout, papers, records, spent, statistics
 from augment_gen.tables.results import protocol_words
 
 ADABN = ", AdaBN"
@@ -98,7 +98,7 @@ def format_table(results: list[dict[str, Any]], protocol: str, style: str,
       f"paper: {papers.source(column.experiment)}." for column in found.columns
       if papers.reference(column.experiment))
   notes += [spent.NOTE] if cost else []
-  notes += _unconverged(results, protocol)
+  notes += _unconverged(results, protocol) + health.note(results)
   if found.best:
     notes += ["", "Best beyond the noise: the 95 % interval of the difference to the "
               "second best, paired over common seeds, lies above 0; the oracle and rows "
@@ -114,6 +114,9 @@ def format_table(results: list[dict[str, Any]], protocol: str, style: str,
     notes += [f"  {line.method}, {line.retraining_set}, {column.experiment}, "
               f"{column}: {difference}{' *' * difference.significant}"
               for (line, column), difference in found.differences.items()]
+  if others := list(_between_experiments(found)):
+    notes += ["", "Difference to the first experiment, of the same row and paired over "
+              "common seeds:", "", *others]
   return "\n".join([*table, "", *layout.as_notes(notes, style)]).rstrip() + "\n"
 
 
@@ -241,6 +244,19 @@ def _gains(found: _Found) -> Iterator[str]:
         if best is not None:
           yield (f"  {column.experiment}, {column}: {ours.method} less the {name} "
                  f"({best.method}): {_gain(cells[ours, column], cells[best, column])}")
+
+
+def _between_experiments(found: _Found) -> Iterator[str]:
+  """Lines of text: what a row gains over itself in the first experiment, as of a sweep."""
+  first: dict[tuple[str, str], Column] = {}
+  for column in found.columns:
+    reference = first.setdefault((column.train, column.test), column)
+    for line in found.lines:
+      pair = [found.cells.get((line, c), {}) for c in (column, reference)]
+      if column != reference and line.is_ours and (
+          difference := statistics.paired_difference(*pair)):
+        yield (f"  {line.method}, {column}: {column.experiment} less "
+               f"{reference.experiment}: {difference}")
 
 
 def _best(cells: Cells, ours: Line, others: list[Line], column) -> Line | None:

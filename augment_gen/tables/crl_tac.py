@@ -38,7 +38,7 @@ def format_table(results: list[dict[str, Any]], protocol: str, style: str,
     cells = _collect(found, protocol)
     text = f"{name}: accuracy in percent; protocol: {protocol_words(found, protocol)}."
     parts.append([*layout.as_notes([text, ""], style), *_poster(name, cells, style), "",
-                  *_all(cells, style), *layout.as_notes(_crops_encoded(found), style),
+                  *_all(cells, style), *layout.as_notes(_crops_encoded(found) + _mass(found), style),
                   *(_spent(found, protocol, style) if cost else [])])
   return "\n\n".join("\n".join(lines) for lines in parts) + "\n"
 
@@ -155,6 +155,17 @@ def _difference(cells: Cells, method: str, crops: str, feature: str
   if not ours or not untrained or method == _UNTRAINED:
     return None
   return statistics.paired_difference(ours, untrained)
+
+
+def _mass(results: list[dict[str, Any]]) -> list[str]:
+  """A line on where P's mass lies, if results say so."""
+  masses = [policy["mass_on_content"] for result in results
+            for policy in result.get("policy", {}).values()]
+  if not masses:
+    return []
+  return ["P's mass on crops that show the content: "
+          f"{100 * sum(masses) / len(masses):.1f} %, of the worst seed "
+          f"{100 * min(masses):.1f} %."]
 
 
 def _all(cells: Cells, style: str) -> list[str]:

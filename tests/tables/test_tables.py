@@ -305,6 +305,34 @@ def test_one_seed_twice_and_empty_results_are_errors(tmp_path, capsys):
   assert "no rows yet" in capsys.readouterr().err
 
 
+def test_experiments_of_a_sweep_are_compared_on_common_seeds():
+  other = [dict(result, experiment="EMNIST-Omniglot, no cycle") for result in _seeds()]
+  for result, loss in zip(other, (1.0, 2.0, 3.0)):
+    result["rows"] = [{**row, "accuracy": row["accuracy"] - loss} for row in result["rows"]]
+  text = tables.format_table([*_seeds(), *other])
+  (line,) = [x for x in text.splitlines() if "no cycle less EMNIST-Omniglot:" in x]
+  assert line.startswith("  MoCo v2 + G_A, D → C: EMNIST-Omniglot, no cycle less ")
+  assert "-2.00, 95 % interval" in line
+
+
+def test_unhealthy_generators_are_named_and_can_fail_a_command(tmp_path, capsys):
+  results = _seeds(2)
+  for result in results:
+    result["health"] = {"latent_r2": 0.9}
+  folders = [_write(tmp_path / str(seed), json.dumps(r)) for seed, r in enumerate(results)]
+  assert tables.main([*folders, "--check-health"]) == 0
+  assert "healthy" not in capsys.readouterr().out
+  results[1]["health"]["latent_r2"] = 0.1
+  folders[1] = _write(tmp_path / "sick", json.dumps(results[1]))
+  assert tables.main(folders) == 0
+  assert ("Not healthy (--check-health says why): the generator of EMNIST-Omniglot, seed 1."
+          in capsys.readouterr().out)
+  assert tables.main([*folders, "--check-health"]) == 1
+  err = capsys.readouterr().err
+  assert err.startswith("not healthy: EMNIST-Omniglot, seed 1: G_A ignores its latents")
+  assert err.count("\n") == 1
+
+
 # --- CRL-TAC -----------------------------------------------------------------
 
 
@@ -357,6 +385,22 @@ def test_one_crop_own_windows_and_cost_stand_beside():
   assert lines[head + 5] == [
       "f output, one crop", "90.0", "91.0", "20.0", "-", "30.0", "-"]
   assert "CRL-TAC 512 (and 1536 more to train P, forward alone); SimCLR 512" in text
+
+
+def test_where_p_lies_and_what_was_spent():
+  found = [_tac(0), _tac(1)]
+  for result, mass in zip(found, (0.9, 0.96)):
+    result["policy"] = {"test": {"mass_on_content": mass, "entropy": 3.2}}
+    for row in result["rows"]:
+      if row["method"] == "CRL-TAC":
+        row |= {"images_seen": {"tac": 2048, "total": 2048}}
+  text = tables.format_table(found, cost=True)
+  assert "on crops that show the content: 93.0 %, of the worst seed 90.0 %." in text
+  lines = _cells(text)
+  assert ["CRL-TAC", "2.05 k", "-", "-"] in lines and ["SimCLR", "-", "-", "-"] in lines
+  (record,) = [r for r in json.loads(tables.format_table(found, style="json"))
+               if (r["method"], r["crops"], r["feature"]) == ("CRL-TAC", "P", "f")]
+  assert record["images_seen"] == 2048 and record["seeds"] == 2
 
 
 def test_differences_to_an_untrained_encoder_are_marked():
