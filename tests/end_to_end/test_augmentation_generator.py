@@ -229,9 +229,10 @@ def test_stages_are_taken_over_from_another_run(last, quickstart, tmp_path, caps
 def test_further_protocols_are_added_to_a_run_that_is_done(quickstart, tmp_path, capsys):
   run = shutil.copytree(quickstart, tmp_path / "run")
   before = json.loads(results(run))["rows"]
-  args = ("--config.evaluate.protocols=finetune,l2,labels,knn",
-          "--config.evaluate.controls=", "--config.retrain.arms=control")
-  assert main(command("quickstart", run, *args)) == 0
+  assert main(command(
+      "quickstart", run, "--config.evaluate.protocols=finetune,l2,labels,knn",
+      "--config.evaluate.controls=", "--config.retrain.arms=",
+      "--config.stages=evaluate")) == 0
   out = capsys.readouterr().out
   assert "protocol: finetune (encoder and linear head trained together)" in out
   after = json.loads(results(run))
@@ -239,11 +240,8 @@ def test_further_protocols_are_added_to_a_run_that_is_done(quickstart, tmp_path,
   assert kept == before
   assert {(row["method"], row["protocol"]) for row in after["rows"]
           if row not in before} == {
-              (method, protocol) for method in ("MoCo v2", "MoCo v2 + control")
-              for protocol in ("finetune", "labels:1", "labels:2")}
+              ("MoCo v2", protocol) for protocol in ("finetune", "labels:1", "labels:2")}
   assert set(after["provenance"]["protocols"]) == {"finetune", "labels"}
-  assert main(command("quickstart", run, *args)) == 0
-  assert json.loads(results(run)) == after
 
 
 @pytest.mark.slow
