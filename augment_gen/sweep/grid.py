@@ -122,8 +122,8 @@ def points(varied: Sequence[tuple[str, Sequence[str]]], seeds: Sequence[int],
   fields = [field for field, _ in varied]
   short = short_names([*fields, "seed"])
   for seed in seeds:
-    for (title, settings), *chosen in itertools.product(
-        cases, *(values for _, values in varied)):
+    for (title, settings), chosen in itertools.product(
+        cases, itertools.product(*(values for _, values in varied))):
       label = [f"{short[field]}={value}" for field, value in zip(fields, chosen)]
       name = ",".join([
           *([word(title)] if title else []),

@@ -38,7 +38,8 @@ def format_table(results: list[dict[str, Any]], protocol: str, style: str,
     cells = _collect(found, protocol)
     text = f"{name}: accuracy in percent; protocol: {protocol_words(found, protocol)}."
     parts.append([*layout.as_notes([text, ""], style), *_poster(name, cells, style), "",
-                  *_all(cells, style), *layout.as_notes(_crops_encoded(found) + _mass(found), style),
+                  *_all(cells, style),
+                  *layout.as_notes(_crops_encoded(found) + _mass(found), style),
                   *(_spent(found, protocol, style) if cost else [])])
   return "\n\n".join("\n".join(lines) for lines in parts) + "\n"
 
