@@ -12,6 +12,9 @@ from augment_gen.config.convert import fingerprint as fingerprint
 from augment_gen.config.convert import identity as identity
 from augment_gen.config.convert import plain as plain
 from augment_gen.config.convert import typed as typed
+from augment_gen.config.evaluation import EvaluateConfig as EvaluateConfig
+from augment_gen.config.evaluation import FinetuneConfig as FinetuneConfig
+from augment_gen.config.evaluation import LabelsConfig as LabelsConfig
 from augment_gen.config.pretrainers import ByolConfig as ByolConfig
 from augment_gen.config.pretrainers import MocoConfig as MocoConfig
 from augment_gen.config.pretrainers import SimclrConfig as SimclrConfig
@@ -22,7 +25,6 @@ from augment_gen.config.schema import Config as Config
 from augment_gen.config.schema import DataConfig as DataConfig
 from augment_gen.config.schema import DiscriminatorConfig as DiscriminatorConfig
 from augment_gen.config.schema import EncoderConfig as EncoderConfig
-from augment_gen.config.schema import EvaluateConfig as EvaluateConfig
 from augment_gen.config.schema import GeneratorConfig as GeneratorConfig
 from augment_gen.config.schema import LatentConfig as LatentConfig
 from augment_gen.config.schema import LogConfig as LogConfig

@@ -67,6 +67,7 @@ def short_moco(config: ml_collections.ConfigDict,
     stage.optimizer.lr = 1e-3
     stage.optimizer.weight_decay = 0.0
     stage.optimizer.schedule = "cosine"
+  config.evaluate.finetune.recipe = recipe
   # NOTE(paper): The paper does not say whether G_A comes before or after the hand-made
   # augmentations. If G_A comes first, crops, rotations and resampling blur what it draws:
   # 28.1 / 25.8 instead of 50.0 / 41.2 on MNIST-Omniglot. Without hand-made augmentations,
@@ -218,6 +219,10 @@ def _brief(config: ml_collections.ConfigDict) -> None:
   config.encoder.width = 4
   config.evaluate.l2_iterations = 3
   config.evaluate.moco_epochs = 2
+  config.evaluate.finetune.epochs = 1.0
+  config.evaluate.finetune.batch_size = 16
+  config.evaluate.labels.per_class = (1, 2)
+  config.evaluate.labels.draws = 2
   config.log.every_steps = 1
   config.log.checkpoint_every_steps = 1
   config.log.figure_images = 4

@@ -5,7 +5,8 @@ of it: its type or choices, its bounds, its default, its unit, and in the commen
 it or beside it what it means. `checks.py` reads types and bounds, `reference.py` makes
 `--help=SECTION` and docs/settings.md of it.
 
-The sections of the pre-trainers are in pretrainers.py. What concerns several fields at
+The sections of the pre-trainers are in pretrainers.py, those of the evaluation in
+evaluation.py. What concerns several fields at
 once is checked by the method that reads them (methods/*/rules.py).
 """
 
@@ -24,6 +25,7 @@ from augment_gen.config.bounds import (
   Share,
 )
 from augment_gen.config.checks import EachOf
+from augment_gen.config.evaluation import EvaluateConfig
 from augment_gen.config.pretrainers import (
   ByolConfig,
   MocoConfig,
@@ -327,27 +329,6 @@ class TacConfig:
   optimizer: OptimizerConfig = OptimizerConfig(
       name="adam", lr=1e-3, weight_decay=0.0, schedule="cosine")
   policy: PolicyConfig = PolicyConfig()
-
-
-@dataclasses.dataclass(frozen=True)
-class EvaluateConfig:
-  """Stage 4: linear evaluation and kNN on frozen features."""
-  # Rows of a G_A run that cost no training: "untrained", F as it was initialised;
-  # "adabn", every encoder once more with batch-norm statistics estimated on X̃_f.
-  controls: Annotated[str, EachOf("untrained", "adabn")] = "untrained,adabn"
-  # "l2": L2-regularised, strength chosen on a held-out part of X̃_f; "moco": SGD, lr 30,
-  # 100 epochs; "knn". The first one makes the printed table.
-  protocols: Annotated[str, EachOf("l2", "moco", "knn"), MinLen(1)] = "l2,moco,knn"
-  batch_size: Count = 256  # of the feature extraction
-  # Strengths that "l2" chooses from.
-  l2_strengths: Annotated[tuple[Positive, ...], MinLen(1)] = (1e-5, 1e-4, 1e-3, 1e-2)
-  l2_holdout: Annotated[float, Interval(gt=0, lt=1)] = 0.2  # share of each class
-  l2_iterations: Count = 100  # of L-BFGS
-  moco_lr: Positive = 30.0  # learning rate of "moco"
-  moco_epochs: Count = 100  # passes of "moco" over X̃_f
-  moco_batch_size: Count = 256  # features in a step of "moco"
-  knn_k: Count = 20  # neighbours that vote
-  knn_temperature: Positive = 0.07  # a vote weighs e^(cosine / temperature)
 
 
 @dataclasses.dataclass(frozen=True)

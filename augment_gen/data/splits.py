@@ -5,13 +5,16 @@ import numpy as np
 from augment_gen.config import errors
 
 
-def _shuffled_classes(labels: np.ndarray, seed: int):
-  """Yields (class, its indices in random order) for each class in `labels`."""
+def _shuffled_classes(labels: np.ndarray, seed: int, *draw: int):
+  """Yields (class, its indices in random order) for each class in `labels`.
+
+  Each `draw`, if one is given, is another order.
+  """
   order = np.argsort(labels, kind="stable")
   classes, starts = np.unique(labels[order], return_index=True)
   for label, members in zip(classes, np.split(order, starts[1:])):
     # One random stream per class: the split of a class does not depend on the others.
-    bits = np.random.Philox(np.random.SeedSequence([seed, int(label)]))
+    bits = np.random.Philox(np.random.SeedSequence([seed, int(label), *draw]))
     yield int(label), np.random.Generator(bits).permutation(members)
 
 
@@ -78,3 +81,31 @@ def holdout(
     raise errors.UserError(
         f"no class is large enough to hold out {fraction:g} of its images")
   return _sorted(kept), _sorted(held)
+
+
+def few_of_each(labels: np.ndarray, count: int, seed: int, draw: int) -> np.ndarray:
+  """Draws a few images of each class; a smaller count gives a part of a larger one's.
+
+  Args:
+    labels: class labels, int [N].
+    count: number of images of each class.
+    seed: seed of the draw.
+    draw: number of the draw, from 1.
+
+  Returns:
+    Ascending indices, int64.
+
+  Raises:
+    UserError: a class has fewer images.
+  """
+  parts, short = [], []
+  for label, members in _shuffled_classes(labels, seed, draw):
+    if len(members) < count:
+      short.append((label, len(members)))
+    parts.append(members[:count])
+  if short:
+    label, size = short[0]
+    raise errors.UserError(
+        f"{len(short)} classes have fewer than {count} labelled images (the first: class "
+        f"{label} with {size})")
+  return _sorted(parts)

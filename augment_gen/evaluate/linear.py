@@ -120,6 +120,22 @@ def fit_l2(
   }
 
 
+def fit_l2_at(
+    features, labels, num_classes: int, strength: float, iterations: int,
+) -> tuple[LinearProbe, bool]:
+  """`fit_l2` with a given strength.
+
+  Returns:
+    The probe, and whether the fit ended by its tolerance, not by the limit.
+  """
+  labels = np.asarray(labels, np.int32)
+  problem = _standardise(np.asarray(features, np.float32), labels)
+  solution, _, converged = logistic.minimise(
+      jnp.zeros((problem.x.shape[1], num_classes)), logistic.to_chunks(problem.x, labels),
+      strength, iterations, logistic.TOLERANCE)
+  return problem.probe(solution), bool(converged)
+
+
 @flax.struct.dataclass
 class _Standardised:
   """Features in the coordinates in which the problem is solved.

@@ -1,11 +1,12 @@
 """Stage 4: how every row of the table is measured.
 
-The features of each set are computed once. Each protocol trains one probe on X̃_f and
-scores it on every test set.
+The features of each set are computed once. Each protocol trains a probe on X̃_f and
+scores it on every test set. "finetune" trains F, too, and needs the images (finetune.py).
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Mapping
 import dataclasses
+import functools
 import hashlib
 import time
 from typing import Any
@@ -16,34 +17,64 @@ import numpy as np
 
 from augment_gen import config as config_lib
 from augment_gen.config import errors, EvaluateConfig
-from augment_gen.data.base import evenly
+from augment_gen.data import splits
+from augment_gen.data.base import evenly, ImageSet
 from augment_gen.data.task import Task
 from augment_gen.evaluate import features as features_lib
+from augment_gen.evaluate import finetune as finetune_lib
 from augment_gen.evaluate import gauges, knn, linear, logistic
 
 GAUGE_IMAGES = 2048
 
-# (features [m, d], labels [m]) -> accuracy in percent.
-Score = Callable[[np.ndarray, np.ndarray], float]
+# (features [m, d], labels [m]) -> fields of a row, "accuracy" in percent among them.
+Score = Callable[[np.ndarray, np.ndarray], dict[str, Any]]
 
 
-def protocol_fingerprint(config: EvaluateConfig) -> str:
-  """A fingerprint that is equal for runs whose accuracies may be compared."""
+def fingerprints(config: EvaluateConfig) -> dict[str, Any]:
+  """What the provenance says of the protocols; equal if accuracies may be compared.
+
+  Returns:
+    "protocol": the fingerprint of l2, moco and knn, and "protocols": those of the others,
+    if there are any, by protocol. So the rows of one stay comparable if another is set
+    otherwise.
+  """
   values = dataclasses.asdict(config)
   # The batch size does not change the features, and the choice of protocols and controls
   # does not change the rows of the others.
-  del values["batch_size"], values["protocols"], values["controls"]
+  for name in ("batch_size", "protocols", "controls"):
+    del values[name]
+  own = {name: values.pop(name) for name in ("finetune", "labels")}
+  own["labels"] |= {"iterations": config.l2_iterations, "tolerance": logistic.TOLERANCE}
   values["l2_tolerance"] = logistic.TOLERANCE
-  return config_lib.fingerprint(values)
+  chosen = [name for name in config_lib.names(config.protocols) if name in own]
+  return {"protocol": config_lib.fingerprint(values),
+          **({"protocols": {name: config_lib.fingerprint(own[name]) for name in chosen}}
+             if chosen else {})}
+
+
+def missing(config: EvaluateConfig, rows: Iterable[Mapping[str, Any]],
+            with_finetune: bool = False) -> EvaluateConfig:
+  """The same settings with those protocols alone that have no rows yet; maybe none.
+
+  Args:
+    config: the settings.
+    rows: the rows of an encoder.
+    with_finetune: whether it can have rows of "finetune".
+  """
+  known = {row["protocol"].partition(":")[0] for row in rows}
+  return dataclasses.replace(config, protocols=",".join(
+      name for name in config_lib.names(config.protocols)
+      if name not in known and (with_finetune or name != "finetune")))
 
 
 def evaluate_encoder(
     encode: features_lib.Encode, variables: Any, task: Task,
     config: EvaluateConfig, *, method: str, pretrain_data: str,
     experiment_seed: int, train_name: str, mesh: Mesh | None = None,
+    finetune: Callable[[str, Any], finetune_lib.Score] | None = None,
     log: Callable[[str], None] = print,
 ) -> list[dict[str, Any]]:
-  """Scores a frozen encoder under all protocols on all test sets.
+  """Scores an encoder under all protocols on all test sets.
 
   Args:
     encode: (variables, images [b, H, W, C] in [0, 1]) -> features [b, d], in
@@ -56,15 +87,20 @@ def evaluate_encoder(
     experiment_seed: the run's seed; it also seeds the probes.
     train_name: the table's name of X̃_f.
     mesh: devices that share the feature extraction.
+    finetune: trains a copy of the encoder further, see `finetune.Finetuning`; None: there
+      are no rows of this protocol.
     log: prints a line for the user.
 
   Returns:
     One row per protocol and test set, as in results.json: "method", "pretrain_data",
     "train", "test", "feature", "protocol", "seed", "accuracy" (percent), "classes",
     "train_images", "test_images". Rows of "l2" also have "l2_strength", "iterations"
-    and "converged" (whether the fit ended by its tolerance, not by the limit). All rows
-    have the gauges of the encoder on X̃_f: "uniformity", "feature_std",
-    "effective_rank" and, if X_f is known, "alignment" of F(X_f) and F(X̃_f).
+    and "converged" (whether the fit ended by its tolerance, not by the limit). "labels"
+    makes a protocol of each number of labels, such as "labels:5"; its rows have "draws",
+    "accuracy_of_draws" (percent; "accuracy" is their mean), "draws_std" (their sample
+    std), "l2_strength" and "converged". All rows have the gauges of the encoder on X̃_f:
+    "uniformity", "feature_std", "effective_rank" and, if X_f is known, "alignment" of
+    F(X_f) and F(X̃_f).
 
   Raises:
     NonFiniteError: the encoder or a probe gives NaN or infinite values.
@@ -84,7 +120,8 @@ def evaluate_encoder(
   rows = evaluate_features(
       train, tests, task, config, method=method, pretrain_data=pretrain_data,
       experiment_seed=experiment_seed, train_name=train_name, log=log,
-      clean=clean)
+      clean=clean, finetune=(
+          functools.partial(finetune, method, variables) if finetune else None))
   if _checksum(variables) != before:
     raise RuntimeError(
         f"the weights of '{method}' changed during evaluation; they must be "
@@ -97,6 +134,7 @@ def evaluate_features(
     config: EvaluateConfig, *, method: str, pretrain_data: str,
     experiment_seed: int, train_name: str, feature: str = "f",
     clean: np.ndarray | None = None, further: dict[str, Any] | None = None,
+    finetune: Callable[[], finetune_lib.Score] | None = None,
     log: Callable[[str], None] = print,
 ) -> list[dict[str, Any]]:
   """Scores features that are already computed; see `evaluate_encoder`.
@@ -113,6 +151,7 @@ def evaluate_features(
     feature: the encoder output that these features are: "f" or "head".
     clean: [n, d] float32, features of X_f, if it is known.
     further: additional fields of every row.
+    finetune: fine-tunes the encoder; None: there are no rows of this protocol.
     log: prints a line for the user.
 
   Raises:
@@ -127,41 +166,63 @@ def evaluate_features(
   further = _gauges(train, clean) | (further or {})
   rows = []
   assert task.finetune.labels is not None  # `load_task` refuses unlabelled sets
-  for protocol in config_lib.names(config.protocols):
-    start = time.monotonic()
-    score, info = _fit(protocol, train, task.finetune.labels, task.num_classes,
-                       config, experiment_seed)
-    for name, test in tests.items():
-      labels = task.tests[name].labels
-      assert labels is not None
-      rows.append({
+  for name in config_lib.names(config.protocols):
+    if name == "finetune" and finetune is None:
+      continue
+    for protocol in _expanded(name, config):
+      start = time.monotonic()
+      if protocol == "finetune":
+        assert finetune is not None
+        on_images = finetune()
+        found = {test: {"accuracy": on_images(task.tests[test])} for test in tests}
+      else:
+        score, info = _fit(protocol, train, task.finetune.labels, task.num_classes,
+                           config, experiment_seed)
+        found = {test: {**score(features, _labels(task.tests[test])), **info}
+                 for test, features in tests.items()}
+      rows += [{
           "method": method, "pretrain_data": pretrain_data,
-          "train": train_name, "test": name, "feature": feature,
-          "protocol": protocol, "seed": experiment_seed,
-          "accuracy": score(test, labels),
-          "classes": task.num_classes, "train_images": len(train),
-          "test_images": len(test), **info, **further})
-    log(f"{method}, {protocol}: " + ", ".join(
-        f"{row['train']} → {row['test']} {row['accuracy']:.2f} %"
-        for row in rows if row["protocol"] == protocol)
-        + f" ({time.monotonic() - start:.0f} s)")
-    if not info.get("converged", True):
-      log(f"WARNING: {method}, {protocol}: the probe was still improving after "
-          f"{info['iterations']} iterations; raise config.evaluate.l2_iterations")
+          "train": train_name, "test": test, "feature": feature,
+          "protocol": protocol, "seed": experiment_seed, "classes": task.num_classes,
+          "train_images": len(train), "test_images": len(tests[test]), **fields, **further}
+               for test, fields in found.items()]
+      _report(rows[-len(found):], time.monotonic() - start, log)
   return rows
+
+
+def _expanded(name: str, config: EvaluateConfig) -> list[str]:
+  """The protocols of rows that one of config.evaluate.protocols stands for."""
+  if name != "labels":
+    return [name]
+  return [f"labels:{count}" for count in dict.fromkeys(config.labels.per_class)]
+
+
+def _labels(images: ImageSet) -> np.ndarray:
+  assert images.labels is not None  # `load_task` refuses unlabelled sets
+  return images.labels
+
+
+def _report(rows: list[dict[str, Any]], seconds: float, log: Callable[[str], None]) -> None:
+  """Says what the rows of one protocol are."""
+  head = f"{rows[0]['method']}, {rows[0]['protocol']}"
+  log(f"{head}: " + ", ".join(
+      f"{row['train']} → {row['test']} {row['accuracy']:.2f} %" for row in rows)
+      + f" ({seconds:.0f} s)")
+  if not rows[0].get("converged", True):
+    log(f"WARNING: {head}: the probe was still improving after config.evaluate."
+        "l2_iterations iterations; raise it")
 
 
 def _fit(protocol: str, features: np.ndarray, labels: np.ndarray,
          num_classes: int, config: EvaluateConfig, seed: int,
          ) -> tuple[Score, dict[str, Any]]:
-  """Trains one probe; returns its score function and the fields it adds to rows."""
+  """Trains probes; returns what gives the "accuracy" of rows, and their other fields."""
   if protocol == "knn":
-    def score(test_features, test_labels):
-      return knn.knn_accuracy(
-          features, labels, test_features, test_labels, num_classes,
-          config.knn_k, config.knn_temperature)
-    return score, {}
-
+    return lambda x, y: {"accuracy": knn.knn_accuracy(
+        features, labels, x, y, num_classes, config.knn_k, config.knn_temperature)}, {}
+  if protocol.startswith("labels:"):
+    return _fit_few(int(protocol.partition(":")[2]), features, labels, num_classes,
+                    config, seed)
   info: dict[str, Any] = {}
   if protocol == "l2":
     probe, fit = linear.fit_l2(
@@ -178,7 +239,28 @@ def _fit(protocol: str, features: np.ndarray, labels: np.ndarray,
         f"the linear probe '{protocol}' has NaN or infinite weights: lower "
         f"config.evaluate.moco_lr, or leave '{protocol}' out of "
         "config.evaluate.protocols")
-  return lambda x, y: linear.accuracy(probe, x, y), info
+  return lambda x, y: {"accuracy": linear.accuracy(probe, x, y)}, info
+
+
+def _fit_few(count: int, features: np.ndarray, labels: np.ndarray, num_classes: int,
+             config: EvaluateConfig, seed: int) -> tuple[Score, dict[str, Any]]:
+  """Trains a probe on each draw of `count` labels of each class."""
+  settings = config.labels
+  subsets = [splits.few_of_each(labels, count, seed, draw)
+             for draw in range(1, settings.draws + 1)]
+  fits = [linear.fit_l2_at(features[chosen], labels[chosen], num_classes,
+                           settings.l2_strength, config.l2_iterations)
+          for chosen in subsets]
+
+  def score(x: np.ndarray, y: np.ndarray) -> dict[str, Any]:
+    found = [linear.accuracy(probe, x, y) for probe, _ in fits]
+    return {"accuracy": float(np.mean(found)), "accuracy_of_draws": found,
+            "draws_std": float(np.std(found, ddof=1))}
+
+  return score, {
+      "draws": settings.draws, "l2_strength": settings.l2_strength,
+      "converged": all(converged for _, converged in fits),
+      "train_images": len(subsets[0])}
 
 
 def _gauges(augmented: np.ndarray, clean: np.ndarray | None

@@ -28,15 +28,6 @@ def optimizer(config: OptimizerConfig, steps: int,
   return make_optimizer(config, make_schedule(config, steps, per_epoch))
 
 
-def with_own_optimizer(part: str, tx: optax.GradientTransformation,
-                       rest: optax.GradientTransformation,
-                       ) -> optax.GradientTransformation:
-  """An optimiser for the parameters `params[part]`, and one for all others."""
-  return optax.partition(
-      {"part": tx, "rest": rest},
-      lambda params: {name: "part" if name == part else "rest" for name in params})
-
-
 def encoder_of(net: NetState) -> dict:
   """F's variables in the state of an H∘F."""
   variables = {"params": net.params["encoder"]}

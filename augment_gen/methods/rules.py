@@ -26,13 +26,27 @@ def problems(config: Config, devices: int) -> Iterator[str]:
       yield (f"config.{section}: give either epochs or steps (the other 0), "
              f"not epochs={epochs} and steps={steps}")
     yield from building.division_problems(config, f"{section}.batch_size", devices)
+  if "finetune" in names(config.evaluate.protocols):
+    yield from building.division_problems(
+        config, "evaluate.finetune.batch_size", devices)
 
 
 def evaluation_problems(config: Config, task: Task) -> Iterator[str]:
   """Problems that evaluation would otherwise only hit after all training."""
   protocols = names(config.evaluate.protocols)
+  assert task.finetune.labels is not None  # `load_task` refuses unlabelled sets
+  if "finetune" in protocols:
+    yield from building.batch_problems(
+        config, "evaluate.finetune.batch_size", len(task.finetune), "finetune")
+  if "labels" in protocols:
+    count = max(config.evaluate.labels.per_class)
+    try:
+      splits.few_of_each(task.finetune.labels, count, config.seed, draw=1)
+    except UserError as error:
+      yield (f"config.evaluate.labels.per_class={config.evaluate.labels.per_class}: "
+             f"{error}; ask for fewer, give more labelled images, or leave 'labels' out "
+             "of config.evaluate.protocols")
   if "l2" in protocols:
-    assert task.finetune.labels is not None  # `load_task` refuses unlabelled sets
     try:
       splits.holdout(task.finetune.labels, config.evaluate.l2_holdout, config.seed)
     except UserError as error:

@@ -4,6 +4,7 @@
     data.json         fingerprints of the image sets and of encoder.init (provenance.py)
     environment.json  one entry per start: command, versions, devices, and, once it has
                       ended, its duration and whether it did all that it was to do
+    costs.json        what each stage has cost (costs.py)
     metrics.jsonl     one object per line: {"step", "stage", name: value, …}
     learned.json      what a G_A with named latents has learned, in words and numbers
     results.json      {"experiment", "rows": […], "provenance": {…}}
@@ -112,7 +113,8 @@ def is_finished(folder: pathlib.Path, values: dict[str, Any]) -> bool:
 def _asked(values: dict[str, Any]) -> Any:
   """What a start computes: the experiment, and the parts of it that were chosen."""
   return (identity(values), values["stages"], values["retrain"]["arms"],
-          values["tac"]["controls"], values["evaluate"]["controls"])
+          values["tac"]["controls"], values["evaluate"]["controls"],
+          sorted(names(values["evaluate"]["protocols"])))
 
 
 def seconds(folder: pathlib.Path) -> float | None:

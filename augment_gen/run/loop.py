@@ -2,19 +2,20 @@
 
 import contextlib
 import threading
+import time
 
 import jax
 import numpy as np
 
 from augment_gen.config import LogConfig
 from augment_gen.config.errors import NonFiniteError, UserError
-from augment_gen.run import parallel, preemption
+from augment_gen.run import costs, parallel, preemption
 from augment_gen.run.batches import Batches
 from augment_gen.run.checkpoint import Checkpoints
 from augment_gen.run.contracts import Run, Stage, State
 from augment_gen.run.folder import RunFolder
 from augment_gen.run.metrics import MetricWriter
-from augment_gen.run.profile import StepProfile
+from augment_gen.run.profile import step_flops, StepProfile
 from augment_gen.run.progress import Progress
 
 
@@ -75,8 +76,10 @@ def train(stage: Stage, *, folder: RunFolder, mesh: jax.sharding.Mesh,
       steps between which this happened. No checkpoint is written after that.
     Preempted: `terminated` was set; the state is saved.
   """
+  began = time.monotonic()
   checkpoints = Checkpoints(
       folder.checkpoints(stage.name), config.keep_checkpoints, log)
+  meter, flops = costs.Meter(folder.path, stage), None
   restored = checkpoints.restore(stage.state)
   state = stage.state if restored is None else restored
   first = int(state.step)
@@ -84,6 +87,7 @@ def train(stage: Stage, *, folder: RunFolder, mesh: jax.sharding.Mesh,
     if restored is None:
       # Takeovers and exports read a checkpoint, also where no step was taken.
       log(f"{stage.name}: no steps")
+      meter.note(0, 0.0, 0.0)
       checkpoints.save(first, state)
     else:
       log(f"{stage.name}: finished before ({first} steps)")
@@ -109,6 +113,8 @@ def train(stage: Stage, *, folder: RunFolder, mesh: jax.sharding.Mesh,
     for t in range(first, stage.total_steps):
       host_batch = batches.take(t, metrics)
       done = t + 1
+      if t == first:
+        flops = step_flops(mapped, (state, frozen, resident, host_batch, key), mesh.size)
       profiled.before(done, state)
       with jax.transfer_guard("disallow"):
         state, metrics = mapped(state, frozen, resident, host_batch, key)
@@ -126,6 +132,7 @@ def train(stage: Stage, *, folder: RunFolder, mesh: jax.sharding.Mesh,
         report.online(done, stage.online(state))
       if save or stop:
         report.flush()  # a state is only saved if its metrics are finite
+        meter.note(done, time.monotonic() - began, flops)
         checkpoints.save(done, state)
       if stop:
         preemption.leave_if(terminated, f"{stage.name} at step {done}")

@@ -83,6 +83,24 @@ class StepProfile:
       self._log(f"  {100 * part:4.1f} %  {kind}")
 
 
+def step_flops(step: Any, args: tuple, devices: int) -> float | None:
+  """Floating-point operations of a step as it is written, on all devices.
+
+  They are counted before the compiler changes the step, so that they are the same on all
+  kinds of devices, and nothing is compiled for it. A profile counts the compiled step.
+
+  Args:
+    step: the mapped step, jitted.
+    args: its arguments, which are only looked at.
+    devices: number of devices.
+
+  Returns:
+    The number, or None where JAX does not count.
+  """
+  flops = (step.lower(*args).cost_analysis() or {}).get("flops")
+  return None if flops is None else devices * float(flops)
+
+
 def peak_flops() -> float:
   """Floating-point operations per second of a large float32 matrix product."""
   side = _MATRIX.get(jax.default_backend(), 8192)

@@ -10,6 +10,16 @@ _PLAIN_EVERY_SECONDS = 10.0
 _SLOW_INPUT = 0.1  # share of the time waited for images that is worth doing something
 
 
+def duration(seconds: float | None) -> str:
+  """Seconds in words, such as "2 h 5 min"."""
+  if seconds is None:
+    return "unknown"
+  minutes = round(seconds / 60)
+  if minutes < 2:
+    return f"{seconds:.0f} s"
+  return f"{minutes // 60} h {minutes % 60} min" if minutes >= 60 else f"{minutes} min"
+
+
 def _clock(seconds: float) -> str:
   minutes, seconds = divmod(int(seconds), 60)
   hours, minutes = divmod(minutes, 60)

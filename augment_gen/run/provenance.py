@@ -40,7 +40,8 @@ def experiment(config: Config) -> str:
       ", development split" if config.data.development else "")
 
 
-def of_results(run: Run, protocol: str, ends: dict[str, str]) -> dict[str, Any]:
+def of_results(run: Run, protocols: Mapping[str, Any], ends: dict[str, str],
+               ) -> dict[str, Any]:
   """The provenance of results.json.
 
   It contains no time, and only those paths that the command names (data.root,
@@ -48,7 +49,7 @@ def of_results(run: Run, protocol: str, ends: dict[str, str]) -> dict[str, Any]:
 
   Args:
     run: the run that measured the results.
-    protocol: fingerprint of the evaluation protocol.
+    protocols: fingerprints of the evaluation, see `protocol.fingerprints`.
     ends: checksums of the evaluated states, by stage.
   """
   init = read(run.folder.path).get(_INIT)
@@ -57,7 +58,7 @@ def of_results(run: Run, protocol: str, ends: dict[str, str]) -> dict[str, Any]:
       "config": fingerprint(identity(run.config_values)),
       "data": run.task.fingerprints,
       **({"encoder_init": init} if init else {}),
-      "protocol": protocol,
+      **protocols,
       "stages": ends,
       "devices": run.devices,
       "platform": run.mesh.devices.flat[0].platform,

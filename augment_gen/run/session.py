@@ -10,7 +10,7 @@ from typing import Any
 
 import jax
 
-from augment_gen.config import checks, Config
+from augment_gen.config import checks, Config, names
 from augment_gen.config.command_line import Options
 from augment_gen.config.errors import raise_if_any
 from augment_gen.data.base import ImageSet
@@ -96,7 +96,7 @@ def problems(config: Config, devices: int) -> list[str]:
 def _summary(run: Run, results: dict[str, Any] | None) -> Iterator[str]:
   """The lines that the command prints at its end."""
   if results is not None:
-    yield format_table([results])
+    yield format_table([results], names(run.config.evaluate.protocols)[0])
   yield "figures:"
   for path in sorted(run.folder.figures.glob("*.png")):
     yield f"  {path}"

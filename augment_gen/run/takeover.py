@@ -14,6 +14,7 @@ from typing import Any
 
 from augment_gen.config import names
 from augment_gen.config.errors import UserError
+from augment_gen.run import costs
 from augment_gen.run.folder import (
   differences,
   read_config,
@@ -77,6 +78,7 @@ def take_over(source: str, stages: tuple[str, ...], folder: RunFolder) -> None:
     folder.append_metrics(
         line for line in read_metrics(pathlib.Path(source))
         if line["stage"] == stage and line["step"] <= int(newest.name))
+    costs.take_over(source, stage, folder.path)
     partial.rename(own)
 
 

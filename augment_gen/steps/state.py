@@ -120,6 +120,15 @@ def make_optimizer(config: OptimizerConfig, schedule: optax.Schedule,
   return _on_grouped_leaves(optax.chain(decay, core))
 
 
+def with_own_optimizer(part: str, tx: optax.GradientTransformation,
+                       rest: optax.GradientTransformation,
+                       ) -> optax.GradientTransformation:
+  """An optimiser for the parameters `params[part]`, and one for all others."""
+  return optax.partition(
+      {"part": tx, "rest": rest},
+      lambda params: {name: "part" if name == part else "rest" for name in params})
+
+
 def apply_gradients(
     net: NetState, grads: PyTree, tx: optax.GradientTransformation,
     batch_stats: PyTree | None = None) -> tuple[NetState, dict[str, jax.Array]]:

@@ -1,4 +1,4 @@
-"""Pairs of views for contrastive learning, in pre-training and in re-training."""
+"""Pairs of views for contrastive learning, and single ones for fine-tuning."""
 
 from collections.abc import Callable
 
@@ -8,7 +8,11 @@ import jax.numpy as jnp
 from augment_gen.augment.learned import draw_latents
 from augment_gen.augment.policy import draw_t
 from augment_gen.augment.recipes import augment_batch
+from augment_gen.run.contracts import Batch, PyTree
 from augment_gen.run.random import example_keys
+
+# (frozen, batch, key) -> one view of the images of a set, as a tuple.
+OneView = Callable[[PyTree, Batch, jax.Array], tuple[jax.Array]]
 
 
 def hand_made(augment: Callable) -> Callable:
@@ -18,6 +22,16 @@ def hand_made(augment: Callable) -> Callable:
     del frozen
     return _two_views(augment, batch["x_p"], batch["x_p"], key)
   return views
+
+
+def single(augment: Callable, images: str) -> OneView:
+  """Builds t(x) of the images of a set, as in fine-tuning."""
+
+  def view(frozen, batch, key):
+    del frozen
+    x = batch[images]
+    return (augment_batch(augment, example_keys(key, "view", len(x)), x),)
+  return view
 
 
 def _two_views(augment: Callable, x_1: jax.Array, x_2: jax.Array, key: jax.Array

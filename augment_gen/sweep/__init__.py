@@ -23,7 +23,11 @@ from augment_gen.sweep import grid, plan, processes
 
 _EPILOG = """\
 Every other --config.FIELD=VALUE is a setting of all runs. A value that holds commas is
-given in a JSON list: --set 'retrain.arms=["generator,prior", "control"]'.
+given in a JSON list: --set 'retrain.arms=["generator,prior", "control"]'. In all values
+{seed} stands for the run's seed: --config.data.implicit_seed={seed}.
+
+--case gives some settings a name, and is one more choice: with three cases there are
+three times as many runs. --case 'base:' is the config as it is.
 
 The same command again goes on where it was stopped, and skips what is done. With
 further seeds or values it runs what is new.
@@ -53,6 +57,9 @@ def _parser() -> argparse.ArgumentParser:
   parser.add_argument("--set", action="append", default=[], dest="varied",
                       metavar="FIELD=A,B", help="values of a setting; given several "
                       "times: all combinations")
+  parser.add_argument("--case", action="append", default=[], dest="cases",
+                      metavar="'NAME: FIELD=A FIELD=B'", help="settings that go together; "
+                      "given several times: one after the other")
   parser.add_argument("--dry-run", action="store_true", help="prints the plan alone")
   parser.add_argument("--stop", action="store_true",
                       help="stops at the first run that fails; by default the others go on")
@@ -60,12 +67,7 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _main(flags: argparse.Namespace, overrides: list[str]) -> int:
-  varied = [grid.values(setting) for setting in flags.varied]
-  raise_if_any(_flag_problems(flags, [field for field, _ in varied], overrides))
-  seeds = grid.seeds(flags.seeds) if flags.seeds else None
-  runs = plan.make(
-      flags.config, overrides, lambda own: grid.points(varied, seeds or [own]),
-      pathlib.Path(os.path.expanduser(flags.folder)))
+  runs = planned(flags, overrides)
   if left := [run for run in runs if run.state != "done"]:
     raise_if_any(processes.config_problems(left))
   for line in plan.lines(runs):
@@ -83,9 +85,39 @@ def _main(flags: argparse.Namespace, overrides: list[str]) -> int:
   return 1 if failures else 0
 
 
-def _flag_problems(flags: argparse.Namespace, fields: list[str], overrides: list[str]
-                   ) -> Iterator[str]:
+def planned(flags: argparse.Namespace, overrides: list[str]) -> list[plan.Run]:
+  """The runs that a command asks for.
+
+  Args:
+    flags: those of the sweep.
+    overrides: all else, `--config.FIELD=VALUE`.
+
+  Raises:
+    UserError: see `plan.make`.
+  """
+  varied = [grid.values(setting) for setting in flags.varied]
+  cases = [grid.case(text) for text in flags.cases]
+  raise_if_any(_flag_problems(flags, [field for field, _ in varied], cases, overrides))
+  seeds = grid.seeds(flags.seeds) if flags.seeds else None
+  return plan.make(
+      flags.config, overrides,
+      lambda own: grid.points(varied, seeds or [own], cases or [("", ())]),
+      pathlib.Path(os.path.expanduser(flags.folder)))
+
+
+def _flag_problems(flags: argparse.Namespace, fields: list[str],
+                   cases: Sequence[grid.Case], overrides: list[str]) -> Iterator[str]:
   """Flags that a sweep cannot have, and settings that are given twice."""
+  titles = [title for title, _ in cases]
+  for title in dict.fromkeys(titles):
+    if titles.count(title) > 1:
+      yield f"--case '{title}' is given twice: give each case a name of its own"
+  for title, settings in cases:
+    for field, _ in settings:
+      if field in fields:
+        yield f"--case '{title}' and --set {field} are both given: choose one"
+      if field == "seed":
+        yield f"--case '{title}' sets the seed: give --seeds"
   yield from remote_problems("--folder", flags.folder)
   names = [arg.partition("=")[0].lstrip("-") for arg in overrides]
   if "workdir" in names:
@@ -112,7 +144,12 @@ def _print_table(runs: Sequence[plan.Run]) -> None:
     return
   print()
   try:
-    print(tables.format_table(tables.load(folders)))
+    results, mixed = tables.load(folders), []
+    try:
+      print(tables.format_table(results))
+    except tables.MixedError:  # seeds that have images of their own, or images that changed
+      mixed = ["--mix"]
+      print(tables.format_table(results, mix=True))
+    print("this table again: " + shlex.join(["augment-gen", "tables", *folders, *mixed]))
   except UserError as error:  # such as protocols that differ
     print("\n".join(error.problems))
-  print("this table again: " + shlex.join(["augment-gen", "tables", *folders]))

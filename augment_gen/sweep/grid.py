@@ -6,10 +6,13 @@ import hashlib
 import itertools
 import json
 import re
+import shlex
 
 from augment_gen.config.errors import raise_if_any, UserError
 
 _LONGEST_VALUE, _LONGEST_NAME = 32, 200  # characters in a folder's name
+# The name of some settings, and (field, value as on the command line) of each.
+Case = tuple[str, tuple[tuple[str, str], ...]]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -17,9 +20,11 @@ class Point:
   """A point of the grid.
 
   Attributes:
-    settings: (field, value as on the command line) of each varied field.
+    settings: (field, value as on the command line) of each setting of the case and of
+      each varied field.
     seed: config.seed.
-    label: the settings in words, such as "order=first, cycle_weight=10"; "" for none.
+    label: the case and the varied fields in words, such as "no cycle, order=first"; ""
+      for none.
     name: the name of the folder, such as "order=first,cycle_weight=10,seed=0".
   """
   settings: tuple[tuple[str, str], ...]
@@ -79,8 +84,31 @@ def values(setting: str) -> tuple[str, list[str]]:
   return field, found
 
 
+def case(text: str) -> Case:
+  """"no cycle: a.b=1 c=x" -> ("no cycle", (("a.b", "1"), ("c", "x"))).
+
+  A value with spaces stands in quotes.
+
+  Raises:
+    UserError: the text is something else, or gives a setting twice.
+  """
+  name, colon, rest = text.partition(":")
+  try:
+    parts = [part.partition("=") for part in shlex.split(rest)]
+  except ValueError as error:
+    raise UserError(f"--case '{text}': {error}") from None
+  settings = tuple((field.removeprefix("config."), value) for field, _, value in parts)
+  if not colon or not name.strip() or not all(f and equals for f, equals, _ in parts):
+    raise UserError(f"--case '{text}': write --case 'NAME: FIELD=VALUE FIELD=VALUE', such "
+                    "as --case 'no cycle: generator.losses.cycle_weight=0'")
+  fields = [field for field, _ in settings]
+  raise_if_any(f"--case '{text}' gives {field} twice"
+               for field in dict.fromkeys(fields) if fields.count(field) > 1)
+  return name.strip(), settings
+
+
 def points(varied: Sequence[tuple[str, Sequence[str]]], seeds: Sequence[int],
-           ) -> Iterator[Point]:
+           cases: Sequence[Case] = (("", ()),)) -> Iterator[Point]:
   """All combinations, in order.
 
   The seed changes last, so that one seed of the whole grid is there before the next
@@ -89,18 +117,22 @@ def points(varied: Sequence[tuple[str, Sequence[str]]], seeds: Sequence[int],
   Args:
     varied: (field, its values); no field stands there twice.
     seeds: the seeds.
+    cases: sets of settings, each with a name of its own; "" for the config itself.
   """
   fields = [field for field, _ in varied]
   short = short_names([*fields, "seed"])
   for seed in seeds:
-    for chosen in itertools.product(*(values for _, values in varied)):
+    for (title, settings), chosen in itertools.product(
+        cases, itertools.product(*(values for _, values in varied))):
       label = [f"{short[field]}={value}" for field, value in zip(fields, chosen)]
       name = ",".join([
+          *([word(title)] if title else []),
           *(f"{short[field]}={word(value)}" for field, value in zip(fields, chosen)),
           f"seed={seed}"])
       if len(name) > _LONGEST_NAME:
         name = f"{name[:_LONGEST_NAME]}-{_digest(name)}"
-      yield Point(tuple(zip(fields, chosen)), seed, ", ".join(label), name)
+      yield Point((*settings, *zip(fields, chosen)), seed,
+                  ", ".join([title] * bool(title) + label), name)
 
 
 def short_names(fields: Sequence[str]) -> dict[str, str]:

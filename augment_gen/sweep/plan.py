@@ -10,8 +10,10 @@ from augment_gen.config import command_line
 from augment_gen.config.errors import raise_if_any, UserError
 from augment_gen.run import takeover
 from augment_gen.run.folder import check_owner, is_finished, read_config, seconds
+from augment_gen.run.progress import duration
 from augment_gen.sweep import grid
 
+_SEED = "{seed}"
 _STAGES = {"": "-", "pretrain": "pretrain", "generator": "pretrain, generator"}
 
 
@@ -50,7 +52,7 @@ def make(config: str, overrides: Sequence[str],
 
   Args:
     config: what `--config` names.
-    overrides: `--config.FIELD=VALUE` for all runs.
+    overrides: `--config.FIELD=VALUE` for all runs; "{seed}" in a value is the run's seed.
     points: the config's own seed -> the points of the grid.
     folder: the folder of all runs.
 
@@ -58,11 +60,12 @@ def make(config: str, overrides: Sequence[str],
     UserError: settings that no run can have, or a folder of another run.
   """
   common = [f"--config={config}", *overrides]
-  base = _parse([*common, f"--workdir={folder}"])
+  base = _parse([*(arg for arg in common if _SEED not in arg), f"--workdir={folder}"])
   runs, problems = [], []
   for point in points(base["seed"]):
-    settings = [*common, *(f"--config.{name}={value}" for name, value in point.settings),
-                f"--config.seed={point.seed}"]
+    settings = [arg.replace(_SEED, str(point.seed)) for arg in (
+        *common, *(f"--config.{name}={value}" for name, value in point.settings))]
+    settings.append(f"--config.seed={point.seed}")
     # The table takes runs of one experiment for seeds of the same settings.
     if point.label:
       settings.append(f"--config.experiment={base['experiment']}, {point.label}")
@@ -147,16 +150,6 @@ def lines(runs: Sequence[Run]) -> Iterator[str]:
   yield (f"{len(runs)} run{'s' * (len(runs) > 1)} in {runs[0].folder.parent}, "
          f"{len(runs) - len(left)} done"
          + (f"; estimated time: {total}{partly}" if left else ""))
-
-
-def duration(seconds: float | None) -> str:
-  """Seconds in words, such as "2 h 5 min"."""
-  if seconds is None:
-    return "unknown"
-  minutes = round(seconds / 60)
-  if minutes < 2:
-    return f"{seconds:.0f} s"
-  return f"{minutes // 60} h {minutes % 60} min" if minutes >= 60 else f"{minutes} min"
 
 
 def merged(problems: Iterable[tuple[str, str]]) -> list[str]:

@@ -19,7 +19,8 @@ from typing import Any
 
 from augment_gen.config.errors import UserError
 from augment_gen.run import preemption
-from augment_gen.sweep.plan import duration, merged, Run
+from augment_gen.run.progress import duration
+from augment_gen.sweep.plan import merged, Run
 
 CHECK = (sys.executable, "-m", "augment_gen.sweep.check")
 RUN = (sys.executable, "-m", "augment_gen.main")

@@ -1,162 +1,123 @@
 """Prints the results of runs as the papers' tables, over seeds.
 
-  python -m augment_gen.tables RUN_FOLDER... [--protocol=moco] [--format=csv]
+  augment-gen tables RUN_FOLDER... [--protocol=moco] [--format=latex] [--cost]
 
 Runs that differ only in the seed are averaged. Runs of several experiments become
-additional columns (with G_A) or additional tables (CRL-TAC).
+additional columns (with G_A) or additional tables (CRL-TAC). Runs of one experiment that
+differ in anything else are refused.
 """
 
 import argparse
 from collections.abc import Sequence
-import json
-import pathlib
 import sys
 from typing import Any
 
-from augment_gen.config import errors
+from augment_gen.config import errors, names
 from augment_gen.run import exits
 from augment_gen.tables import augmentation_generator as augmentation
 from augment_gen.tables import crl_tac as policy
+from augment_gen.tables import health, layout, records
+from augment_gen.tables.results import load, mixture_problems
 
-FORMATS = ("text", "markdown", "csv")
-_NEEDED = ("method", "pretrain_data", "train", "test", "protocol", "seed",
-           "accuracy")
-_OPTIONAL = ("retraining_set", "augmentation", "crops")
+FORMATS = (*layout.STYLES, *records.STYLES)
+
+
+class MixedError(errors.UserError):
+  """Runs of one experiment differ in more than the seed."""
 
 
 def format_table(results: list[dict[str, Any]], protocol: str | None = None,
-                 style: str = "text") -> str:
+                 style: str = "text", *, cost: bool = False, mix: bool = False) -> str:
   """Formats the contents of results.json files.
 
   Args:
-    results: parsed files: {"experiment", "rows", "provenance"}.
-    protocol: the protocol whose accuracies are shown; None: that of the first row.
-    style: "text" and "markdown" give the papers' layouts; "csv" gives one line per
-      number, with the statistics in columns.
+    results: parsed files: {"experiment", "rows", "provenance"}, best from `load`.
+    protocol: the protocols whose accuracies are shown, with commas between, or "all";
+      None: the first of config.evaluate.protocols, or that of the first row. Each gets
+      tables of its own. "labels" stands for all its numbers of labels.
+    style: "text", "markdown" and "latex" give the papers' layouts; "csv" and "json" give
+      one record per number, with the statistics.
+    cost: whether columns say what the training of a row has cost; records always do.
+    mix: whether runs may share a column that differ in more than the seed; warnings then
+      say what it is.
 
   Returns:
     Several lines, ending in a newline. A cell is the accuracy in percent; for several
     seeds, mean ± sample std. "*" marks a difference from the baseline (for CRL-TAC, from
     an untrained encoder on the same crops) with p < 0.05 in a paired t-test over common
-    seeds.
+    seeds. The best row of a column is bold ("(best)" in text) if it is better than the
+    second best beyond the noise, see `statistics.best`.
 
   Raises:
+    MixedError: runs that may not share a column, if `mix` is False.
     UserError: no rows of this protocol; two results for one seed.
   """
-  protocol = protocol or _first_protocol(results)
+  chosen = _protocols(results, protocol)
   of_policy = [r for r in results if any("crops" in row for row in r["rows"])]
-  others = [r for r in results if r not in of_policy]
-  parts = [module.format_table(chosen, protocol, style)
-           for module, chosen in ((augmentation, others), (policy, of_policy))
-           if chosen]
-  warnings = [f"WARNING: {text}" for text in mixture_warnings(results)]
-  if warnings and style != "csv":
-    parts.append("\n".join(warnings) + "\n")
-  return "\n".join(parts)
+  parts = [(module, some) for module, some in (
+      (augmentation, [r for r in results if r not in of_policy]), (policy, of_policy))
+           if some]
+  mixed = list(dict.fromkeys(
+      line for name in chosen for line in mixture_problems(results, name)))
+  if mixed and not mix:
+    raise MixedError(*mixed, "give --mix to print the table all the same, or each of "
+                     "these runs a config.experiment of its own")
+  if style in records.STYLES:
+    return records.as_text([record for name in chosen for module, some in parts
+                            for record in module.as_records(some, name)], style)
+  texts = [module.format_table(some, name, style, cost)
+           for name in chosen for module, some in parts]
+  if mixed:
+    texts.append("\n".join(layout.as_notes(
+        [f"WARNING: {line}" for line in mixed], style)) + "\n")
+  return "\n".join(texts)
 
 
-def mixture_warnings(results: list[dict[str, Any]]) -> list[str]:
-  """Warnings about experiments whose results use different protocols, data or weights."""
-  found: dict[tuple[str, str], set[str]] = {}
-  for result in results:
-    for part in ("protocol", "data", "encoder_init"):
-      value = result.get("provenance", {}).get(part)
-      found.setdefault((result["experiment"], part), set()).add(
-          json.dumps(value, sort_keys=True))
-  words = {"protocol": "evaluation protocols (config.evaluate)",
-           "data": "data sets",
-           "encoder_init": "initial weights (config.encoder.init)"}
-  return [f"the runs of '{experiment}' used {len(values)} different "
-          f"{words[part]}; their numbers must not be compared"
-          for (experiment, part), values in found.items() if len(values) > 1]
-
-
-def _first_protocol(results) -> str:
-  for result in results:
-    for row in result["rows"]:
-      return row["protocol"]
-  raise errors.UserError("the results have no rows yet: let stage 'evaluate' "
-                         "of the run finish")
-
-
-def load(folders: Sequence[str]) -> list[dict[str, Any]]:
-  """Reads results.json of each run folder.
-
-  Raises:
-    UserError: lists every folder without results.json, or with a damaged one.
-  """
-  results, problems = [], []
-  for folder in folders:
-    path = pathlib.Path(folder) / "results.json"
-    if not path.parent.is_dir():
-      problems.append(f"'{folder}' is no folder: give the --workdir of a run")
-    elif not path.exists():
-      problems.append(f"'{folder}' has no results.json: the run has not "
-                      "finished stage 'evaluate'; start it again to continue")
-    else:
-      try:
-        result = json.loads(path.read_text(encoding="utf-8"))
-        problems.extend(_problems(path, result))
-        results.append(result)
-      except (OSError, ValueError) as error:
-        problems.append(f"'{path}' is damaged ({error}): delete it and run "
-                        "stage 'evaluate' again")
-  errors.raise_if_any(problems)
-  return results
-
-
-def _problems(path: pathlib.Path, result: Any) -> list[str]:
-  """Reasons why parsed JSON is not the contents of a results file."""
-  if (not isinstance(result, dict) or "experiment" not in result
-      or not isinstance(result.get("rows"), list)
-      or not isinstance(result.get("provenance", {}), dict)):
-    return [f"'{path}' is no results file: it lacks 'experiment' or 'rows'"]
-  missing = sorted({name for row in result["rows"] for name in _NEEDED
-                    if not isinstance(row, dict) or name not in row})
-  if missing:
-    return [f"'{path}' has rows without: {', '.join(missing)}"]
-  for place, row in enumerate(result["rows"], start=1):
-    if wrong := _wrong_value(row):
-      return [f"'{path}': row {place} of {len(result['rows'])} ({row['method']}) has "
-              f"{wrong}: delete the file and run stage 'evaluate' again"]
-  return []
-
-
-def _wrong_value(row: dict[str, Any]) -> str | None:
-  for name in (*_NEEDED, *_OPTIONAL, *(("feature",) if "crops" in row else ())):
-    if name in _OPTIONAL and name not in row:
-      continue
-    value: Any = row.get(name)
-    if name == "accuracy":
-      # Also False for NaN.
-      right = type(value) in (int, float) and 0 <= value <= 100
-      wanted = "no percentage"
-    elif name == "seed":
-      right, wanted = type(value) is int, "no whole number"
-    else:
-      right, wanted = isinstance(value, str), "no text"
-    if not right:
-      return f"{name}={value!r}, which is {wanted}"
-  return None
+def _protocols(results: Sequence[dict[str, Any]], wanted: str | None) -> list[str]:
+  """The protocols to show, see `format_table`."""
+  known = list(dict.fromkeys(row["protocol"] for r in results for row in r["rows"]))
+  if not known:
+    raise errors.UserError("the results have no rows yet: let stage 'evaluate' "
+                           "of the run finish")
+  if wanted == "all":
+    return known
+  if not wanted:
+    evaluate = (results[0].get("config") or {}).get("evaluate", {})
+    wanted = next(iter(names(evaluate.get("protocols", ""))), known[0])
+  return [name for part in names(wanted)
+          for name in ([k for k in known if k.startswith(f"{part}:")] or [part])]
 
 
 def main(argv: Sequence[str] | None = None) -> int:
   """Prints the table; returns the exit status."""
   parser = argparse.ArgumentParser(
-      prog="python -m augment_gen.tables",
+      prog="augment-gen tables",
       description="Prints the results of runs as a table, over seeds.")
   parser.add_argument("folders", nargs="+", metavar="DIR",
                       help="run folders (--workdir of a run)")
-  parser.add_argument("--protocol", help="l2, moco or knn; by default the "
-                      "first of the run's config.evaluate.protocols")
+  parser.add_argument(
+      "--protocol", help="l2, moco, knn, finetune, labels:5, several with commas between, "
+      "or all; by default the first of the run's config.evaluate.protocols")
   parser.add_argument("--format", choices=FORMATS, default="text")
+  parser.add_argument("--cost", action="store_true", help="also images seen, operations "
+                      "and wall time of the training behind each row")
+  parser.add_argument("--check-health", action="store_true", help="also says what is wrong "
+                      "with unhealthy generators; exit status 1 if there are any")
+  parser.add_argument("--mix", action="store_true", help="prints runs in one column that "
+                      "differ in more than the seed, with a warning")
   return exits.exit_status(
       lambda: _print(parser.parse_args(argv)), "nothing was written")
 
 
-def _print(flags: argparse.Namespace) -> None:
+def _print(flags: argparse.Namespace) -> int:
   results = load(flags.folders)
-  print(format_table(results, flags.protocol, flags.format), end="")
-  if flags.format == "csv":  # the table itself has no place for warnings
-    for text in mixture_warnings(results):
-      print(f"warning: {text}", file=sys.stderr)
+  print(format_table(results, flags.protocol, flags.format, cost=flags.cost,
+                     mix=flags.mix), end="")
+  if flags.mix and flags.format in records.STYLES:  # which have no place for warnings
+    for name in _protocols(results, flags.protocol):
+      for text in mixture_problems(results, name):
+        print(f"warning: {text}", file=sys.stderr)
+  found = health.complaints(results) if flags.check_health else []
+  for text in found:
+    print(f"not healthy: {text}", file=sys.stderr)
+  return int(bool(found))

@@ -1,14 +1,15 @@
 """The paper's Table 1 over seeds: methods, re-training sets and augmentations."""
 
-import csv
+from collections.abc import Iterator
 import dataclasses
-import io
+import itertools
 from typing import Any
 
 import numpy as np
 
 from augment_gen.config import errors
-from augment_gen.tables import layout
+from augment_gen.tables import health, layout, papers, records, spent, statistics
+from augment_gen.tables.results import protocol_words
 
 ADABN = ", AdaBN"
 UNTRAINED = "untrained encoder"
@@ -50,6 +51,11 @@ class Line:
     return self.kind in ("", "control", UNTRAINED, LOADED) and not self.is_reference
 
   @property
+  def may_be_best(self) -> bool:
+    """Whether it is a method: not given the true augmentation, nor a reference row."""
+    return self.kind != "oracle" and not self.is_reference
+
+  @property
   def is_ours(self) -> bool:
     return self.kind.startswith("G_A") and not self.adapted
 
@@ -74,43 +80,134 @@ class Column:
 Cells = dict[tuple[Line, Column], dict[int, float]]
 
 
-def format_table(results: list[dict[str, Any]], protocol: str,
-                 style: str) -> str:
+def format_table(results: list[dict[str, Any]], protocol: str, style: str,
+                 cost: bool = False) -> str:
   """Formats the table of experiments with G_A; see `tables.format_table`."""
-  cells = _collect(results, protocol)
-  lines = _in_order(dict.fromkeys(line for line, _ in cells))
-  columns = sorted(
-      dict.fromkeys(column for _, column in cells),
-      key=lambda c: [r["experiment"] for r in results].index(c.experiment))
-  differences = _differences(cells, lines, columns)
-  if style == "csv":
-    return _as_csv(cells, lines, columns, differences, protocol)
-
-  body = [["Method", "Re-training set", "Additional augmentation"]
-          + [str(column) for column in columns]]
-  for line in lines:
-    body.append([line.method, line.retraining_set, line.augmentation]
-                + [layout.cell(cells.get((line, column)),
-                               differences.get((line, column)))
-                   for column in columns])
-  experiments = ["", "", ""] + [column.experiment for column in columns]
-  table = layout.as_lines(experiments, body, style)
-  notes = [f"Accuracy in percent; protocol: {protocol}."]
-  notes += _unconverged(results, protocol)
-  if gains := list(_gains(cells, lines, columns)):
+  found = _Found(results, protocol)
+  above, body = ["", "", ""], [["Method", "Re-training set", "Additional augmentation"]]
+  body += [[line.method, line.retraining_set, line.augmentation] for line in found.lines]
+  for _, group in itertools.groupby(found.columns, lambda c: (c.experiment, c.train)):
+    columns = list(group)
+    for column in columns:
+      _add_column(found, column, above, body)
+    if cost:
+      _add_costs(found, columns, above, body)
+  table = layout.as_lines(above, body, style)
+  notes = [f"Accuracy in percent; protocol: {protocol_words(results, protocol)}."]
+  notes += dict.fromkeys(
+      f"paper: {papers.source(column.experiment)}." for column in found.columns
+      if papers.reference(column.experiment))
+  notes += [spent.NOTE] if cost else []
+  notes += _unconverged(results, protocol) + health.note(results)
+  if found.best:
+    notes += ["", "Best beyond the noise: the 95 % interval of the difference to the "
+              "second best, paired over common seeds, lies above 0; the oracle and rows "
+              "that saw X̃_f in stage 1 are left out:", ""]
+    notes += [f"  {column.experiment}, {column}: {first.method} less {second.method}: "
+              f"{difference}" for column, (first, second, difference) in found.best.items()]
+  if gains := list(_gains(found)):
     notes += ["", "Gains over the best control, over an untrained G_A, and over the "
               "true augmentation, paired over common seeds:", "", *gains]
-  if differences:
-    heading = ("Difference to the first line, paired over common seeds "
-               f"(* where p < {layout.SIGNIFICANCE}, t-test, each taken alone):")
-    notes += ["", heading, ""]
+  if found.differences:
+    notes += ["", "Difference to the first line, paired over common seeds "
+              f"(* where p < {statistics.SIGNIFICANCE}, t-test, each taken alone):", ""]
     notes += [f"  {line.method}, {line.retraining_set}, {column.experiment}, "
               f"{column}: {difference}{' *' * difference.significant}"
-              for (line, column), difference in differences.items()]
-  if style == "markdown":
-    notes = ["- " + note.strip() if note.startswith("  ") else note
-             for note in notes]
-  return "\n".join([*table, "", *notes]).rstrip() + "\n"
+              for (line, column), difference in found.differences.items()]
+  if others := list(_between_experiments(found)):
+    notes += ["", "Difference to the first experiment, of the same row and paired over "
+              "common seeds:", "", *others]
+  return "\n".join([*table, "", *layout.as_notes(notes, style)]).rstrip() + "\n"
+
+
+def as_records(results: list[dict[str, Any]], protocol: str) -> list[records.Record]:
+  """The numbers of the table, one record for each cell; see `tables.format_table`."""
+  found = _Found(results, protocol)
+  out = []
+  for (line, column), seeds in found.in_order():
+    paper = papers.reference(column.experiment).get(found.reported(line, column))
+    best = found.best.get(column)
+    out.append({
+        "experiment": column.experiment, **dataclasses.asdict(line),
+        "train": column.train, "test": column.test, "protocol": protocol,
+        **records.numbers(seeds, found.differences.get((line, column))),
+        "best": best is not None and best[0] == line,
+        "paper": paper.mean if paper else None,
+        **spent.numbers(found.rows(line, column))})
+  return out
+
+
+class _Found:
+  """The results of one protocol, as the table arranges them.
+
+  Attributes:
+    cells: accuracies by line, column and seed.
+    lines, columns: in the table's order.
+    differences: (line, column) -> the difference from the column's first line, if that is
+      the plain baseline.
+    best: column -> the line that is best beyond the noise, the second best, and their
+      difference.
+  """
+
+  def __init__(self, results: list[dict[str, Any]], protocol: str):
+    self.cells, self._rows = _collect(results, protocol)
+    self.lines = _in_order(dict.fromkeys(line for line, _ in self.cells))
+    self.columns = sorted(
+        dict.fromkeys(column for _, column in self.cells),
+        key=lambda c: list(dict.fromkeys(
+            (r["experiment"], row["train"]) for r in results for row in r["rows"]
+        )).index((c.experiment, c.train)))
+    self.differences = _differences(self.cells, self.lines, self.columns)
+    self.best = {}
+    for column in self.columns:
+      rivals = {line: self.cells[line, column] for line in self.lines
+                if (line, column) in self.cells and line.may_be_best}
+      if best := statistics.best(rivals):
+        self.best[column] = best
+
+  def in_order(self) -> Iterator[tuple[tuple[Line, Column], dict[int, float]]]:
+    """((line, column), accuracies), line by line."""
+    for line in self.lines:
+      for column in self.columns:
+        if (line, column) in self.cells:
+          yield (line, column), self.cells[line, column]
+
+  def rows(self, line: Line, column: Column) -> list[dict[str, Any]]:
+    """The rows of results.json that are behind a cell, one for each seed."""
+    return self._rows.get((line, column), [])
+
+  def reported(self, line: Line, column: Column) -> tuple[str, str]:
+    """The name of a cell in `papers.reference`."""
+    return papers.method_name(line.method, line.retraining_set), str(column)
+
+
+def _add_column(found: _Found, column: Column, above: list[str], body: list[list[str]]
+                ) -> None:
+  """Adds our accuracies, and beside them the paper's, if it has this experiment."""
+  reported = papers.reference(column.experiment)
+  body[0].append(str(column))
+  above.append(column.experiment)
+  for line, cells in zip(found.lines, body[1:]):
+    best = found.best.get(column)
+    cells.append(layout.cell(
+        found.cells.get((line, column)), found.differences.get((line, column)),
+        bold=best is not None and best[0] == line, rows=found.rows(line, column)))
+  if reported:
+    body[0].append("paper")
+    above.append(column.experiment)
+    for line, cells in zip(found.lines, body[1:]):
+      cells.append(str(reported.get(found.reported(line, column), "-")))
+
+
+def _add_costs(found: _Found, columns: list[Column], above: list[str],
+               body: list[list[str]]) -> None:
+  """Adds what the training behind the rows of these columns has cost."""
+  above += [columns[0].experiment] * len(spent.TITLES)
+  body[0] += spent.TITLES
+  for line, cells in zip(found.lines, body[1:]):
+    # The columns differ in the test set alone, so any of them tells it.
+    cells += spent.cells(next(
+        (rows for column in columns if (rows := found.rows(line, column))), []))
 
 
 def _in_order(lines) -> list[Line]:
@@ -131,8 +228,9 @@ def _unconverged(results, protocol: str) -> list[str]:
           "config.evaluate.l2_iterations)."]
 
 
-def _gains(cells: Cells, lines, columns):
+def _gains(found: _Found) -> Iterator[str]:
   """Lines of text: the gains of G_A over the rows that it must beat."""
+  cells, lines, columns = found.cells, found.lines, found.columns
   for column in columns:
     for ours in (line for line in lines if line.is_ours):
       if (ours, column) not in cells:
@@ -148,6 +246,19 @@ def _gains(cells: Cells, lines, columns):
                  f"({best.method}): {_gain(cells[ours, column], cells[best, column])}")
 
 
+def _between_experiments(found: _Found) -> Iterator[str]:
+  """Lines of text: what a row gains over itself in the first experiment, as of a sweep."""
+  first: dict[tuple[str, str], Column] = {}
+  for column in found.columns:
+    reference = first.setdefault((column.train, column.test), column)
+    for line in found.lines:
+      pair = [found.cells.get((line, c), {}) for c in (column, reference)]
+      if column != reference and line.is_ours and (
+          difference := statistics.paired_difference(*pair)):
+        yield (f"  {line.method}, {column}: {column.experiment} less "
+               f"{reference.experiment}: {difference}")
+
+
 def _best(cells: Cells, ours: Line, others: list[Line], column) -> Line | None:
   """The line with the best mean over the seeds that it shares with `ours`."""
   mine = cells[ours, column]
@@ -160,16 +271,18 @@ def _best(cells: Cells, ours: Line, others: list[Line], column) -> Line | None:
 
 
 def _gain(ours: dict[int, float], reference: dict[int, float]) -> str:
-  difference = layout.paired_difference(ours, reference)
+  difference = statistics.paired_difference(ours, reference)
   if difference is not None:
     return str(difference)
   (seed,) = ours.keys() & reference.keys()
   return f"{ours[seed] - reference[seed]:+.2f} (one seed)"
 
 
-def _collect(results, protocol: str) -> Cells:
-  """Sorts the accuracies of one protocol into the table's cells."""
+def _collect(results, protocol: str
+             ) -> tuple[Cells, dict[tuple[Line, Column], list[dict[str, Any]]]]:
+  """Sorts the accuracies of one protocol, and their rows, into the table's cells."""
   cells: Cells = {}
+  rows: dict[tuple[Line, Column], list[dict[str, Any]]] = {}
   problems = []
   for result in results:
     for row in result["rows"]:
@@ -186,12 +299,13 @@ def _collect(results, protocol: str) -> Cells:
             "give each run's folder once; runs with other settings need "
             "another config.experiment")
       seeds[row["seed"]] = row["accuracy"]
+      rows.setdefault((line, column), []).append(row)
   errors.raise_if_any(dict.fromkeys(problems))
   if not cells:
     known = sorted({row["protocol"] for r in results for row in r["rows"]})
     raise errors.UserError(f"no rows of protocol '{protocol}'; there are: "
                            f"{', '.join(known) or 'none'}")
-  return cells
+  return cells, rows
 
 
 def _differences(cells: Cells, lines, columns):
@@ -204,28 +318,7 @@ def _differences(cells: Cells, lines, columns):
       continue
     reference = cells[baseline, column]
     for line in present[1:]:
-      difference = layout.paired_difference(cells[line, column], reference)
+      difference = statistics.paired_difference(cells[line, column], reference)
       if difference:
         result[line, column] = difference
   return result
-
-
-def _as_csv(cells: Cells, lines, columns, differences, protocol: str) -> str:
-  out = io.StringIO()
-  writer = csv.writer(out, lineterminator="\n")
-  writer.writerow(["experiment", "method", "retraining_set", "augmentation",
-                   "train", "test", "protocol", "accuracy", "std", "seeds",
-                   "difference", "ci_low", "ci_high", "p"])
-  for line in lines:
-    for column in columns:
-      if (line, column) not in cells:
-        continue
-      values = list(cells[line, column].values())
-      std = np.std(values, ddof=1) if len(values) > 1 else ""
-      difference = differences.get((line, column))
-      compared = [""] * 4 if difference is None else [
-          difference.mean, *difference.interval, difference.p]
-      writer.writerow([column.experiment, *dataclasses.astuple(line),
-                       column.train, column.test, protocol, np.mean(values),
-                       std, len(values), *compared])
-  return out.getvalue()

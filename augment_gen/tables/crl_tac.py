@@ -1,13 +1,10 @@
 """The poster's tables of CRL-TAC, with the poster's own numbers next to ours."""
 
-import csv
-import io
 from typing import Any
 
-import numpy as np
-
 from augment_gen.config import errors
-from augment_gen.tables import layout
+from augment_gen.tables import layout, papers, records, spent, statistics
+from augment_gen.tables.results import protocol_words
 
 FEATURES = {"head": "Projection head", "f": "f output"}
 
@@ -23,41 +20,52 @@ _COLUMNS: dict[str, tuple[str, str, str | None]] = {
     "SimCLR (oracle)": ("SimCLR", "true place", None),
     _OWN: (_OWN, "own uniform", "own uniform, one crop"),
     f"{_OWN} (oracle)": (_OWN, "true place", None)}
-# Mean and standard deviation in percent, from "Linear Classification Protocol" in Koyama
-# et al.
-_POSTER: dict[str, dict[str, tuple[tuple[float, float] | None, ...]]] = {
-    "Regional MNIST": {
-        "head": ((95.505, 0.23), (95.52, 0.37), (31.56, 0.44), (51.44, 1.1)),
-        "f": ((97.29, 0.14), (97.48, 0.12), (45.98, 0.56), (93.54, 0.29))},
-    "MNIST": {
-        "head": ((96.42, 0.25), (96.74, 0.15), (92.73, 0.44), None),
-        "f": ((98.05, 0.06), (98.59, 0.04), (98.06, 0.56), None)},
-}
 
 # (method, crops, feature) -> seed -> accuracy in percent.
 Cells = dict[tuple[str, str, str], dict[int, float]]
 
 
-def format_table(results: list[dict[str, Any]], protocol: str,
-                 style: str) -> str:
+def format_table(results: list[dict[str, Any]], protocol: str, style: str,
+                 cost: bool = False) -> str:
   """Formats the tables of each experiment; see `tables.format_table`.
 
   The first table has the poster's layout. The second one has every encoder on every kind
   of crop: without an untrained encoder for comparison, our numbers show what P found, not
   what h learned. "*" marks a difference from the untrained encoder.
   """
-  experiments = dict.fromkeys(result["experiment"] for result in results)
-  cells = {name: _collect([r for r in results if r["experiment"] == name],
-                          protocol) for name in experiments}
-  if style == "csv":
-    return _as_csv(cells, protocol)
   parts = []
-  for name in experiments:
-    parts.append([f"{name}: accuracy in percent; protocol: {protocol}.", "",
-                  *_poster(name, cells[name], style), "",
-                  *_all(cells[name], style),
-                  *_costs([r for r in results if r["experiment"] == name])])
+  for name, found in _by_experiment(results).items():
+    cells = _collect(found, protocol)
+    text = f"{name}: accuracy in percent; protocol: {protocol_words(found, protocol)}."
+    parts.append([*layout.as_notes([text, ""], style), *_poster(name, cells, style), "",
+                  *_all(cells, style),
+                  *layout.as_notes(_crops_encoded(found) + _mass(found), style),
+                  *(_spent(found, protocol, style) if cost else [])])
   return "\n\n".join("\n".join(lines) for lines in parts) + "\n"
+
+
+def as_records(results: list[dict[str, Any]], protocol: str) -> list[records.Record]:
+  """The numbers of the tables, one record for each cell; see `tables.format_table`."""
+  out = []
+  for name, found in _by_experiment(results).items():
+    cells = _collect(found, protocol)
+    for (method, crops, feature), seeds in cells.items():
+      rows = [row for result in found for row in result["rows"]
+              if (row["method"], row["crops"], row["feature"], row["protocol"]) == (
+                  method, crops, feature, protocol)]
+      out.append({
+          "experiment": name, "method": method, "crops": crops, "feature": feature,
+          "protocol": protocol,
+          **records.numbers(seeds, _difference(cells, method, crops, feature)),
+          **spent.numbers(rows)})
+  return out
+
+
+def _by_experiment(results: list[dict[str, Any]]) -> dict[str, list[dict[str, Any]]]:
+  found: dict[str, list[dict[str, Any]]] = {}
+  for result in results:
+    found.setdefault(result["experiment"], []).append(result)
+  return found
 
 
 def _collect(results: list[dict[str, Any]], protocol: str) -> Cells:
@@ -93,23 +101,27 @@ def _poster(name: str, cells: Cells, style: str) -> list[str]:
                  for _, _, one in columns.values() if one)
   body = [["", *columns]]
   for feature, label in FEATURES.items():
+    # The oracle is told where the content is.
+    best = statistics.best({
+        title: seeds for title, (method, crops, _) in columns.items()
+        if (seeds := cells.get((method, crops, feature))) and crops != "true place"})
     body.append([label, *(
-        layout.cell(cells.get((method, crops, feature)))
-        for method, crops, _ in columns.values())])
+        layout.cell(cells.get((method, crops, feature)),
+                    bold=best is not None and title == best[0])
+        for title, (method, crops, _) in columns.items())])
     if one_crop:
       body.append([f"{label}, one crop", *(
           layout.cell(cells.get((method, one, feature)) if one else None)
           for method, _, one in columns.values())])
-  for feature, label in FEATURES.items():
-    if name in _POSTER:
-      posters = [*_POSTER[name][feature], *[None] * len(columns)]
+  if reported := papers.reference(name):
+    for feature, label in FEATURES.items():
       body.append([f"the poster: {label}", *(
-          "-" if value is None else f"{value[0]:.1f} ± {value[1]:.1f}"
-          for value in posters[:len(columns)])])
+          str(reported.get((title.replace(top, "top-n"), feature), "-"))
+          for title in columns)])
   return layout.as_lines([""] * len(body[0]), body, style, labels=1)
 
 
-def _costs(results: list[dict[str, Any]]) -> list[str]:
+def _crops_encoded(results: list[dict[str, Any]]) -> list[str]:
   """A line with the crops that each encoder encodes per step, if rows say so."""
   said = {}
   for result in results:
@@ -122,29 +134,46 @@ def _costs(results: list[dict[str, Any]]) -> list[str]:
           + "."] if said else []
 
 
-def _all(cells: Cells, style: str) -> list[str]:
-  def cell(method: str, crops: str, feature: str) -> str:
-    ours = cells.get((method, crops, feature))
-    untrained = cells.get((_UNTRAINED, crops, feature))
-    difference = (layout.paired_difference(ours, untrained)
-                  if ours and untrained and method != _UNTRAINED else None)
-    return layout.cell(ours, difference)
+def _spent(results: list[dict[str, Any]], protocol: str, style: str) -> list[str]:
+  """A table of what each encoder's training has cost."""
+  rows: dict[str, dict[int, dict[str, Any]]] = {}
+  for result in results:
+    for row in result["rows"]:
+      if row["protocol"] == protocol:  # the rows of an encoder all say the same
+        rows.setdefault(row["method"], {})[row["seed"]] = row
+  body = [["Encoder", *spent.TITLES]]
+  body += [[method, *spent.cells([*of_seeds.values()])]
+           for method, of_seeds in rows.items()]
+  return ["", *layout.as_lines([""] * len(body[0]), body, style, labels=1),
+          *layout.as_notes(["", spent.NOTE], style)]
 
+
+def _difference(cells: Cells, method: str, crops: str, feature: str
+                ) -> statistics.Difference | None:
+  """The difference from an untrained encoder on the same crops, if there is one."""
+  ours = cells.get((method, crops, feature))
+  untrained = cells.get((_UNTRAINED, crops, feature))
+  if not ours or not untrained or method == _UNTRAINED:
+    return None
+  return statistics.paired_difference(ours, untrained)
+
+
+def _mass(results: list[dict[str, Any]]) -> list[str]:
+  """A line on where P's mass lies, if results say so."""
+  masses = [policy["mass_on_content"] for result in results
+            for policy in result.get("policy", {}).values()]
+  if not masses:
+    return []
+  return ["P's mass on crops that show the content: "
+          f"{100 * sum(masses) / len(masses):.1f} %, of the worst seed "
+          f"{100 * min(masses):.1f} %."]
+
+
+def _all(cells: Cells, style: str) -> list[str]:
   body = [["Encoder", "Crops", *FEATURES.values()]]
   for method, crops in dict.fromkeys((m, c) for m, c, _ in cells):
     body.append([method, crops, *(
-        cell(method, crops, feature) for feature in FEATURES)])
+        layout.cell(cells.get((method, crops, feature)),
+                    _difference(cells, method, crops, feature))
+        for feature in FEATURES)])
   return layout.as_lines([""] * 4, body, style, labels=2)
-
-
-def _as_csv(cells: dict[str, Cells], protocol: str) -> str:
-  out = io.StringIO()
-  writer = csv.writer(out, lineterminator="\n")
-  writer.writerow(["experiment", "method", "crops", "feature", "protocol",
-                   "accuracy", "std", "seeds"])
-  for name, of_experiment in cells.items():
-    for key, seeds in of_experiment.items():
-      values = list(seeds.values())
-      std = np.std(values, ddof=1) if len(values) > 1 else ""
-      writer.writerow([name, *key, protocol, np.mean(values), std, len(values)])
-  return out.getvalue()

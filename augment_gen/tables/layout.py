@@ -1,71 +1,42 @@
-"""Cells and tables as text, and differences over seeds."""
+"""Cells and tables as text, markdown and LaTeX."""
 
-import dataclasses
+from collections.abc import Mapping, Sequence
+import re
+from typing import Any
 import unicodedata
 
 import numpy as np
-from scipy import stats
 
-SIGNIFICANCE = 0.05
+from augment_gen.tables.statistics import Difference, Seeds
 
-
-@dataclasses.dataclass(frozen=True)
-class Difference:
-  """The difference of two accuracies, over the seeds that both have."""
-  values: np.ndarray  # percentage points, one per seed, at least two
-  p: float  # p-value of the paired t-test; NaN if it is not defined
-
-  @property
-  def significant(self) -> bool:
-    return self.p < SIGNIFICANCE
-
-  @property
-  def mean(self) -> float:
-    return float(np.mean(self.values))
-
-  @property
-  def interval(self) -> tuple[float, float]:
-    """The 95 % confidence interval of the mean over all seeds (Student's t)."""
-    if np.isnan(self.p):
-      return np.nan, np.nan
-    n = len(self.values)
-    reach = stats.t.ppf(1 - SIGNIFICANCE / 2, n - 1) * np.std(
-        self.values, ddof=1) / np.sqrt(n)
-    return self.mean - float(reach), self.mean + float(reach)
-
-  def __str__(self):
-    n = len(self.values)
-    if np.isnan(self.p):
-      return f"{self.mean:+.2f} (n={n}, no spread: interval and p not defined)"
-    low, high = self.interval
-    return (f"{self.mean:+.2f}, 95 % interval [{low:+.2f}, {high:+.2f}] (n={n}), "
-            f"p = {self.p:.2g}")
+STYLES = ("text", "markdown", "latex")
 
 
-def paired_difference(ours: dict[int, float], reference: dict[int, float]
-                      ) -> Difference | None:
-  """The difference over the seeds that both have; None for fewer than two seeds."""
-  common = sorted(ours.keys() & reference.keys())
-  if len(common) < 2:
-    return None
-  values = np.array([ours[seed] - reference[seed] for seed in common])
-  # The t statistic needs a spread beyond rounding errors.
-  spread = np.std(values) > 1e-9 * max(1.0, np.max(np.abs(values)))
-  p = float(stats.ttest_1samp(values, 0.0).pvalue) if spread else np.nan
-  return Difference(values, p)
+class Bold(str):
+  """A cell that is best beyond the noise."""
 
 
-def cell(seeds: dict[int, float] | None,
-         difference: Difference | None = None) -> str:
-  """Formats accuracies by seed, in percent, as mean ± sample std."""
+def cell(seeds: Seeds | None, difference: Difference | None = None,
+         bold: bool = False, rows: Sequence[Mapping[str, Any]] = ()) -> str:
+  """Formats accuracies by seed, in percent, as mean ± sample std.
+
+  Args:
+    seeds: the accuracies; None: there are none.
+    difference: from the baseline; marked if it is significant.
+    bold: whether it is best beyond the noise.
+    rows: the rows of results.json behind it. A single seed has the spread over the draws
+      of labels, if it has them.
+  """
   if seeds is None:
     return "-"
   values = list(seeds.values())
   if len(values) == 1:
-    return f"{values[0]:.1f}"
+    row = rows[0] if rows else {}
+    return f"{values[0]:.1f}" + (
+        f" ± {row['draws_std']:.1f} ({row['draws']} draws)" if "draws_std" in row else "")
   mark = " *" if difference is not None and difference.significant else ""
-  return (f"{np.mean(values):.1f} ± {np.std(values, ddof=1):.1f} "
-          f"(n={len(values)}){mark}")
+  return (Bold if bold else str)(
+      f"{np.mean(values):.1f} ± {np.std(values, ddof=1):.1f} (n={len(values)}){mark}")
 
 
 def as_lines(above: list[str], body: list[list[str]], style: str,
@@ -74,13 +45,25 @@ def as_lines(above: list[str], body: list[list[str]], style: str,
 
   Args:
     above: the heading over each column; equal headings are written once.
-    body: the header, then the rows.
-    style: "text" or "markdown".
+    body: the header, then the rows. `Bold` cells are bold; as text cannot be, they are
+      marked there.
+    style: one of STYLES.
     labels: number of columns, from the left, that do not contain numbers.
   """
   if style == "markdown":
     return _as_markdown(above, body, labels)
+  if style == "latex":
+    return _as_latex(above, body, labels)
   return _as_text(above, body)
+
+
+def as_notes(notes: list[str], style: str) -> list[str]:
+  """Lines below a table; those that begin with two spaces are items of a list."""
+  if style == "markdown":
+    return ["- " + note.strip() if note.startswith("  ") else note for note in notes]
+  if style == "latex":
+    return [f"% {note}".rstrip() for note in notes]
+  return notes
 
 
 def _width(text: str) -> int:
@@ -94,6 +77,8 @@ def _ljust(text: str, width: int) -> str:
 
 def _as_text(experiments: list[str], body: list[list[str]]) -> list[str]:
   """Aligned columns; each experiment's name stands over its columns."""
+  body = [[f"{cell} (best)" if isinstance(cell, Bold) else cell for cell in cells]
+          for cells in body]
   widths = [max(map(_width, cells)) for cells in zip(*body)]
   # An experiment's last column is widened to make room for its name.
   spans: dict[str, list[int]] = {}
@@ -117,6 +102,71 @@ def _as_markdown(
   head = [f"{name}<br>{cell}" if name else cell
           for name, cell in zip(experiments, body[0])]
   rows = [head, ["---"] * labels + ["---:"] * (len(head) - labels)] + [
-      [cell.replace("|", r"\|").replace(" *", r" \*") for cell in cells]
-      for cells in body[1:]]
+      [_markdown_cell(cell) for cell in cells] for cells in body[1:]]
   return ["| " + " | ".join(cells) + " |" for cells in rows]
+
+
+def _markdown_cell(cell: str) -> str:
+  text = cell.replace("|", r"\|").replace(" *", r" \*")
+  return f"**{text}**" if isinstance(cell, Bold) else text
+
+
+# --- LaTeX -------------------------------------------------------------------
+
+_ESCAPES = {**{c: f"\\{c}" for c in "&%$#_{}"}, "\\": r"\textbackslash{}",
+            "~": r"\textasciitilde{}", "^": r"\textasciicircum{}",
+            "|": r"\textbar{}", "<": r"\textless{}", ">": r"\textgreater{}"}
+_SYMBOLS = {"±": r"$\pm$", "→": r"$\to$", "∪": r"$\cup$", "×": r"$\times$",
+            "−": "$-$", "β": r"$\beta$", " *": "$^{*}$"}
+# Names such as G_A and X̃_f, signed numbers and counts of seeds are mathematics.
+_MATHS = re.compile("(?P<letter>[A-Z])(?P<tilde>\N{COMBINING TILDE}?)_(?P<index>[A-Za-z])"
+                    r"(?![A-Za-z])|\(n=(?P<seeds>\d+)\)|(?<!\S)(?P<signed>[+-]\d+\.\d+)")
+_SPECIAL = re.compile("|".join(map(re.escape, sorted(
+    {**_ESCAPES, **_SYMBOLS}, key=len, reverse=True))))
+
+
+def latex(text: str) -> str:
+  """Text with LaTeX's special characters escaped, and mathematics as mathematics."""
+  parts, end = [], 0
+  for found in _MATHS.finditer(text):
+    parts += [_escaped(text[end:found.start()]), _maths(found.groupdict())]
+    end = found.end()
+  return "".join([*parts, _escaped(text[end:])])
+
+
+def _escaped(text: str) -> str:
+  return _SPECIAL.sub(lambda m: (_ESCAPES | _SYMBOLS)[m[0]], text)
+
+
+def _maths(found: Mapping[str, str]) -> str:
+  if found["seeds"]:
+    return f"($n={found['seeds']}$)"
+  if found["signed"]:
+    return f"${found['signed']}$"
+  letter = rf"\tilde{{{found['letter']}}}" if found["tilde"] else found["letter"]
+  return f"${letter}_{{{found['index']}}}$"
+
+
+def _as_latex(above: list[str], body: list[list[str]], labels: int) -> list[str]:
+  """A tabular with the rules of booktabs."""
+  row = lambda cells: "  " + " & ".join(
+      rf"\textbf{{\boldmath {latex(cell)}}}" if isinstance(cell, Bold) else latex(cell)
+      for cell in cells) + r" \\"
+  columns = "l" * labels + "r" * (len(body[0]) - labels)
+  heading, rules = [], []
+  first = 0
+  while any(above) and first < len(above):
+    width = 1
+    while first + width < len(above) and above[first + width] == above[first]:
+      width += 1
+    if above[first]:
+      heading.append(rf"\multicolumn{{{width}}}{{c}}{{{latex(above[first])}}}")
+      rules.append(rf"\cmidrule(lr){{{first + 1}-{first + width}}}")
+    else:
+      heading += [""] * width
+    first += width
+  lines = [r"% \usepackage{booktabs}", rf"\begin{{tabular}}{{{columns}}}", r"  \toprule"]
+  if heading:
+    lines += ["  " + " & ".join(heading) + r" \\", "  " + "".join(rules)]
+  return [*lines, row(body[0]), r"  \midrule", *map(row, body[1:]), r"  \bottomrule",
+          r"\end{tabular}"]

@@ -327,3 +327,23 @@ def test_what_evaluation_needs_is_known_before_training():
   found = list(rules.evaluation_problems(
       dataclasses.replace(config, data=data, evaluate=fewer), load_task(data)))
   assert any("knn_k=1000 is more than the 300" in line for line in found)
+  others = dataclasses.replace(config.evaluate, protocols="finetune,labels")
+  others = _replace(others, ["finetune"], "batch_size", 301)
+  found = list(rules.evaluation_problems(
+      dataclasses.replace(config, data=data, evaluate=others), load_task(data)))
+  assert len(found) == 2
+  assert "evaluate.finetune.batch_size=301 is more than the 300 images" in found[0]
+  assert ("labels.per_class=(1, 5, 10): 150 classes have fewer than 10 labelled images "
+          "(the first: class 0 with 2); ask for fewer" in found[1])
+
+
+def test_what_fine_tuning_needs_of_devices_and_method():
+  tac = parse(f"--config={ROOT}/configs/regional_mnist.py:rendered", "--workdir=/x",
+              "--config.evaluate.protocols=finetune").config
+  (line,) = session.problems(tac, devices=1)
+  assert "'finetune', which CRL-TAC does not have" in line
+  config = _replace(quickstart(), ["evaluate"], "protocols", "finetune")
+  config = _replace(config, ["evaluate", "finetune"], "batch_size", 15)
+  found = session.problems(config, devices=2)
+  assert any("evaluate.finetune.batch_size=15 is not divisible by the 2" in line
+             for line in found)

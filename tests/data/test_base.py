@@ -138,3 +138,20 @@ def test_holdout_is_stratified_and_keeps_each_class():
   assert np.bincount(labels[kept]).tolist() == [1, 1, 1]
   with pytest.raises(errors.UserError, match="large enough"):
     splits.holdout(np.array([0, 1, 2]), 0.5, seed=0)
+
+
+def test_few_labels_are_nested_and_follow_the_seed():
+  labels = np.random.default_rng(0).permutation(np.repeat(np.arange(4), 9))
+  few = lambda count, seed=0, draw=1: splits.few_of_each(labels, count, seed, draw)
+  for count in (1, 5, 9):
+    assert np.bincount(labels[few(count)]).tolist() == [count] * 4
+  assert set(few(1)) < set(few(5)) < set(few(9))
+  np.testing.assert_array_equal(few(5), few(5))
+  others = (few(5, seed=1), few(5, draw=2), few(5, draw=3))
+  assert len({tuple(found) for found in (few(5), *others)}) == 4
+
+
+def test_a_class_with_fewer_labels_than_asked_is_an_error():
+  with pytest.raises(errors.UserError, match="2 classes have fewer than 3 labelled "
+                     r"images \(the first: class 1 with 2\)"):
+    splits.few_of_each(np.array([0, 0, 0, 1, 1, 2]), 3, 0, 1)

@@ -10,6 +10,7 @@ import signal
 import sys
 import threading
 import time
+import types
 
 import jax
 import numpy as np
@@ -25,6 +26,7 @@ from augment_gen.config.errors import UserError
 from augment_gen.data import feed, sources
 from augment_gen.data.task import load_task
 from augment_gen.evaluate import knn, protocol
+from augment_gen.evaluate.finetune import Finetuning
 from augment_gen.figures import report
 from augment_gen.main import main
 from augment_gen.methods.augmentation_generator import method as experiment
@@ -32,7 +34,7 @@ from augment_gen.methods.augmentation_generator import stages
 from augment_gen.methods.crl_tac import method as crl_tac_method
 from augment_gen.methods.crl_tac import stages as crl_tac
 from augment_gen.models.build import latent_dim
-from augment_gen.run import parallel, session
+from augment_gen.run import costs, parallel, session
 from augment_gen.steps import moco
 
 pytestmark = pytest.mark.usefixtures("one_device")
@@ -151,6 +153,14 @@ def test_results_have_a_row_for_each_encoder_test_set_and_protocol(quickstart):
     assert (row["batch_norm"] == "X̃_f") == row["method"].endswith("AdaBN")
     if row["protocol"] == "l2":
       assert row["converged"] is (row["iterations"] < 3)
+    seen = {"untrained encoder": 0, "MoCo v2": 32, "MoCo v2 + control": 64,
+            "MoCo v2 + G_A": 32 + 2 * 32 + 32}  # Algorithm 1 sees X_p and X̃_f
+    assert row["images_seen"]["total"] == seen[row["method"].removesuffix(", AdaBN")]
+    assert row["flops"].keys() == row["images_seen"].keys()
+    assert (row["flops"]["total"] > 0) == (row["images_seen"]["total"] > 0)
+  (loaded,) = tables.load([str(quickstart)])
+  for row in loaded["rows"]:
+    assert row["seconds"].keys() == row["images_seen"].keys()
   provenance = found["provenance"]
   assert provenance["command"].endswith("--workdir=DIR")
   assert set(provenance["data"]) and set(provenance["stages"]) == {
@@ -209,8 +219,27 @@ def test_stages_are_taken_over_from_another_run(last, quickstart, tmp_path, caps
       json.loads, (run / "metrics.jsonl").read_text().splitlines())
                        if line["stage"] in stages]
   assert lines(second) == lines(quickstart)
+  assert costs.read(second) == {name: costs.read(quickstart)[name] for name in stages}
   assert main(args) == 0
   assert "pretrain: finished before" in capsys.readouterr().out
+
+
+def test_further_protocols_are_added_to_a_run_that_is_done(quickstart, tmp_path, capsys):
+  run = shutil.copytree(quickstart, tmp_path / "run")
+  before = json.loads(results(run))["rows"]
+  assert main(command(
+      "quickstart", run, "--config.evaluate.protocols=finetune,l2,labels,knn",
+      "--config.evaluate.controls=", "--config.retrain.arms=",
+      "--config.stages=evaluate")) == 0
+  out = capsys.readouterr().out
+  assert "protocol: finetune (encoder and linear head trained together)" in out
+  after = json.loads(results(run))
+  kept = [row for row in after["rows"] if row["protocol"] in ("l2", "knn")]
+  assert kept == before
+  assert {(row["method"], row["protocol"]) for row in after["rows"]
+          if row not in before} == {
+              ("MoCo v2", protocol) for protocol in ("finetune", "labels:1", "labels:2")}
+  assert set(after["provenance"]["protocols"]) == {"finetune", "labels"}
 
 
 @pytest.mark.slow
@@ -655,8 +684,13 @@ def test_every_config_field_is_read(quickstart, read):
     for stage in ("tac", "simclr", "simclr_own"):
       tracing.traced_step(
           lambda stage=stage: crl_tac.train(config, task, stage))
-    protocol._fit("moco", np.eye(4, dtype=np.float32), np.arange(4) % 2, 2,
-                  config.evaluate, 0)
+    for name in ("moco", "labels:1"):
+      protocol._fit(name, np.eye(4, dtype=np.float32), np.arange(4) % 2, 2,
+                    config.evaluate, 0)
+    protocol._expanded("labels", config.evaluate)
+    config = parse(command("quickstart", "unused")).config
+    Finetuning(types.SimpleNamespace(
+        config=config, task=load_task(config.data), mesh=parallel.make_mesh()))
   # What a CRL-TAC run alone reads, beside its stages.
   source = pathlib.Path(crl_tac_method.__file__).read_text(encoding="utf-8")
   unread = {f"{cls.__name__}.{field.name}" for cls in read.sections

@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 
 from augment_gen.config import errors, EvaluateConfig
-from augment_gen.data import base
-from augment_gen.evaluate import features, protocol
+from augment_gen.data import base, splits
+from augment_gen.evaluate import features, linear, protocol
 from augment_gen.run import parallel
 
 CONFIG = EvaluateConfig(
@@ -17,13 +17,14 @@ CONFIG = EvaluateConfig(
     moco_batch_size=16, knn_k=3)
 
 
-def _set(num_per_class, seed, noise=20):
+def _set(num_per_class, seed, noise=20, bright=200):
   """Three classes; the class is the third of the image that is bright."""
   rng = np.random.default_rng(seed)
   labels = np.repeat(np.arange(3), num_per_class).astype(np.int32)
   images = rng.integers(0, noise, (len(labels), 6, 6, 1))
   for image, label in zip(images, labels):
-    image[2 * label:2 * label + 2] += 200
+    image[2 * label:2 * label + 2] += bright
+  images = np.minimum(images, 255)
   return base.ImageSet("set", images.astype(np.uint8), labels, ("a", "b", "c"))
 
 
@@ -98,11 +99,60 @@ def test_changed_weights_are_noticed(monkeypatch):
               variables=variables)
 
 
+def _with_labels(**changes):
+  return dataclasses.replace(
+      CONFIG, protocols="labels", labels=dataclasses.replace(CONFIG.labels, **changes))
+
+
+def test_few_labels_against_a_probe_of_each_draw(monkeypatch):
+  monkeypatch.setattr(TASK, "finetune", _set(8, seed=0, noise=200, bright=60))
+  monkeypatch.setattr(TASK, "tests", {"C": _set(20, seed=1, noise=200, bright=60)})
+  config = _with_labels(per_class=(1, 3, 1), draws=4)
+  rows = _evaluate(config=config)
+  assert [row["protocol"] for row in rows] == ["labels:1", "labels:3"]
+  train, test = (features.extract(_encode, VARIABLES, images, 16)
+                 for images in (TASK.finetune, TASK.tests["C"]))
+  for row, count in zip(rows, (1, 3)):
+    found = []
+    for draw in range(1, 5):
+      chosen = splits.few_of_each(TASK.finetune.labels, count, 5, draw)
+      probe, _ = linear.fit_l2_at(train[chosen], TASK.finetune.labels[chosen], 3,
+                                  config.labels.l2_strength, config.l2_iterations)
+      found.append(linear.accuracy(probe, test, TASK.tests["C"].labels))
+    assert len(set(found)) > 1
+    assert (row["train_images"], row["draws"]) == (3 * count, 4)
+    assert row["accuracy_of_draws"] == found
+    assert row["accuracy"] == pytest.approx(np.mean(found))
+    assert row["draws_std"] == pytest.approx(np.std(found, ddof=1))
+
+
+def test_protocols_that_have_rows_are_not_missing():
+  config = dataclasses.replace(CONFIG, protocols="labels,l2,finetune,knn")
+  rows = [{"protocol": "labels:1"}, {"protocol": "l2"}]
+  assert protocol.missing(config, rows).protocols == "knn"
+  assert protocol.missing(config, rows, with_finetune=True).protocols == "finetune,knn"
+
+
+def test_each_protocol_has_the_fingerprint_of_its_own_settings():
+  both = dataclasses.replace(CONFIG, protocols="finetune,labels")
+  base = protocol.fingerprints(both)
+  assert base["protocol"] == protocol.fingerprints(CONFIG)["protocol"]
+  assert set(base["protocols"]) == {"finetune", "labels"}
+  for name, change in (
+      ("finetune", {"finetune": dataclasses.replace(CONFIG.finetune, head_lr=9.0)}),
+      ("labels", {"labels": dataclasses.replace(CONFIG.labels, l2_strength=9.0)}),
+      ("labels", {"l2_iterations": 7})):
+    other = protocol.fingerprints(dataclasses.replace(both, **change))
+    assert {n for n in base["protocols"]
+            if base["protocols"][n] != other["protocols"][n]} == {name}
+    assert (other["protocol"] == base["protocol"]) == ("l2_iterations" not in change)
+
+
 def test_fingerprint_sees_what_changes_accuracies():
-  base = protocol.protocol_fingerprint(CONFIG)
+  base = protocol.fingerprints(CONFIG)
   same = dataclasses.replace(CONFIG, batch_size=64, protocols="knn")
-  assert protocol.protocol_fingerprint(same) == base
+  assert protocol.fingerprints(same) == base
   for change in ({"knn_k": 5}, {"l2_holdout": 0.1}, {"moco_lr": 3.0},
                  {"l2_strengths": (1e-4,)}):
     other = dataclasses.replace(CONFIG, **change)
-    assert protocol.protocol_fingerprint(other) != base, change
+    assert protocol.fingerprints(other) != base, change

@@ -2,12 +2,13 @@
 
 import re
 
+import flax
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from augment_gen.run import profile
+from augment_gen.run import parallel, profile
 
 
 @pytest.mark.parametrize("text, steps", [
@@ -55,3 +56,19 @@ def test_a_stage_that_ends_early_ends_its_profile(tmp_path):
 
 def test_the_peak_is_that_of_a_real_machine():
   assert 1e8 < profile.peak_flops() < 1e16
+
+
+@flax.struct.dataclass
+class State:
+  step: int
+
+
+@pytest.mark.parametrize("devices", [1, 2])
+def test_operations_of_a_step_are_those_of_all_devices(devices):
+  mesh = parallel.make_mesh(jax.devices()[:devices])
+  step = parallel.map_step(
+      lambda state, frozen, batch, key: (state, {"x": jnp.sum(batch @ frozen)}), mesh,
+      lambda resident, batch: batch)
+  args = (State(0), jnp.ones((64, 32)), (), jnp.ones((16, 64)), jax.random.key(0))
+  found = profile.step_flops(step, args, devices)
+  assert found == pytest.approx(2 * 16 * 64 * 32, rel=0.05)

@@ -77,3 +77,30 @@ def test_values_become_words_that_differ():
   assert max(map(len, words)) < 40
   (point,) = grid.points([(f"s.{n}", ["y" * 30]) for n in range(20)], [0])
   assert len(point.name) < 250  # as the longest name of a file
+
+
+def test_cases():
+  assert grid.case("no cycle: a.b=1 config.c='x y' d=") == (
+      "no cycle", (("a.b", "1"), ("c", "x y"), ("d", "")))
+  assert grid.case("base:") == ("base", ())
+
+
+@pytest.mark.parametrize("text, words", [
+    ("no cycle", "write --case 'NAME: FIELD=VALUE"), (": a=1", "write --case"),
+    ("x: a", "write --case"), ("x: =1", "write --case"), ("x: a='1", "No closing"),
+    ("x: a=1 a=2", "gives a twice")])
+def test_what_is_no_case(text, words):
+  with pytest.raises(UserError) as error:
+    grid.case(text)
+  assert words in str(error.value)
+
+
+def test_a_case_is_one_more_choice():
+  points = list(grid.points([("retrain.order", ["first", "last"])], [0],
+                            [("base", ()), ("no cycle", (("a", "1"), ("b", "2")))]))
+  assert [point.label for point in points] == [
+      "base, order=first", "base, order=last", "no cycle, order=first",
+      "no cycle, order=last"]
+  assert points[3].settings == (("a", "1"), ("b", "2"), ("retrain.order", "last"))
+  assert points[0].name == "base,order=first,seed=0"
+  assert len({point.name for point in points}) == 4

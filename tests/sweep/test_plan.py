@@ -43,6 +43,13 @@ def test_seeds_alone_are_one_experiment_and_the_configs_seed_is_the_default(tmp_
   assert (run.name, run.values["seed"]) == ("seed=4", 4)
 
 
+def test_a_setting_can_follow_the_seed(tmp_path):
+  runs = planned(tmp_path, 'retrain.arms=["control","oracle"]', seeds=(0, 7),
+                 overrides=["--config.data.implicit_seed={seed}"])
+  assert [run.values["data"]["implicit_seed"] for run in runs] == [0, 0, 7, 7]
+  assert "--config.data.implicit_seed=7" in runs[2].settings
+
+
 def test_stages_are_shared_as_far_as_the_settings_agree(tmp_path):
   runs = planned(tmp_path, "retrain.order=first,last",
                  "generator.losses.cycle_weight=1,10", seeds=(0, 1))

@@ -4,6 +4,7 @@ import csv
 import io
 import json
 
+import made_up_results as made
 import numpy as np
 import pytest
 from scipy import stats
@@ -14,48 +15,36 @@ from augment_gen.config import errors
 BASE, OURS = [3.0, 4.0, 3.5], [55.0, 54.0, 56.5]
 
 
-def _row(method, accuracy, seed, *, test="C", retraining_set="X_p",
-         augmentation="-", protocol="l2", train="D"):
-  return {"method": method, "pretrain_data": retraining_set, "train": train,
-          "test": test, "feature": "f", "protocol": protocol, "seed": seed,
-          "accuracy": accuracy, "retraining_set": retraining_set,
-          "augmentation": augmentation}
-
-
-def _result(rows, experiment="EMNIST-Omniglot", protocol="p0", data="d0"):
-  return {"experiment": experiment, "rows": rows,
-          "provenance": {"protocol": protocol, "data": data}}
-
-
 def _seeds(count=3):
-  return [_result([
-      _row("MoCo v2 + oracle", 60.0 + seed, seed),
-      _row("MoCo v2", 38.0, seed, retraining_set="X_p ∪ X̃_f"),
-      _row("MoCo v2 + control", BASE[seed] + (-1) ** seed, seed),
-      _row("MoCo v2 + G_A", OURS[seed], seed, augmentation="G_A"),
-      _row("MoCo v2", BASE[seed], seed),
-      _row("MoCo v2", 99.0, seed, protocol="knn"),
+  return [made.result([
+      made.row("MoCo v2 + oracle", 60.0 + seed, seed),
+      made.row("MoCo v2", 38.0, seed, retraining_set="X_p ∪ X̃_f"),
+      made.row("MoCo v2 + control", BASE[seed] + (-1) ** seed, seed),
+      made.row("MoCo v2 + G_A", OURS[seed], seed, augmentation="G_A"),
+      made.row("MoCo v2", BASE[seed], seed),
+      made.row("MoCo v2", 99.0, seed, protocol="knn"),
   ]) for seed in range(count)]
 
 
-def _cells(table):
-  """Splits each line of a table into cells, at double spaces."""
-  return [[cell.strip() for cell in line.split("  ") if cell.strip()]
-          for line in table.splitlines()]
-
-
 def test_the_papers_layout_and_order():
-  lines = _cells(tables.format_table(_seeds(1)))
+  lines = made.cells_of(tables.format_table(_seeds(1)))
   assert lines[0] == ["EMNIST-Omniglot"]
   assert lines[1] == ["Method", "Re-training set", "Additional augmentation",
-                      "D → C"]
+                      "D → C", "paper"]
   assert lines[3:8] == [
-      ["MoCo v2", "X_p", "-", "3.0"],
-      ["MoCo v2 + G_A", "X_p", "G_A", "55.0"],
-      ["MoCo v2 + control", "X_p", "-", "4.0"],
-      ["MoCo v2 + oracle", "X_p", "-", "60.0"],
-      ["MoCo v2", "X_p ∪ X̃_f", "-", "38.0"]]
-  assert lines[9] == ["Accuracy in percent; protocol: l2."]
+      ["MoCo v2", "X_p", "-", "3.0", "3.25"],
+      ["MoCo v2 + G_A", "X_p", "G_A", "55.0", "55.22"],
+      ["MoCo v2 + control", "X_p", "-", "4.0", "-"],
+      ["MoCo v2 + oracle", "X_p", "-", "60.0", "-"],
+      ["MoCo v2", "X_p ∪ X̃_f", "-", "38.0", "37.97"]]
+  assert lines[9:11] == [["Accuracy in percent; protocol: l2."],
+                         ["paper: Hayase et al., Table 1."]]
+
+
+def test_what_is_no_experiment_of_the_papers_has_no_second_column():
+  result = _seeds(1)[0] | {"experiment": "MNIST-Omniglot"}
+  text = tables.format_table([result])
+  assert "paper" not in text and made.cells_of(text)[3] == ["MoCo v2", "X_p", "-", "3.0"]
 
 
 def test_columns_are_aligned():
@@ -77,31 +66,31 @@ def test_paired_differences_and_their_marks():
   lines = tables.format_table(_seeds()).splitlines()
   difference = np.subtract(OURS, BASE)
   p = stats.ttest_rel(OURS, BASE).pvalue
-  line, = [x for x in lines if x.startswith("  MoCo v2 + G_A")]
+  line, = [x for x in lines if x.startswith("  MoCo v2 + G_A,")]
   low, high = stats.ttest_rel(OURS, BASE).confidence_interval(0.95)
-  assert line.endswith(
-      f"{difference.mean():+.2f}, 95 % interval [{low:+.2f}, {high:+.2f}] (n=3), "
-      f"p = {p:.2g} *")
+  assert (f": {difference.mean():+.2f}, 95 % interval [{low:+.2f}, {high:+.2f}] (n=3), "
+          in line)
+  assert line.endswith(f"p = {p:.2g} *")
   # The differences +1, -1 and +1 are not significant, so they have no mark.
-  assert all("*" not in x for x in lines if "MoCo v2 + control" in x)
+  assert all("*" not in x for x in lines if x.strip().startswith("MoCo v2 + control"))
 
 
 def _with_controls(seed):
   rows = _seeds()[seed]["rows"] + [
-      _row("MoCo v2 + control, AdaBN", 9.0 + (-1) ** seed, seed),
-      _row("MoCo v2, AdaBN", 7.0, seed),
-      _row("untrained encoder", 6.0 + seed, seed, retraining_set="-"),
-      _row("untrained encoder, AdaBN", 5.0, seed, retraining_set="-"),
-      _row("MoCo v2 + random G_A", 20.0 + 2 * seed, seed),
-      _row("MoCo v2 + random G_A, AdaBN", 10.0, seed),
-      _row("MoCo v2 + G_A, AdaBN", 57.0, seed, augmentation="G_A")]
+      made.row("MoCo v2 + control, AdaBN", 9.0 + (-1) ** seed, seed),
+      made.row("MoCo v2, AdaBN", 7.0, seed),
+      made.row("untrained encoder", 6.0 + seed, seed, retraining_set="-"),
+      made.row("untrained encoder, AdaBN", 5.0, seed, retraining_set="-"),
+      made.row("MoCo v2 + random G_A", 20.0 + 2 * seed, seed),
+      made.row("MoCo v2 + random G_A, AdaBN", 10.0, seed),
+      made.row("MoCo v2 + G_A, AdaBN", 57.0, seed, augmentation="G_A")]
   for row in rows:
     row["converged"] = row["method"] != "untrained encoder"
-  return _result(rows)
+  return made.result(rows)
 
 
 def test_lines_of_other_statistics_stand_below_their_own():
-  lines = _cells(tables.format_table([_with_controls(0)]))
+  lines = made.cells_of(tables.format_table([_with_controls(0)]))
   methods = [line[0] for line in lines[3:15]]
   assert methods == [
       "MoCo v2", "MoCo v2, AdaBN", "MoCo v2 + G_A", "MoCo v2 + G_A, AdaBN",
@@ -131,11 +120,11 @@ def test_an_encoder_as_loaded_is_a_control_and_the_baseline_if_no_other_is(train
   """Without steps of stage 1 there is no row of the pre-trainer alone."""
   results = []
   for seed in (0, 1):
-    rows = [_row("encoder as loaded", 20.0 + seed, seed, retraining_set="-"),
-            _row("MoCo v2 + G_A", 55.0 - seed, seed, augmentation="G_A")]
-    results.append(_result(rows + [_row("MoCo v2", 10.0, seed)] * trained))
+    rows = [made.row("encoder as loaded", 20.0 + seed, seed, retraining_set="-"),
+            made.row("MoCo v2 + G_A", 55.0 - seed, seed, augmentation="G_A")]
+    results.append(made.result(rows + [made.row("MoCo v2", 10.0, seed)] * trained))
   table = tables.format_table(results)
-  methods = [line[0] for line in _cells(table)[3:5 + trained]]
+  methods = [line[0] for line in made.cells_of(table)[3:5 + trained]]
   assert methods == ["MoCo v2"] * trained + ["encoder as loaded", "MoCo v2 + G_A"]
   assert "less the best control (encoder as loaded): +34.00" in table
   (first,) = [line for line in table.splitlines() if line.startswith("  MoCo v2 + G_A,")]
@@ -143,11 +132,11 @@ def test_an_encoder_as_loaded_is_a_control_and_the_baseline_if_no_other_is(train
 
 
 def test_other_statistics_are_no_baseline():
-  rows = [_row("MoCo v2, AdaBN", 7.0, 0), _row("untrained encoder", 6.0, 0),
-          _row("MoCo v2 + G_A", 55.0, 0)]
+  rows = [made.row("MoCo v2, AdaBN", 7.0, 0), made.row("untrained encoder", 6.0, 0),
+          made.row("MoCo v2 + G_A", 55.0, 0)]
   more = [{**row, "seed": 1, "accuracy": row["accuracy"] + 1} for row in rows]
   assert "Difference to the first" not in tables.format_table(
-      [_result(rows), _result(more)])
+      [made.result(rows), made.result(more)])
 
 
 def test_only_common_seeds_are_paired():
@@ -166,24 +155,28 @@ def test_only_common_seeds_are_paired():
 
 
 def test_equal_differences_have_no_p():
-  rows = lambda seed: [_row("MoCo v2", 3.0 + seed, seed),
-                       _row("MoCo v2 + G_A", 5.0 + seed, seed)]
-  table = tables.format_table([_result(rows(0)), _result(rows(1))])
+  rows = lambda seed: [made.row("MoCo v2", 3.0 + seed, seed),
+                       made.row("MoCo v2 + G_A", 5.0 + seed, seed)]
+  table = tables.format_table([made.result(rows(0)), made.result(rows(1))])
   assert "+2.00 (n=2, no spread: interval and p not defined)" in table
   assert " *\n" not in table
 
 
 def test_several_experiments_and_protocols():
-  results = [*_seeds(1), _result([
-      _row("MoCo v2", 67.45, 0, train="S", test="R"),
-      _row("MoCo v2", 94.74, 0, train="S", test="S")], "ImageNet-DAISO")]
-  lines = _cells(tables.format_table(results))
+  results = [*_seeds(1), made.result([
+      made.row("MoCo v2", 67.45, 0, train="S", test="R"),
+      made.row("MoCo v2", 94.74, 0, train="S", test="S")], "ImageNet-DAISO")]
+  lines = made.cells_of(tables.format_table(results))
   assert lines[0] == ["EMNIST-Omniglot", "ImageNet-DAISO"]
-  assert lines[1][3:] == ["D → C", "S → R", "S → S"]
-  assert lines[3][3:] == ["3.0", "67.5", "94.7"]
-  assert lines[4][3:] == ["55.0", "-", "-"]
-  knn = _cells(tables.format_table(_seeds(1), protocol="knn"))
-  assert knn[3][3:] == ["99.0"]
+  assert lines[1][3:] == ["D → C", "paper", "S → R", "paper", "S → S", "paper"]
+  assert lines[3][3:] == ["3.0", "3.25", "67.5", "67.45", "94.7", "94.74"]
+  assert lines[4][3:] == ["55.0", "55.22", "-", "71.91", "-", "94.84"]
+  knn = made.cells_of(tables.format_table(_seeds(1), protocol="knn"))
+  assert knn[3][3] == "99.0"
+  both = tables.format_table(_seeds(1), protocol="knn,l2")
+  assert both == "\n".join([tables.format_table(_seeds(1), protocol="knn"),
+                            tables.format_table(_seeds(1), protocol="l2")])
+  assert tables.format_table(_seeds(1), protocol="all").count("protocol: ") == 2
   with pytest.raises(errors.UserError, match="'moco'; there are: knn, l2"):
     tables.format_table(_seeds(1), protocol="moco")
 
@@ -191,8 +184,56 @@ def test_several_experiments_and_protocols():
 def test_markdown():
   lines = tables.format_table(_seeds(), style="markdown").splitlines()
   assert lines[0] == ("| Method | Re-training set | Additional augmentation | "
-                      "EMNIST-Omniglot<br>D → C |")
-  assert lines[3].startswith("| MoCo v2 + G_A | X_p | G_A | 55.2 ± 1.3 (n=3)")
+                      "EMNIST-Omniglot<br>D → C | EMNIST-Omniglot<br>paper |")
+  assert lines[3].startswith("| MoCo v2 + G_A | X_p | G_A | **55.2 ± 1.3 (n=3)")
+
+
+def test_latex():
+  lines = tables.format_table(_seeds(), style="latex").splitlines()
+  assert lines[:4] == [r"% \usepackage{booktabs}", r"\begin{tabular}{lllrr}",
+                       r"  \toprule",
+                       r"   &  &  & \multicolumn{2}{c}{EMNIST-Omniglot} \\"]
+  (ours,) = [x for x in lines if x.startswith("  MoCo v2 + $G_{A}$ &")]
+  assert r"& $X_{p}$ & $G_{A}$ & \textbf{\boldmath 55.2 $\pm$ 1.3 ($n=3$)$^{*}$} &" in ours
+  (union,) = [x for x in lines if r"$X_{p}$ $\cup$ $\tilde{X}_{f}$" in x]
+  assert union.endswith(r"\\")
+  end = lines.index(r"\end{tabular}")
+  assert all(x.startswith("%") or not x for x in lines[end + 1:])  # notes are comments
+
+
+def _best(table):
+  return [line[0] for line in made.cells_of(table)
+          if any("(best)" in cell for cell in line)]
+
+
+def test_bold_only_beyond_the_noise():
+  # The oracle, with 60 to 62, is no candidate.
+  assert _best(tables.format_table(_seeds())) == ["MoCo v2 + G_A"]
+  assert _best(tables.format_table(_seeds(1))) == []
+  close = _seeds()
+  for result, accuracy in zip(close, (54.0, 55.0, 56.0)):
+    (control,) = [r for r in result["rows"] if r["method"] == "MoCo v2 + control"]
+    control["accuracy"] = accuracy  # G_A is ahead by 1, -1 and 0.5
+  table = tables.format_table(close)
+  assert _best(table) == [] and "Best beyond the noise" not in table
+
+
+def test_costs_are_columns_if_asked_for():
+  results = _seeds(2)
+  for result in results:
+    for row in result["rows"]:
+      if row["method"] == "MoCo v2 + G_A":
+        row |= {"images_seen": {"pretrain": 1000, "generator": 2000, "total": 3000},
+                "flops": {"pretrain": 1e12, "generator": 2e12, "total": 3e12},
+                "seconds": {"pretrain": 100, "generator": 200, "total": 300}}
+  lines = made.cells_of(tables.format_table(results, cost=True))
+  assert lines[1][3:] == ["D → C", "paper", "images seen", "FLOP", "time"]
+  assert lines[4][5:] == ["3 k", "3 T", "5 min"]
+  assert lines[5][5:] == ["-", "-", "-"]  # a run of older code
+  assert "images seen" not in tables.format_table(results)
+  (ours,) = [r for r in json.loads(tables.format_table(results, style="json"))
+             if r["method"] == "MoCo v2 + G_A"]
+  assert (ours["images_seen"], ours["seconds"], ours["paper"]) == (3000, 300, 55.22)
 
 
 def test_csv_has_the_numbers():
@@ -208,27 +249,8 @@ def test_csv_has_the_numbers():
     assert float(ours[side]) == pytest.approx(bound)
 
 
-@pytest.mark.parametrize("part, words", [("protocol", "evaluation protocols"),
-                                         ("data", "data sets"),
-                                         ("encoder_init", "initial weights")])
-def test_mixtures_are_said(part, words):
-  results = _seeds(2)
-  assert "WARNING" not in tables.format_table(results)
-  results[1]["provenance"][part] = "other"
-  assert f"2 different {words}" in tables.format_table(results)
-  # Different experiments may use different protocols or data.
-  results[1]["experiment"] = "ImageNet-DAISO"
-  assert "WARNING" not in tables.format_table(results)
-
-
-def _write(folder, text):
-  folder.mkdir()
-  (folder / "results.json").write_text(text, encoding="utf-8")
-  return str(folder)
-
-
 def test_command_line(tmp_path, capsys):
-  folders = [_write(tmp_path / str(i), json.dumps(result))
+  folders = [made.write(tmp_path / str(i), json.dumps(result))
              for i, result in enumerate(_seeds(2))]
   assert tables.main(folders) == 0
   assert capsys.readouterr().out == tables.format_table(_seeds(2))
@@ -239,9 +261,9 @@ def test_command_line(tmp_path, capsys):
 def test_every_bad_folder_is_named_at_once(tmp_path, capsys):
   (tmp_path / "unfinished").mkdir()
   bad = [str(tmp_path / "missing"), str(tmp_path / "unfinished"),
-         _write(tmp_path / "damaged", '{"experiment": "x", "ro'),
-         _write(tmp_path / "foreign", "[1]"),
-         _write(tmp_path / "partial", json.dumps(_result([{"method": "m"}])))]
+         made.write(tmp_path / "damaged", '{"experiment": "x", "ro'),
+         made.write(tmp_path / "foreign", "[1]"),
+         made.write(tmp_path / "partial", json.dumps(made.result([{"method": "m"}])))]
   assert tables.main(bad) == 2
   lines = capsys.readouterr().err.splitlines()
   assert len(lines) == 5 and all(x.startswith("error: ") for x in lines)
@@ -251,95 +273,42 @@ def test_every_bad_folder_is_named_at_once(tmp_path, capsys):
 
 
 def test_one_seed_twice_and_empty_results_are_errors(tmp_path, capsys):
-  one = _write(tmp_path / "one", json.dumps(_seeds(1)[0]))
+  one = made.write(tmp_path / "one", json.dumps(_seeds(1)[0]))
   assert tables.main([one, one]) == 2
   err = capsys.readouterr().err
   assert "two results for seed 0" in err and err.count("\n") == 1
-  empty = _write(tmp_path / "empty", json.dumps(_result([])))
+  empty = made.write(tmp_path / "empty", json.dumps(made.result([])))
   assert tables.main([empty]) == 2
   assert "no rows yet" in capsys.readouterr().err
 
 
-# --- CRL-TAC -----------------------------------------------------------------
+def test_experiments_of_a_sweep_are_compared_on_common_seeds():
+  other = [dict(result, experiment="EMNIST-Omniglot, no cycle") for result in _seeds()]
+  for result, loss in zip(other, (1.0, 2.0, 3.0)):
+    result["rows"] = [{**row, "accuracy": row["accuracy"] - loss} for row in result["rows"]]
+  text = tables.format_table([*_seeds(), *other])
+  (line,) = [x for x in text.splitlines() if "no cycle less EMNIST-Omniglot:" in x]
+  assert line.startswith("  MoCo v2 + G_A, D → C: EMNIST-Omniglot, no cycle less ")
+  assert "-2.00, 95 % interval" in line
 
 
-def _tac(seed, accuracy=97.0, experiment="Regional MNIST"):
-  rows = []
-  for method, crops, gain in (
-      ("CRL-TAC", "P", 0.0), ("CRL-TAC", "top-4", 0.5),
-      ("SimCLR", "uniform", -50.0), ("SimCLR", "true place", -4.0),
-      ("untrained encoder", "P", -10.0)):
-    for feature, less in (("f", 0.0), ("head", 2.0)):
-      rows.append(_row(method, accuracy + gain - less + seed, seed)
-                  | {"crops": crops, "feature": feature})
-  return _result(rows, experiment)
-
-
-def test_the_posters_layout_with_its_numbers_beside():
-  lines = _cells(tables.format_table([_tac(0), _tac(2)]))
-  head = lines.index(["Ours", "Ours (top-4)", "SimCLR", "SimCLR (oracle)"])
-  assert lines[head + 3] == [
-      "f output", "98.0 ± 1.4 (n=2)", "98.5 ± 1.4 (n=2)", "48.0 ± 1.4 (n=2)",
-      "94.0 ± 1.4 (n=2)"]
-  assert lines[head + 5] == [
-      "the poster: f output", "97.3 ± 0.1", "97.5 ± 0.1", "46.0 ± 0.6",
-      "93.5 ± 0.3"]
-  assert ["untrained encoder", "P", "86.0 ± 1.4 (n=2)",
-          "88.0 ± 1.4 (n=2)"] in lines
-
-
-def test_one_crop_own_windows_and_cost_stand_beside():
-  result = _tac(0)
-  for method, crops, value in (
-      ("CRL-TAC", "P, one crop", 90.0), ("CRL-TAC", "top-1", 91.0),
-      ("SimCLR", "uniform, one crop", 20.0),
-      ("SimCLR, own windows", "own uniform", 60.0),
-      ("SimCLR, own windows", "own uniform, one crop", 30.0),
-      ("SimCLR, own windows", "true place", 95.0)):
-    for feature in ("f", "head"):
-      result["rows"].append(_row(method, value, 0)
-                            | {"crops": crops, "feature": feature})
-  for row in result["rows"]:
-    ours = row["method"] == "CRL-TAC"
-    row |= {"images_per_step": 512, "images_per_step_forward": 1536 * ours}
-  text = tables.format_table([result])
-  lines = _cells(text)
-  head = lines.index([
-      "Ours", "Ours (top-4)", "SimCLR", "SimCLR (oracle)", "SimCLR, own windows",
-      "SimCLR, own windows (oracle)"])
-  assert lines[head + 4] == [
-      "f output", "97.0", "97.5", "47.0", "93.0", "60.0", "95.0"]
-  assert lines[head + 5] == [
-      "f output, one crop", "90.0", "91.0", "20.0", "-", "30.0", "-"]
-  assert "CRL-TAC 512 (and 1536 more to train P, forward alone); SimCLR 512" in text
-
-
-def test_differences_to_an_untrained_encoder_are_marked():
-  found = [_tac(0), _tac(2), _tac(4)]
-  for result, noise in zip(found, (0.0, 0.3, -0.2)):
-    for row in result["rows"]:
-      row["accuracy"] += noise * (row["method"] == "CRL-TAC")
-  lines = _cells(tables.format_table(found))
-  (ours,) = [line for line in lines if line[:2] == ["CRL-TAC", "P"]]
-  assert all(text.endswith(" *") for text in ours[2:])
-  (top,) = [line for line in lines if line[:2] == ["CRL-TAC", "top-4"]]
-  assert not any("*" in text for text in top)  # there is nothing to compare it with
-
-
-def test_crops_and_augmentations_are_tables_of_their_own():
-  text = tables.format_table([*_seeds(1), _tac(0), _tac(0, experiment="MNIST")])
-  assert text.index("MoCo v2 + G_A") < text.index("Regional MNIST: accuracy")
-  assert "\nMNIST: accuracy" in text
-  with pytest.raises(errors.UserError, match="two results for seed 0"):
-    tables.format_table([_tac(0), _tac(0)])
-
-
-def test_crops_as_csv():
-  rows = list(csv.DictReader(io.StringIO(
-      tables.format_table([_tac(0), _tac(1)], style="csv"))))
-  assert len(rows) == 10
-  assert rows[0]["method"] == "CRL-TAC" and rows[0]["crops"] == "P"
-  assert float(rows[0]["accuracy"]) == 97.5 and rows[0]["seeds"] == "2"
+def test_unhealthy_generators_are_named_and_can_fail_a_command(tmp_path, capsys):
+  results = _seeds(2)
+  for result in results:
+    result["health"] = {"latent_r2": 0.9}
+  folders = [made.write(tmp_path / str(seed), json.dumps(result))
+             for seed, result in enumerate(results)]
+  assert tables.main([*folders, "--check-health"]) == 0
+  assert "healthy" not in capsys.readouterr().out
+  results[1]["health"]["latent_r2"] = 0.1
+  folders[1] = made.write(tmp_path / "sick", json.dumps(results[1]))
+  assert tables.main(folders) == 0
+  assert ("Not healthy (--check-health says why): the generator of EMNIST-Omniglot, seed 1."
+          in capsys.readouterr().out)
+  assert tables.main([*folders, "--check-health"]) == 1
+  err = capsys.readouterr().err
+  assert err.startswith("not healthy: EMNIST-Omniglot, seed 1: G_A ignores its latents")
+  assert err.count("\n") == 1
 
 
 @pytest.mark.parametrize("name, value, words", [
@@ -349,14 +318,7 @@ def test_crops_as_csv():
 def test_values_that_are_none_are_named(tmp_path, capsys, name, value, words):
   result = _seeds(1)[0]
   result["rows"][3][name] = value
-  assert tables.main([_write(tmp_path / "run", json.dumps(result))]) == 2
+  assert tables.main([made.write(tmp_path / "run", json.dumps(result))]) == 2
   err = capsys.readouterr().err
   assert err.count("\n") == 1
   assert "results.json': row 4 of 6 (MoCo v2 + G_A) has" in err and words in err
-
-
-def test_a_row_of_crops_needs_its_feature(tmp_path, capsys):
-  result = _tac(0, accuracy=90.0)
-  del result["rows"][1]["feature"]
-  assert tables.main([_write(tmp_path / "run", json.dumps(result))]) == 2
-  assert "row 2 of 10 (CRL-TAC) has feature=None" in capsys.readouterr().err

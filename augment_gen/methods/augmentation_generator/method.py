@@ -12,13 +12,14 @@ import jax
 
 from augment_gen.config import Config, names
 from augment_gen.evaluate import adabn, amounts, checkup, health
-from augment_gen.evaluate.protocol import evaluate_encoder, protocol_fingerprint
+from augment_gen.evaluate.finetune import Finetuning
+from augment_gen.evaluate.protocol import evaluate_encoder, fingerprints, missing
 from augment_gen.figures import report
 from augment_gen.methods import encoder_init
 from augment_gen.methods.augmentation_generator import rules, stages, watch
 from augment_gen.methods.pretrainers import pretrainer
 from augment_gen.models.build import build_augmenter
-from augment_gen.run import loop, preemption, provenance
+from augment_gen.run import costs, loop, preemption, provenance
 from augment_gen.run.checkpoint import checksum
 from augment_gen.run.contracts import Run
 from augment_gen.run.metrics import parameter_overview
@@ -187,47 +188,65 @@ def _evaluate(run: Run, states: dict[str, Any], generator) -> dict[str, Any]:
       "experiment": provenance.experiment(run.config), "rows": [],
       "gauges": watch.last_gauges(run),
       "provenance": provenance.of_results(
-          run, protocol_fingerprint(run.config.evaluate), {**known, **ends})}
+          run, fingerprints(run.config.evaluate), {**known, **ends})}
   if generator is not None:
     results["health"] = _last_health(run)
   elif "health" in before:
     results["health"] = before["health"]
   adapt = "adabn" in names(run.config.evaluate.controls)
+  finetune = (Finetuning(run) if "finetune" in names(run.config.evaluate.protocols)
+              else None)
   title = pretrainer(run.config, run.devices).title
   for name, (method, augmentation) in rows(run.config, title).items():
     for adapted in (False, True):
       label = f"{method}, AdaBN" if adapted else method
       found = [row for row in before["rows"] if row["method"] == label]
       state = states.get(name)
-      if state is None or (adapted and not adapt):
-        pass
-      # A row is only valid for the exact state that it was measured on.
-      elif found and known.get(_stage_name(name)) == ends[_stage_name(name)]:
-        run.log(f"evaluate: {label} was evaluated before")
-      else:
-        run.log(f"evaluate: {label}")
-        found = [{**row, "augmentation": augmentation,
-                  **_trained_on(name, run.config)}
-                 for row in _rows(run, label, state, adapted)]
+      if state is not None and (adapt or not adapted):
+        # A row is only valid for the exact state that it was measured on.
+        if known.get(_stage_name(name)) != ends[_stage_name(name)]:
+          found = []
+        # Fine-tuning has batch norms in training mode, so that nothing is left of AdaBN.
+        new = _rows(run, label, state, adapted, found, None if adapted else finetune)
+        found += [{**row, "augmentation": augmentation,
+                   **_trained_on(name, run.config),
+                   **costs.of_stages(run.folder.path, _trained_stages(name))}
+                  for row in new]
       results["rows"] += found
       run.folder.write_results(results)
       preemption.leave_if(run.terminated, f"after the evaluation of {label}")
   return results
 
 
-def _rows(run: Run, title: str, state, adapted: bool) -> list[dict[str, Any]]:
-  """Evaluates one encoder; if `adapted`, with batch-norm statistics of X̃_f."""
+def _rows(run: Run, title: str, state, adapted: bool, before: list[dict[str, Any]],
+          finetune: Finetuning | None) -> list[dict[str, Any]]:
+  """Evaluates one encoder under the protocols that have no rows yet.
+
+  Args:
+    run: the run.
+    title: the rows' method.
+    state: holds the encoder.
+    adapted: whether it gets batch-norm statistics of X̃_f.
+    before: its rows from an earlier start.
+    finetune: fine-tunes it; None: there are no rows of this protocol.
+  """
+  protocols = missing(run.config.evaluate, before, finetune is not None)
+  if not protocols.protocols:
+    run.log(f"evaluate: {title} was evaluated before")
+    return []
+  run.log(f"evaluate: {title}")
   variables = jax.device_get(stages.encoder_variables(run.config, state))
   if adapted:
     variables = adabn.reestimate(
         stages.batch_statistics(run.config), variables,
         run.task.finetune, run.config.evaluate.batch_size, run.config.seed)
-  rows = evaluate_encoder(
-      stages.encode(run.config), variables, run.task, run.config.evaluate,
+  found = evaluate_encoder(
+      stages.encode(run.config), variables, run.task, protocols,
       method=title, pretrain_data="", experiment_seed=run.config.seed,
-      train_name=run.config.data.finetune_name, mesh=run.mesh, log=run.log)
+      train_name=run.config.data.finetune_name, mesh=run.mesh, finetune=finetune,
+      log=run.log)
   return [{**row, "batch_norm": "X̃_f" if adapted else "as trained",
-           "commit": provenance.commit()} for row in rows]
+           "commit": provenance.commit()} for row in found]
 
 
 def _trained_on(name: str, config: Config) -> dict[str, str]:
@@ -243,6 +262,13 @@ def _trained_on(name: str, config: Config) -> dict[str, str]:
   # Without stage 3, the table's re-training set is the training set of stage 1.
   return {"pretrain_data": "encoder.init" if is_all else pretrain_data,
           "retraining_set": stage_1 if name == "pretrain" else "X_p"}
+
+
+def _trained_stages(name: str) -> tuple[str, ...]:
+  """The stages that an encoder needs: also stage 2, if only to know G_A's strength."""
+  return {"untrained": (), "pretrain": ("pretrain",)}.get(name, (
+      "pretrain", *(("generator",) if name in stages.GENERATOR_ARMS else ()),
+      _stage_name(name)))
 
 
 def _stage_name(row: str) -> str:

@@ -16,14 +16,14 @@ import numpy as np
 
 from augment_gen.augment.crops import CropGrid
 from augment_gen.augment.policy import draw_t
-from augment_gen.config import Config, names
+from augment_gen.config import Config, EvaluateConfig, names
 from augment_gen.data.base import evenly, ImageSet
 from augment_gen.evaluate.chunks import chunked
-from augment_gen.evaluate.protocol import evaluate_features, protocol_fingerprint
+from augment_gen.evaluate.protocol import evaluate_features, fingerprints, missing
 from augment_gen.figures import report
 from augment_gen.losses.information import entropy
 from augment_gen.methods.crl_tac import rules, stages
-from augment_gen.run import loop, preemption, provenance
+from augment_gen.run import costs, loop, preemption, provenance
 from augment_gen.run.checkpoint import checksum
 from augment_gen.run.contracts import Run
 from augment_gen.run.metrics import parameter_overview
@@ -113,7 +113,7 @@ def _evaluate(run: Run, states: dict[str, Any]) -> dict[str, Any]:
   results: dict[str, Any] = {
       "experiment": provenance.experiment(run.config), "rows": [],
       "provenance": provenance.of_results(
-          run, protocol_fingerprint(run.config.evaluate), {**known, **ends})}
+          run, fingerprints(run.config.evaluate), {**known, **ends})}
   sets = {run.config.data.finetune_name: run.task.finetune, **run.task.tests}
   crops = _Crops(run, states["tac"], sets)
   results["policy"] = {name: crops.summary(name) for name in run.task.tests}
@@ -123,13 +123,15 @@ def _evaluate(run: Run, states: dict[str, Any]) -> dict[str, Any]:
       both = {kind, crops.one_crop(kind)}
       rows = [row for row in before["rows"]
               if row["method"] == method and row["crops"] in both]
-      if name not in states:
-        pass
-      elif rows and known.get(name) == ends[name]:
-        run.log(f"evaluate: {method}, {kind}, was evaluated before")
-      else:
-        run.log(f"evaluate: {method}, {kind}")
-        rows = _rows(run, name, states[name], kind, crops)
+      if name in states:
+        if known.get(name) != ends[name]:
+          rows = []
+        protocols = missing(run.config.evaluate, rows)
+        if protocols.protocols:
+          run.log(f"evaluate: {method}, {kind}")
+          rows += _rows(run, name, states[name], kind, crops, protocols)
+        else:
+          run.log(f"evaluate: {method}, {kind}, was evaluated before")
       results["rows"] += rows
       run.folder.write_results(results)
       preemption.leave_if(
@@ -137,8 +139,8 @@ def _evaluate(run: Run, states: dict[str, Any]) -> dict[str, Any]:
   return results
 
 
-def _rows(run: Run, name: str, state, kind: str,
-          crops: "_Crops") -> list[dict[str, Any]]:
+def _rows(run: Run, name: str, state, kind: str, crops: "_Crops",
+          protocols: EvaluateConfig) -> list[dict[str, Any]]:
   """Evaluates f and the head of an encoder on one kind of crop: on n crops and on one."""
   encode = _encode(run, name, state)
   outputs = {data: encode(images, crops.boxes(kind, data))
@@ -155,11 +157,13 @@ def _rows(run: Run, name: str, state, kind: str,
       rows += evaluate_features(
           outputs[train][prefix + feature],
           {data: outputs[data][prefix + feature] for data in tests}, run.task,
-          run.config.evaluate, method=ENCODERS[name], pretrain_data="X",
+          protocols, method=ENCODERS[name], pretrain_data="X",
           experiment_seed=run.config.seed, train_name=train, feature=feature,
           further={"crops": label, "crops_per_image": count,
                    "images_per_step": gradient,
                    "images_per_step_forward": forward,
+                   **costs.of_stages(
+                       run.folder.path, () if name == "untrained" else (name,)),
                    "commit": provenance.commit()},
           log=functools.partial(_log, run, f"  {label}, {feature}: "))
   return rows

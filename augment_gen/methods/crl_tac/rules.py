@@ -14,6 +14,9 @@ def problems(config: Config, devices: int) -> Iterator[str]:
   if config.encoder.init:
     yield (f"config.encoder.init={config.encoder.init}: the encoders of CRL-TAC start "
            "from random weights; leave it out")
+  if "finetune" in names(config.evaluate.protocols):
+    yield ("config.evaluate.protocols names 'finetune', which CRL-TAC does not have: its "
+           "features are means over crops, and what would be trained is not clear")
   stage, side = config.tac, config.data.side
   sections: dict[str, TacConfig | SimclrWindowsConfig] = {"tac": stage}
   if "simclr_own" in names(stage.controls):

@@ -14,7 +14,7 @@ from augment_gen.models.build import build_encoder, dtype_of
 from augment_gen.models.heads import NormedPerceptron, PredictedEncoder
 from augment_gen.run.contracts import Plan, PyTree, Step, Views
 from augment_gen.steps import simsiam as simsiam_step
-from augment_gen.steps.state import EncoderState
+from augment_gen.steps.state import EncoderState, with_own_optimizer
 
 
 class Simsiam(Base):
@@ -40,7 +40,7 @@ class Simsiam(Base):
     """The predictor's learning rate stays at its highest (section 4.2, --fix-pred-lr)."""
     fixed = dataclasses.replace(
         plan.optimizer, schedule="constant", warmup_epochs=0.0)
-    return building.with_own_optimizer(
+    return with_own_optimizer(
         "predictor", building.optimizer(fixed, plan.steps, plan.steps_per_epoch),
         super().optimizer(plan))
 

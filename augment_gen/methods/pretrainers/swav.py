@@ -16,7 +16,12 @@ from augment_gen.models.build import build_encoder, dtype_of
 from augment_gen.models.heads import NormedPerceptron, ViewsEncoder
 from augment_gen.run.contracts import Plan, PyTree, Step, Views
 from augment_gen.steps import swav as swav_step
-from augment_gen.steps.state import EncoderState, make_optimizer, make_schedule
+from augment_gen.steps.state import (
+  EncoderState,
+  make_optimizer,
+  make_schedule,
+  with_own_optimizer,
+)
 from augment_gen.steps.views import small_crops
 
 
@@ -55,7 +60,7 @@ class Swav(Base):
     prototypes = optax.transforms.conditionally_mask(
         make_optimizer(plan.optimizer, lambda step: schedule(step + still)),
         lambda step: step >= still)
-    return building.with_own_optimizer(
+    return with_own_optimizer(
         "prototypes", prototypes, super().optimizer(plan))
 
   def init(self, tx: optax.GradientTransformation, key: jax.Array,

@@ -1,6 +1,6 @@
 """Counts the dots and greys that a run's G_A draws, and the true dots that G_E leaves.
 
-    python benchmarks/count_dots.py RUN...
+    python tools/count_dots.py RUN...
 
 Each folder must hold a run with a finished stage 2 and a known clean X_f. The counts are
 over 2,048 images of X_f. "Ground" is what is black in the clean image.

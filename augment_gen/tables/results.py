@@ -1,0 +1,172 @@
+"""Results files: read, checked, and compared with each other before they share a table."""
+
+from collections.abc import Iterator, Mapping, Sequence
+import json
+import pathlib
+from typing import Any
+
+from augment_gen.config import errors, identity
+from augment_gen.run import costs
+from augment_gen.run.folder import read_config
+
+_NEEDED = ("method", "pretrain_data", "train", "test", "protocol", "seed",
+           "accuracy")
+_OPTIONAL = ("retraining_set", "augmentation", "crops")
+# Settings in which runs of one experiment may differ: what has a fingerprint of its own,
+# and what changes no row.
+_FREE = ("experiment", "seed", "evaluate", "data.root", "data.stream",
+         "data.max_resident_gib", "encoder.init")
+
+def load(folders: Sequence[str]) -> list[dict[str, Any]]:
+  """Reads results.json of each run folder.
+
+  Returns:
+    The contents, with "folder", "config" (all settings, if config.json can be read) and,
+    in each row whose stages are all known in costs.json, "seconds": stage, or "total" ->
+    wall time of its training.
+
+  Raises:
+    UserError: lists every folder without results.json, or with a damaged one.
+  """
+  results, problems = [], []
+  for folder in folders:
+    path = pathlib.Path(folder) / "results.json"
+    if not path.parent.is_dir():
+      problems.append(f"'{folder}' is no folder: give the --workdir of a run")
+    elif not path.exists():
+      problems.append(f"'{folder}' has no results.json: the run has not "
+                      "finished stage 'evaluate'; start it again to continue")
+    else:
+      try:
+        result = json.loads(path.read_text(encoding="utf-8"))
+        if wrong := _problems(path, result):
+          problems += wrong
+          continue
+        results.append({**result, "folder": str(folder), "config": _config(path.parent)})
+        costs.add_seconds(result["rows"], path.parent)
+      except (OSError, ValueError) as error:
+        problems.append(f"'{path}' is damaged ({error}): delete it and run "
+                        "stage 'evaluate' again")
+  errors.raise_if_any(problems)
+  return results
+
+
+def _problems(path: pathlib.Path, result: Any) -> list[str]:
+  """Reasons why parsed JSON is not the contents of a results file."""
+  if (not isinstance(result, dict) or "experiment" not in result
+      or not isinstance(result.get("rows"), list)
+      or not isinstance(result.get("provenance", {}), dict)):
+    return [f"'{path}' is no results file: it lacks 'experiment' or 'rows'"]
+  missing = sorted({name for row in result["rows"] for name in _NEEDED
+                    if not isinstance(row, dict) or name not in row})
+  if missing:
+    return [f"'{path}' has rows without: {', '.join(missing)}"]
+  for place, row in enumerate(result["rows"], start=1):
+    if wrong := _wrong_value(row):
+      return [f"'{path}': row {place} of {len(result['rows'])} ({row['method']}) has "
+              f"{wrong}: delete the file and run stage 'evaluate' again"]
+  return []
+
+
+def _wrong_value(row: dict[str, Any]) -> str | None:
+  for name in (*_NEEDED, *_OPTIONAL, *(("feature",) if "crops" in row else ())):
+    if name in _OPTIONAL and name not in row:
+      continue
+    value: Any = row.get(name)
+    if name == "accuracy":
+      # Also False for NaN.
+      right = type(value) in (int, float) and 0 <= value <= 100
+      wanted = "no percentage"
+    elif name == "seed":
+      right, wanted = type(value) is int, "no whole number"
+    else:
+      right, wanted = isinstance(value, str), "no text"
+    if not right:
+      return f"{name}={value!r}, which is {wanted}"
+  return None
+
+
+def _config(folder: pathlib.Path) -> dict[str, Any] | None:
+  try:
+    return read_config(folder)
+  except errors.UserError:
+    return None
+
+
+def protocol_words(results: Sequence[Mapping[str, Any]], protocol: str) -> str:
+  """A protocol by its name in rows, such as "labels:5", and what it stands for."""
+  kind, _, count = protocol.partition(":")
+  draws = {row["draws"] for result in results for row in result["rows"]
+           if row["protocol"] == protocol and "draws" in row}
+  meaning = {
+      "finetune": "encoder and linear head trained together",
+      "labels": f"a linear head on {count} label{'s' * (count != '1')} of each class, mean "
+                f"over {' or '.join(map(str, sorted(draws)))} draws of them"}
+  return f"{protocol} ({meaning[kind]})" if kind in meaning else protocol
+
+
+def mixture_problems(results: Sequence[Mapping[str, Any]], protocol: str) -> list[str]:
+  """What differs between runs of one experiment, which a table would take for its seeds.
+
+  Runs of one experiment with other X̃_f have other columns, and may differ.
+
+  Args:
+    results: contents of results files; those from `load` say the most.
+    protocol: the protocol that is shown. Settings of others may differ.
+
+  Returns:
+    One line for each difference in images, protocol, initial weights or settings.
+  """
+  lines = []
+  groups: dict[tuple[str, str], list[Mapping[str, Any]]] = {}
+  for result in results:
+    for row in result["rows"][:1]:  # all rows of a run have the same X̃_f
+      groups.setdefault((result["experiment"], row["train"]), []).append(result)
+  for (experiment, _), of_experiment in groups.items():
+    # What differs -> value -> the runs that have it.
+    found: dict[str, dict[str, list[str]]] = {}
+    for number, result in enumerate(of_experiment, start=1):
+      run = result.get("folder") or f"run {number}"
+      for what, value in _traits(result, protocol):
+        found.setdefault(what, {}).setdefault(value, []).append(run)
+    lines += [
+        f"the runs of '{experiment}' are no seeds of one experiment: {what} is "
+        + ", ".join(f"{value} in {_some(runs)}" for value, runs in values.items())
+        for what, values in found.items() if len(values) > 1]
+  return lines
+
+
+def _traits(result: Mapping[str, Any], protocol: str) -> Iterator[tuple[str, str]]:
+  """(what, value) of all that runs of one experiment must have in common.
+
+  What a run does not say is left out, such as a setting that older code did not have.
+  """
+  provenance = result.get("provenance", {})
+  data = provenance.get("data") or {}
+  for name, value in data.items():
+    yield f"the fingerprint of the images '{name}'", str(value)
+  own = provenance.get("protocols", {}).get(protocol.partition(":")[0])
+  yield ("the fingerprint of the evaluation protocol (config.evaluate)",
+         str(own or provenance.get("protocol")))
+  yield ("the fingerprint of the initial weights (config.encoder.init)",
+         str(provenance.get("encoder_init", "none")))
+  try:
+    settings = identity(result.get("config") or {})
+  except (KeyError, TypeError, AttributeError):  # of much older code, or unreadable
+    return
+  for name, value in _leaves(settings):
+    if not any(name == free or name.startswith(f"{free}.") for free in _FREE):
+      yield f"config.{name}", repr(value)
+
+
+def _leaves(values: Mapping[str, Any], path: str = "") -> Iterator[tuple[str, Any]]:
+  """(dotted name, value) of all settings."""
+  for name, value in values.items():
+    if isinstance(value, dict):
+      yield from _leaves(value, f"{path}{name}.")
+    else:
+      yield f"{path}{name}", value
+
+
+def _some(runs: Sequence[str]) -> str:
+  return runs[0] + (f" and {len(runs) - 1} more" if len(runs) > 1 else "")
