@@ -23,6 +23,7 @@ LAYERS = (
     ("figures", "tables"),
     ("methods",),
     ("run.session", "export"),
+    ("transforms",),
     ("main", "sweep", "apply"),
     ("__main__",),
 )
@@ -74,7 +75,7 @@ def test_every_room_has_its_layer_and_nothing_lies_loose():
   rooms = {room for layer in LAYERS for room in layer}
   assert {room_of(module) for module in graph()} - {""} == rooms
   assert {path.name for path in ROOT.glob("*.py")} == {
-      "__init__.py", "__main__.py", "main.py", "export.py"}
+      "__init__.py", "__main__.py", "main.py"}
 
 
 def test_nothing_is_imported_upwards_or_across():
