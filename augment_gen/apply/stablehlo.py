@@ -33,13 +33,14 @@ from augment_gen.models.build import (
 )
 from augment_gen.run import provenance, weight_files
 from augment_gen.run.checkpoint import checksum
-from augment_gen.run.folder import write_json
+from augment_gen.run.folder import LEARNED, write_json
+from augment_gen.transforms import recipe
 
 PLATFORMS = ("cpu", "cuda", "tpu")
 
 
 def run(run: str, out: str, stage: str, bank: bool, root: str = "") -> None:
-  """Writes the programs, the weights, the bank and export.json.
+  """Writes the programs, the weights, the bank, a recipe and export.json.
 
   The weights of F are named as in torchvision if it is a ResNet, and as in Flax
   otherwise, as are those of G_A and of G_E with G_L.
@@ -84,9 +85,19 @@ def run(run: str, out: str, stage: str, bank: bool, root: str = "") -> None:
         "run": {**runs.origin(path, config), "encoder": checksum(variables),
                 "generator": checksum(trained)},
         "versions": provenance.versions()})
+    _write_recipe(path, folder)
   except OSError as error:
     raise UserError(f"{folder} cannot be written: {error.strerror}") from None
   print(f"{folder}: {', '.join(sorted(file.name for file in folder.iterdir()))}")
+
+
+def _write_recipe(run: pathlib.Path, folder: pathlib.Path) -> None:
+  """Writes the augmentation in words of torchvision, if the run says what it is."""
+  if (run / LEARNED).exists():
+    found = recipe.as_torchvision_recipe(run)
+    write_json(folder / "torchvision_recipe.json", found)
+    (folder / "torchvision_recipe.py").write_text(
+        recipe.as_python(found), encoding="utf-8")
 
 
 def programs(config: Config, weights: Mapping[str, Any]

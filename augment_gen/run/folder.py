@@ -5,6 +5,7 @@
     environment.json  one entry per start: command, versions, devices, and, once it has
                       ended, its duration and whether it did all that it was to do
     metrics.jsonl     one object per line: {"step", "stage", name: value, …}
+    learned.json      what G_A does to images, if it is a chain of operators
     results.json      {"experiment", "rows": […], "provenance": {…}}
     checkpoints/STAGE/STEP/
     figures/*.png
@@ -25,6 +26,7 @@ from augment_gen.config import errors, identity, names
 
 _METRICS = "metrics.jsonl"
 _ENVIRONMENT = "environment.json"
+LEARNED = "learned.json"
 
 
 _REMOTE = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://")
@@ -249,7 +251,7 @@ class RunFolder:
 
   def write_learned(self, described: dict[str, Any]) -> None:
     """Writes learned.json, the learned augmentation in words and numbers."""
-    write_json(self.path / "learned.json", described)
+    write_json(self.path / LEARNED, described)
 
 
 def differences(a: Any, b: Any, prefix: str = ""):
