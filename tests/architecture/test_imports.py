@@ -25,6 +25,7 @@ LAYERS = (
     ("run.session", "export"),
     ("transforms",),
     ("main", "sweep", "apply"),
+    ("check",),
     ("__main__",),
 )
 # Imports for type checkers only, not at run time.
