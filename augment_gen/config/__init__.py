@@ -12,6 +12,7 @@ from augment_gen.config.convert import fingerprint as fingerprint
 from augment_gen.config.convert import identity as identity
 from augment_gen.config.convert import plain as plain
 from augment_gen.config.convert import typed as typed
+from augment_gen.config.logs import LogConfig as LogConfig
 from augment_gen.config.pretrainers import ByolConfig as ByolConfig
 from augment_gen.config.pretrainers import MocoConfig as MocoConfig
 from augment_gen.config.pretrainers import SimclrConfig as SimclrConfig
@@ -25,7 +26,6 @@ from augment_gen.config.schema import EncoderConfig as EncoderConfig
 from augment_gen.config.schema import EvaluateConfig as EvaluateConfig
 from augment_gen.config.schema import GeneratorConfig as GeneratorConfig
 from augment_gen.config.schema import LatentConfig as LatentConfig
-from augment_gen.config.schema import LogConfig as LogConfig
 from augment_gen.config.schema import LossesConfig as LossesConfig
 from augment_gen.config.schema import NetworksConfig as NetworksConfig
 from augment_gen.config.schema import OptimizerConfig as OptimizerConfig

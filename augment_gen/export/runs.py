@@ -157,9 +157,15 @@ def load_config(run: str | os.PathLike[str]) -> config_lib.Config:
   """The config of a run.
 
   Raises:
-    UserError: the folder has no config, or one without all of today's fields.
+    UserError: the folder has no config, or one without all of today's fields; those of
+      section `log` may be others.
   """
-  return config_lib.typed(ml_collections.ConfigDict(read_config(run)))
+  values = read_config(run)
+  # What was written when changes no result: fields of other versions do no harm.
+  known = dataclasses.asdict(config_lib.LogConfig())
+  values["log"] = known | {name: value for name, value in values.get("log", {}).items()
+                           if name in known}
+  return config_lib.typed(ml_collections.ConfigDict(values))
 
 
 def config_with_generator(run: pathlib.Path) -> config_lib.Config:

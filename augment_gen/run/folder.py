@@ -10,6 +10,7 @@
     checkpoints/STAGE/STEP/
     figures/*.png
     tensorboard/
+    sinks.json        ids of the runs of wandb and MLflow, which a later start goes on with
 """
 
 from collections.abc import Iterable, Iterator

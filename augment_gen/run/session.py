@@ -18,7 +18,14 @@ from augment_gen.data.base import Images
 from augment_gen.data.files import some
 from augment_gen.data.task import check_data, load_task, Task
 from augment_gen.methods import METHODS, rules
-from augment_gen.run import parallel, preemption, provenance, runtime, takeover
+from augment_gen.run import (
+  parallel,
+  preemption,
+  provenance,
+  runtime,
+  sinks,
+  takeover,
+)
 from augment_gen.run.contracts import Run
 from augment_gen.run.folder import check_owner, RunFolder
 from augment_gen.run.metrics import MetricWriter
@@ -92,13 +99,14 @@ def _start(options: Options, terminated: threading.Event) -> None:
   folder = RunFolder(options.workdir, options.config_values)
   try:
     provenance.write(folder.path, found.fingerprints)
-    writer = MetricWriter(folder, config.log.tensorboard)
+    writer = MetricWriter(
+        folder, sinks.open_all(config, options.config_values, folder, log))
     run = Run(
         config=config, config_values=options.config_values,
         command=options.command, task=task, folder=folder, mesh=mesh,
         writer=writer, terminated=terminated, log=log)
     # Up to here there is nothing to save, and Ctrl-C stops at once.
-    with (folder.start(_environment(options, mesh)),
+    with (writer, folder.start(_environment(options, mesh)),
           preemption.watch(signal.SIGINT, terminated)):
       results = METHODS[config.method].run(run)
     log()
@@ -116,6 +124,7 @@ def problems(config: Config, devices: int) -> list[str]:
   return list(checks.problems(config)) or [
       *rules.problems(config, devices),
       *METHODS[config.method].problems(config, devices),
+      *sinks.problems(config),
       *check_data(config.data, parallel.host_copies(devices))]
 
 

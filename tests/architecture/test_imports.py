@@ -125,9 +125,10 @@ assert not {{"jax", "numpy", "tensorflow"}} & set(sys.modules)
 
 import numpy as np
 from augment_gen.data import sources
-from augment_gen.run import folder, metrics
-writer = metrics.MetricWriter(
-    folder.RunFolder({str(tmp_path / "run")!r}, {{}}), tensorboard=True)
+from augment_gen.config import Config
+from augment_gen.run import folder, metrics, sinks
+run = folder.RunFolder({str(tmp_path / "run")!r}, {{}})
+writer = metrics.MetricWriter(run, sinks.open_all(Config(), {{}}, run))
 writer.scalars("pretrain", 1, {{"loss": 1.0}})
 writer.image("figure", 1, np.zeros((2, 2, 3), np.uint8))
 assert not {{"tensorflow", "tensorflow_datasets"}} & set(sys.modules)
