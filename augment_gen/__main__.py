@@ -22,6 +22,8 @@ COMMANDS = {
                "prints the results of runs as the papers' tables"),
     "sweep": ("augment_gen.sweep:main",
               "runs a config over seeds and settings, and prints the table"),
+    "check": ("augment_gen.check:main",
+              "says what a training would do, need and take; starts nothing"),
     "augment": ("augment_gen.apply.command_line:augment",
                 "writes augmented copies of images, with what a run has learned"),
     "embed": ("augment_gen.apply.command_line:embed",

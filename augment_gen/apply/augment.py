@@ -20,11 +20,11 @@ from jax.tree_util import Partial
 import numpy as np
 from PIL import Image
 
-from augment_gen import export
-from augment_gen.apply import latents, manifest, pictures
+from augment_gen.apply import manifest, pictures
 from augment_gen.config import Config
 from augment_gen.config.errors import UserError
 from augment_gen.data import files
+from augment_gen.export import draws, runs
 from augment_gen.models.build import build_augmenter, latent_dim
 from augment_gen.models.operator_chain import OperatorChain
 from augment_gen.run import runtime
@@ -75,15 +75,15 @@ def run(source: str, out: str, settings: Settings) -> None:
   """
   runtime.keep_compiled_code()
   path = pathlib.Path(settings.run)
-  config = export.config_with_generator(path)
+  config = runs.config_with_generator(path)
   _check_apart(source, out)
   _check_strength(config, settings.strength)
-  trained = export.generator_state(path, config)
+  trained = runs.generator_state(path, config)
   given = pictures.given(source, config, settings.on_bad_image, labelled=False)
   bank = None
   if settings.latents == "bank":
     try:
-      bank = latents.bank_of(path, config, trained, settings.root)
+      bank = runs.bank_of(path, config, trained, settings.root)
     except UserError as error:
       raise UserError(*error.problems, "the bank needs the run's X̃_f: name its folder "
                       "with --root, or draw from the prior with --latents=prior") from None
@@ -96,7 +96,7 @@ def run(source: str, out: str, settings: Settings) -> None:
   }, [*_COLUMNS, *_names_of_amounts(config)])
   try:
     write_copies(given, pathlib.Path(out), table, functools.partial(
-        latents.draw, bank=bank, dim=latent_dim(config)),
+        draws.latents, bank=bank, dim=latent_dim(config)),
         function(config, params, settings.strength), settings)
   finally:
     table.close()

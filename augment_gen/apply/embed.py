@@ -9,9 +9,9 @@ import jax
 from jax.tree_util import Partial
 import numpy as np
 
-from augment_gen import export
 from augment_gen.apply import pictures
 from augment_gen.config.errors import UserError
+from augment_gen.export import runs
 from augment_gen.methods.augmentation_generator import stages
 from augment_gen.run import runtime
 from augment_gen.run.progress import Progress
@@ -36,8 +36,8 @@ def run(source: str, out: str, run: str, stage: str, on_bad_image: str) -> None:
   file = pathlib.Path(out)
   _check_file(file)
   runtime.keep_compiled_code()
-  config = export.config_with_generator(pathlib.Path(run))
-  variables = export.encoder_variables(pathlib.Path(run), config, stage)
+  config = runs.config_with_generator(pathlib.Path(run))
+  variables = runs.encoder_variables(pathlib.Path(run), config, stage)
   given = pictures.given(source, config, on_bad_image, labelled=True)
   encode = Partial(jax.jit(stages.encode(config)), variables)
   indices, features = encode_all(given, encode)

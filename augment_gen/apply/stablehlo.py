@@ -18,24 +18,29 @@ import jax.export
 import jax.numpy as jnp
 import numpy as np
 
-from augment_gen import export
-from augment_gen.apply import latents
 from augment_gen.config import Config
 from augment_gen.config.errors import UserError
+from augment_gen.export import programs as reading
+from augment_gen.export import runs
 from augment_gen.methods import building
 from augment_gen.methods.augmentation_generator import stages
 from augment_gen.models import forms
-from augment_gen.models.build import build_augmenter, generator_functions, latent_dim
+from augment_gen.models.build import (
+  build_augmenter,
+  generator_functions,
+  latent_dim,
+  weakened_augmenter,
+)
 from augment_gen.run import provenance, weight_files
 from augment_gen.run.checkpoint import checksum
-from augment_gen.run.folder import write_json
+from augment_gen.run.folder import LEARNED, write_json
+from augment_gen.transforms import recipe
 
 PLATFORMS = ("cpu", "cuda", "tpu")
-_SETTINGS = "export.json"
 
 
 def run(run: str, out: str, stage: str, bank: bool, root: str = "") -> None:
-  """Writes the programs, the weights, the bank and export.json.
+  """Writes the programs, the weights, the bank, a recipe and export.json.
 
   The weights of F are named as in torchvision if it is a ResNet, and as in Flax
   otherwise, as are those of G_A and of G_E with G_L.
@@ -51,13 +56,13 @@ def run(run: str, out: str, stage: str, bank: bool, root: str = "") -> None:
     UserError: the run is not as it must be, or the files cannot be written.
   """
   path, folder = pathlib.Path(run), pathlib.Path(out)
-  config = export.config_with_generator(path)
-  trained = export.generator_state(path, config)
-  variables = export.encoder_variables(path, config, stage)
+  config = runs.config_with_generator(path)
+  trained = runs.generator_state(path, config)
+  variables = runs.encoder_variables(path, config, stage)
   found = None
   if bank:
     try:
-      found = latents.bank_of(path, config, trained, root)
+      found = runs.bank_of(path, config, trained, root)
     except UserError as error:
       raise UserError(*error.problems, "bank.npy needs the run's X̃_f: name its folder "
                       "with --root, or leave it out with --no-bank") from None
@@ -67,22 +72,32 @@ def run(run: str, out: str, stage: str, bank: bool, root: str = "") -> None:
         "encoder": variables, "augmenter": trained.augmenter.final_params,
         "eliminator": trained.eliminator.final_params})
     if found is not None:
-      np.save(folder / "bank.npy", found)
+      np.save(folder / reading.BANK, found)
     if config.encoder.name == "convnet":
       weight_files.write(folder / "encoder.safetensors", flat(variables), {})
     else:
-      export.save_encoder(path, folder / "encoder.safetensors", stage)
+      runs.save_encoder(path, folder / "encoder.safetensors", stage)
     for name, player in (("augmenter", trained.augmenter),
                          ("eliminator", trained.eliminator)):
       weight_files.write(folder / f"{name}.safetensors", flat(player.final_params), {})
-    write_json(folder / _SETTINGS, described(config) | {
+    write_json(folder / reading.SETTINGS, described(config) | {
         "stage": stage, "bank": None if found is None else len(found),
-        "run": {**export.origin(path, config), "encoder": checksum(variables),
+        "run": {**runs.origin(path, config), "encoder": checksum(variables),
                 "generator": checksum(trained)},
         "versions": provenance.versions()})
+    _write_recipe(path, folder)
   except OSError as error:
     raise UserError(f"{folder} cannot be written: {error.strerror}") from None
   print(f"{folder}: {', '.join(sorted(file.name for file in folder.iterdir()))}")
+
+
+def _write_recipe(run: pathlib.Path, folder: pathlib.Path) -> None:
+  """Writes the augmentation in words of torchvision, if the run says what it is."""
+  if (run / LEARNED).exists():
+    found = recipe.as_torchvision_recipe(run)
+    write_json(folder / "torchvision_recipe.json", found)
+    (folder / "torchvision_recipe.py").write_text(
+        recipe.as_python(found), encoding="utf-8")
 
 
 def programs(config: Config, weights: Mapping[str, Any]
@@ -96,21 +111,27 @@ def programs(config: Config, weights: Mapping[str, Any]
 
   Returns:
     By the same names: a function of float32 arrays [n, …], and their shapes without n.
+    A chain of operators also has `programs.WITH_STRENGTH`.
   """
   g_a, g_el = generator_functions(config)
   f, image = stages.encode(config), building.image_shape(config)
-  return {
+  latents = (latent_dim(config),)
+  found: dict[str, tuple[Callable, tuple[tuple[int, ...], ...]]] = {
       "encoder": (lambda x: f(weights["encoder"], x), (image,)),
-      "augmenter": (lambda x, z: g_a(weights["augmenter"], x, z),
-                    (image, (latent_dim(config),))),
+      "augmenter": (lambda x, z: g_a(weights["augmenter"], x, z), (image, latents)),
       "eliminator": (lambda x: g_el(weights["eliminator"], x), (image,))}
+  if weakened := weakened_augmenter(config):
+    found[reading.WITH_STRENGTH] = (
+        lambda x, z, strength: weakened(weights["augmenter"], x, z, strength),
+        (image, latents, ()))
+  return found
 
 
 def write_programs(folder: pathlib.Path, config: Config, weights: Mapping[str, Any]
                    ) -> None:
   """Writes NAME.stablehlo for each of `programs`."""
   for name, (function, shapes) in programs(config, weights).items():
-    (folder / f"{name}.stablehlo").write_bytes(exported(function, shapes).serialize())
+    (folder / f"{name}{reading.SUFFIX}").write_bytes(exported(function, shapes).serialize())
 
 
 def exported(function: Callable, shapes: tuple[tuple[int, ...], ...]
@@ -146,4 +167,6 @@ def described(config: Config) -> dict[str, Any]:
       "functions": {
           "encoder": "images -> features float32 [n, D]",
           "augmenter": "images, latents -> images",
-          "eliminator": "images -> images, latents"}}
+          "eliminator": "images -> images, latents",
+          **({reading.WITH_STRENGTH: "images, latents, strength float32 [n] in [0, 1] -> "
+              "images"} if weakened_augmenter(config) else {})}}

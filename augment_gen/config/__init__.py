@@ -15,6 +15,7 @@ from augment_gen.config.convert import typed as typed
 from augment_gen.config.evaluation import EvaluateConfig as EvaluateConfig
 from augment_gen.config.evaluation import FinetuneConfig as FinetuneConfig
 from augment_gen.config.evaluation import LabelsConfig as LabelsConfig
+from augment_gen.config.logs import LogConfig as LogConfig
 from augment_gen.config.pretrainers import ByolConfig as ByolConfig
 from augment_gen.config.pretrainers import MocoConfig as MocoConfig
 from augment_gen.config.pretrainers import SimclrConfig as SimclrConfig
@@ -27,7 +28,6 @@ from augment_gen.config.schema import DiscriminatorConfig as DiscriminatorConfig
 from augment_gen.config.schema import EncoderConfig as EncoderConfig
 from augment_gen.config.schema import GeneratorConfig as GeneratorConfig
 from augment_gen.config.schema import LatentConfig as LatentConfig
-from augment_gen.config.schema import LogConfig as LogConfig
 from augment_gen.config.schema import LossesConfig as LossesConfig
 from augment_gen.config.schema import NetworksConfig as NetworksConfig
 from augment_gen.config.schema import OptimizerConfig as OptimizerConfig

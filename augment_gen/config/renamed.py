@@ -11,6 +11,7 @@ _LOSSES = ("cycle_weight", "cycle_f_weight", "cycle_p_weight", "latent_weight",
 # Dotted name of old -> of today. A name may be that of a section.
 RENAMED = {
     "data.stream_pretrain": "data.stream",
+    "log.tensorboard": "log.sinks",
     "pretrain.run": "pretrain.from_run",
     "encoder.dtype": "precision",
     "generator.run": "generator.from_run",

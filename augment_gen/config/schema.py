@@ -6,8 +6,8 @@ it or beside it what it means. `checks.py` reads types and bounds, `reference.py
 `--help=SECTION` and docs/settings.md of it.
 
 The sections of the pre-trainers are in pretrainers.py, those of the evaluation in
-evaluation.py. What concerns several fields at
-once is checked by the method that reads them (methods/*/rules.py).
+evaluation.py, section `log` is in logs.py. What concerns several fields at once is checked
+by the method that reads them (methods/*/rules.py).
 """
 
 import dataclasses
@@ -26,6 +26,7 @@ from augment_gen.config.bounds import (
 )
 from augment_gen.config.checks import EachOf
 from augment_gen.config.evaluation import EvaluateConfig
+from augment_gen.config.logs import LogConfig
 from augment_gen.config.pretrainers import (
   ByolConfig,
   MocoConfig,
@@ -329,21 +330,6 @@ class TacConfig:
   optimizer: OptimizerConfig = OptimizerConfig(
       name="adam", lr=1e-3, weight_decay=0.0, schedule="cosine")
   policy: PolicyConfig = PolicyConfig()
-
-
-@dataclasses.dataclass(frozen=True)
-class LogConfig:
-  """What is written and when; changes no result."""
-  every_steps: Count = 50  # metrics are written
-  checkpoint_every_steps: Count = 500  # a checkpoint is saved
-  keep_checkpoints: Count = 2  # of each stage, the newest ones
-  # Gauges of F (evaluate/encoder_health.py) and kNN accuracy during training; 0: only the
-  # gauges, at the end of a stage.
-  online_every_epochs: NotNegative = 0.0
-  # Health of the generator (evaluate/health.py) during its training; 0: at its end only.
-  health_every_steps: CountOrZero = 0
-  tensorboard: bool = True  # event files beside metrics.jsonl
-  figure_images: Count = 8  # columns of the figures
 
 
 @dataclasses.dataclass(frozen=True)

@@ -163,6 +163,21 @@ def generator_functions(config: config_lib.Config) -> tuple[Callable, Callable]:
 
 
 @functools.cache
+def weakened_augmenter(config: config_lib.Config) -> Callable | None:
+  """Returns G_A with a strength for each image, cached as `generator_functions`.
+
+  Returns:
+    `(params, x [b, H, W, C], z [b, Z], strength [b] in [0, 1]) -> image`; None if G_A is
+    no chain of operators, and so has no strengths.
+  """
+  augmenter = build_augmenter(config)
+  if not isinstance(augmenter, operator_chain.OperatorChain):
+    return None
+  return lambda params, x, z, strength: augmenter.apply(
+      {"params": params}, x, z, share=strength)
+
+
+@functools.cache
 def shown_latents(config: config_lib.Config) -> Callable:
   """Returns `(G_A's params, z [b, Z]) -> [b, Z]`, see `outputs.Augmenter.shown`."""
   augmenter = build_augmenter(config)

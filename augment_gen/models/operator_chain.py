@@ -27,6 +27,8 @@ _SUMMARY, _HIDDEN = 4, 32  # side of the summary of an image, units that read it
 # A strength above this share of its span is plain to see.
 _PLAIN = 0.05
 
+Share = float | jax.Array
+
 
 @jax.custom_vjp
 def limit(raw: jax.Array, floor: jax.Array, low: jax.Array, high: jax.Array) -> jax.Array:
@@ -119,22 +121,22 @@ class OperatorChain(outputs.Augmenter):
     falling = np.array([s[0] > s[-2] for s in start])[:, None]
     return jnp.where(falling, rising[:, ::-1], rising)
 
-  def amounts(self, z: jax.Array, x: jax.Array | None = None, share: float = 1.0
+  def amounts(self, z: jax.Array, x: jax.Array | None = None, share: Share = 1.0
               ) -> dict[str, jax.Array]:
     """The amounts of every operator, by OPERATOR.AMOUNT.
 
     Args:
       z: float32 [B, Z] in [0, 1].
       x: [B, H, W, C] in [0, 1]; None for the amounts that do not depend on the image.
-      share: factor of all strengths, in [0, 1].
+      share: factor of all strengths, in [0, 1]; one, or one for each image.
 
     Returns:
       float32 [B] each, in the units of the operators.
     """
     names = self._names()
     found = self._amounts(z, x)
-    if share != 1.0:
-      found *= np.where(self._each("strength") > 0, np.float32(share), 1)[None]
+    if not _is_whole(share):
+      found = jnp.where(self._each("strength")[None] > 0, _times(share, found), found)
     # The gradient of a split is one concatenation; that of slices is a sum of them all.
     columns = jax.lax.split(found, [1] * len(names), axis=1)
     return {name: column[:, 0] for name, column in zip(names, columns, strict=True)}
@@ -190,7 +192,7 @@ class OperatorChain(outputs.Augmenter):
     image, residual = self._render(x, z, self.amounts(z, x))
     return image, strengths + residual / _RESIDUAL_SPAN
 
-  def __call__(self, x: jax.Array, z: jax.Array, only: str = "", share: float = 1.0
+  def __call__(self, x: jax.Array, z: jax.Array, only: str = "", share: Share = 1.0
                ) -> jax.Array:
     """Adds the implicit augmentation.
 
@@ -198,8 +200,8 @@ class OperatorChain(outputs.Augmenter):
       x: float32 [B, H, W, C] in [0, 1]; noise in training may exceed this range.
       z: float32 [B, Z] in [0, 1].
       only: name of the one operator to apply; "" for all, and the residual.
-      share: factor of all strengths and of the residual's change, in [0, 1]. With 0 the
-        image stays as it is.
+      share: factor of all strengths and of the residual's change, in [0, 1]; one, or one
+        for each image, [B]. With 0 an image stays as it is.
 
     Returns:
       float32 [B, H, W, C] in [0, 1].
@@ -208,7 +210,7 @@ class OperatorChain(outputs.Augmenter):
 
   @nn.compact
   def _render(self, x: jax.Array, z: jax.Array, amounts: dict[str, jax.Array],
-              only: str = "", share: float = 1.0) -> tuple[jax.Array, jax.Array]:
+              only: str = "", share: Share = 1.0) -> tuple[jax.Array, jax.Array]:
     """Returns the image, and the mean |change| [B] by the residual."""
     chosen = [operator for operator in self.operators if only in ("", operator.name)]
     image = jax.vmap(functools.partial(apply_all, chosen))(
@@ -222,7 +224,7 @@ class OperatorChain(outputs.Augmenter):
       h = self.residual(jnp.concatenate([jnp.clip(image, 0.0, 1.0), maps], axis=-1))
       change = conv.Conv(channels, (1, 1), dtype=jnp.float32, name="residual_image",
                          kernel_init=nn.initializers.zeros)(h)
-      change = change if share == 1.0 else share * change
+      change = change if _is_whole(share) else _times(share, change)
       image, residual = image + change, jnp.mean(jnp.abs(change), axis=(1, 2, 3))
     return jnp.clip(image, 0.0, 1.0), residual
 
@@ -247,6 +249,17 @@ def _sorted(rows: jax.Array) -> jax.Array:
   rank = jnp.sum(before, axis=1)
   return jnp.sum(jnp.where(
       rank[:, :, None] == index[None, None], rows[:, :, None], 0.0), axis=1)
+
+
+def _is_whole(share: Share) -> bool:
+  """Whether nothing is to be multiplied; an array may hold other numbers than 1."""
+  return isinstance(share, (int, float)) and share == 1
+
+
+def _times(share: Share, values: jax.Array) -> jax.Array:
+  """values [B, …] times a share, or times one share for each row."""
+  share = jnp.asarray(share, jnp.float32)
+  return share.reshape(share.shape + (1,) * (values.ndim - share.ndim)) * values
 
 
 def keys_of(z: jax.Array) -> jax.Array:

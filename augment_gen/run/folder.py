@@ -11,6 +11,7 @@
     checkpoints/STAGE/STEP/
     figures/*.png
     tensorboard/
+    sinks.json        ids of the runs of wandb and MLflow, which a later start goes on with
 """
 
 from collections.abc import Iterable, Iterator
@@ -27,6 +28,7 @@ from augment_gen.config import errors, identity, names
 
 _METRICS = "metrics.jsonl"
 _ENVIRONMENT = "environment.json"
+LEARNED = "learned.json"
 
 
 _REMOTE = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://")
@@ -257,7 +259,7 @@ class RunFolder:
 
   def read_learned(self, stage: str) -> dict[str, Any] | None:
     """learned.json, or None if it is not one of the stage's last checkpoint."""
-    path = self.path / "learned.json"
+    path = self.path / LEARNED
     if not is_newer([path], self.checkpoints(stage).glob("*")):
       return None
     try:
@@ -267,7 +269,7 @@ class RunFolder:
 
   def write_learned(self, described: dict[str, Any]) -> None:
     """Writes learned.json, the learned augmentation in words and numbers."""
-    write_json(self.path / "learned.json", described)
+    write_json(self.path / LEARNED, described)
 
 
 def is_newer(made: Iterable[pathlib.Path], sources: Iterable[pathlib.Path]) -> bool:

@@ -1,4 +1,4 @@
-"""Output of measurements: metrics.jsonl (the source of truth) and TensorBoard."""
+"""Output of measurements: metrics.jsonl (the source of truth) and sinks beside it."""
 
 import json
 from typing import Any, TextIO
@@ -7,6 +7,7 @@ from clu import parameter_overview as clu_overview
 import numpy as np
 
 from augment_gen.run.folder import RunFolder
+from augment_gen.run.sinks import Sinks
 
 
 def parameter_overview(title: str, params: Any, log) -> None:
@@ -21,17 +22,13 @@ class MetricWriter:
 
   Args:
     folder: the run's folder.
-    tensorboard: whether to also write event files.
+    sinks: where else they go.
   """
 
-  def __init__(self, folder: RunFolder, tensorboard: bool):
+  def __init__(self, folder: RunFolder, sinks: Sinks):
     self._folder = folder
     self._file: TextIO | None = None
-    self._events: Any = None
-    if tensorboard:
-      # Imported here, because TensorBoard's modules take a while to load.
-      from augment_gen.run import event_files  # pylint: disable=g-import-not-at-top
-      self._events = event_files.EventFiles(folder.path / "tensorboard")
+    self._sinks = sinks
 
   def resume(self, stage: str, step: int) -> None:
     """Must be called before a stage writes; drops lines after the resumed step."""
@@ -46,23 +43,28 @@ class MetricWriter:
     line = {"step": step, "stage": stage, **values}
     self._file.write(json.dumps(line) + "\n")
     self._file.flush()
-    if self._events:
-      self._events.write_scalars(
-          step, {f"{stage}/{name}": v for name, v in values.items()})
-      self._events.flush()  # TensorBoard shows a run that is going on
+    self._sinks.write_scalars(
+        step, {f"{stage}/{name}": v for name, v in values.items()})
+    self._sinks.flush()  # TensorBoard shows a run that is going on
 
   def image(self, name: str, step: int, image: np.ndarray) -> None:
-    """Writes a figure, uint8 [H, W, 3], to TensorBoard (its PNG exists already)."""
-    if self._events:
-      self._events.write_images(step, {name: image[None]})
-      self._events.flush()
+    """Writes a figure, uint8 [H, W, 3], to the sinks (its PNG exists already)."""
+    self._sinks.write_images(step, {name: image[None]})
+    self._sinks.flush()
 
   def close(self) -> None:
     """Closes metrics.jsonl, which the next write opens again, and flushes the rest."""
     if self._file is not None:
       self._file.close()
       self._file = None
-    if self._events:
-      self._events.flush()
+    self._sinks.flush()
+
+  def __enter__(self) -> "MetricWriter":
+    return self
+
+  def __exit__(self, *_: Any) -> None:
+    """Ends the sinks, too; nothing can be written after that."""
+    self.close()
+    self._sinks.close()
 
 

@@ -1,6 +1,7 @@
 """One start of the command: checks, devices, data and folder, then the stages."""
 
 from collections.abc import Iterator
+import dataclasses
 import datetime
 import os
 import platform
@@ -13,11 +14,18 @@ import jax
 from augment_gen.config import checks, Config, names
 from augment_gen.config.command_line import Options
 from augment_gen.config.errors import raise_if_any
-from augment_gen.data.base import ImageSet
+from augment_gen.data.base import Images
 from augment_gen.data.files import some
-from augment_gen.data.task import check_data, load_task
+from augment_gen.data.task import check_data, load_task, Task
 from augment_gen.methods import METHODS, rules
-from augment_gen.run import parallel, preemption, provenance, runtime, takeover
+from augment_gen.run import (
+  parallel,
+  preemption,
+  provenance,
+  runtime,
+  sinks,
+  takeover,
+)
 from augment_gen.run.contracts import Run
 from augment_gen.run.folder import check_owner, RunFolder
 from augment_gen.run.metrics import MetricWriter
@@ -38,14 +46,30 @@ def start(options: Options) -> None:
     _start(options, terminated)
 
 
-def _start(options: Options, terminated: threading.Event) -> None:
+@dataclasses.dataclass(frozen=True)
+class Checked:
+  """What all checks have found to be sound.
+
+  Attributes:
+    mesh: the devices.
+    task: the images.
+    fingerprints: of the images and of F's initial weights.
+  """
+  mesh: jax.sharding.Mesh
+  task: Task
+  fingerprints: dict[str, str]
+
+
+def checked(options: Options) -> Checked:
+  """Takes hold of the devices, loads the data, and checks all that can be; writes nothing.
+
+  Raises:
+    UserError: a check failed.
+  """
   if options.multihost:
     jax.distributed.initialize()
   runtime.keep_compiled_code()
   config = options.config
-  if config.debug:
-    jax.config.update("jax_debug_nans", True)
-    jax.config.update("jax_log_compiles", True)
   mesh = parallel.make_mesh()
   raise_if_any([*problems(config, mesh.size),
                 *takeover.problems(options.config_values)])
@@ -60,21 +84,31 @@ def _start(options: Options, terminated: threading.Event) -> None:
           options.config_values, fingerprints, method.reads_finetune),
       *provenance.problems(options.workdir, options.config_values,
                            fingerprints, method.reads_finetune)])
+  return Checked(mesh, task, fingerprints)
 
+
+def _start(options: Options, terminated: threading.Event) -> None:
+  config = options.config
+  if config.debug:
+    jax.config.update("jax_debug_nans", True)
+    jax.config.update("jax_log_compiles", True)
+  found = checked(options)
+  mesh, task = found.mesh, found.task
   log = print if jax.process_index() == 0 else lambda *_: None
   _hello(options, mesh, task, log)
   folder = RunFolder(options.workdir, options.config_values)
   try:
-    provenance.write(folder.path, fingerprints)
-    writer = MetricWriter(folder, config.log.tensorboard)
+    provenance.write(folder.path, found.fingerprints)
+    writer = MetricWriter(
+        folder, sinks.open_all(config, options.config_values, folder, log))
     run = Run(
         config=config, config_values=options.config_values,
         command=options.command, task=task, folder=folder, mesh=mesh,
         writer=writer, terminated=terminated, log=log)
     # Up to here there is nothing to save, and Ctrl-C stops at once.
-    with (folder.start(_environment(options, mesh)),
+    with (writer, folder.start(_environment(options, mesh)),
           preemption.watch(signal.SIGINT, terminated)):
-      results = method.run(run)
+      results = METHODS[config.method].run(run)
     log()
     for line in _summary(run, results):
       log(line)
@@ -90,6 +124,7 @@ def problems(config: Config, devices: int) -> list[str]:
   return list(checks.problems(config)) or [
       *rules.problems(config, devices),
       *METHODS[config.method].problems(config, devices),
+      *sinks.problems(config),
       *check_data(config.data, parallel.host_copies(devices))]
 
 
@@ -104,21 +139,30 @@ def _summary(run: Run, results: dict[str, Any] | None) -> Iterator[str]:
 
 
 def _hello(options: Options, mesh, task, log) -> None:
-  kinds = sorted({d.device_kind for d in mesh.devices.flat})
-  versions = provenance.versions()
-  log(f"augment_gen {versions['augment_gen']}, jax {versions['jax']}, flax "
-      f"{versions['flax']}: {mesh.size} × {', '.join(kinds)}, process "
-      f"{jax.process_index() + 1} of {jax.process_count()}")
+  log(devices_line(mesh))
   log(f"{options.config.experiment}, seed {options.config.seed}, in "
       f"{options.workdir}")
-  sets = {"X_p": task.pretrain, "X̃_f": task.finetune,
-          **{f"test {name}": s for name, s in task.tests.items()}}
-  for name, images in sets.items():
-    for line in _description(images):
+  for name, images in sets_by_name(task).items():
+    for line in describe(images):
       log(f"  {name}: {line}")
 
 
-def _description(images: ImageSet) -> Iterator[str]:
+def devices_line(mesh: jax.sharding.Mesh) -> str:
+  """Versions and devices."""
+  kinds = sorted({d.device_kind for d in mesh.devices.flat})
+  versions = provenance.versions()
+  return (f"augment_gen {versions['augment_gen']}, jax {versions['jax']}, flax "
+          f"{versions['flax']}: {mesh.size} × {', '.join(kinds)}, process "
+          f"{jax.process_index() + 1} of {jax.process_count()}")
+
+
+def sets_by_name(task: Task) -> dict[str, Images]:
+  """The sets of a task under the names that the user reads."""
+  return {"X_p": task.pretrain, "X̃_f": task.finetune,
+          **{f"test {name}": images for name, images in task.tests.items()}}
+
+
+def describe(images: Any) -> Iterator[str]:
   """What to check before trusting a number: counts, ranges, first classes."""
   values = images.resident
   levels = ("read as they are needed" if values is None else

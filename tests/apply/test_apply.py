@@ -8,8 +8,9 @@ from PIL import Image
 import pytest
 
 from augment_gen import config as config_lib
-from augment_gen.apply import augment, command_line, embed, latents, manifest, pictures
+from augment_gen.apply import augment, command_line, embed, manifest, pictures
 from augment_gen.config.errors import UserError
+from augment_gen.export import draws, runs
 
 CONFIG = types.SimpleNamespace(data=types.SimpleNamespace(side=4, channels=1))
 COLUMNS = [*augment._COLUMNS, "tone.gamma"]
@@ -40,7 +41,7 @@ def copies(folder, out, count, seed=0, function=brighter, bad="error"):
   table = manifest.Manifest(out, {"run": "r", "seed": seed}, COLUMNS)
   augment.write_copies(
       given(folder, bad=bad), out, table,
-      lambda seed, name, number: latents.draw(seed, name, number, None, 3),
+      lambda seed, name, number: draws.latents(seed, name, number, None, 3),
       function, augment.Settings("r", copies=count, seed=seed))
   table.close()
   with open(out / "manifest.csv", newline="") as file:
@@ -60,7 +61,7 @@ def test_copies_have_the_tree_of_the_images_and_a_table(folder, tmp_path):
     z = np.array(row["latent"].split(), np.float32)
     # The text is the number itself, bit by bit.
     np.testing.assert_array_equal(
-        z, latents.draw(0, row["source"], int(row["draw"]), None, 3))
+        z, draws.latents(0, row["source"], int(row["draw"]), None, 3))
     assert row["seed"] == "0" and float(row["tone.gamma"]) == pytest.approx(2 * z[0], 1e-4)
     image = np.asarray(Image.open(folder / row["source"])).astype(np.float32)[:, 1:5]
     wanted = np.rint(np.clip(image + 255 * z[0], 0, 255))
@@ -129,15 +130,15 @@ def test_images_of_other_channels_get_advice_that_helps(folder):
 
 
 def test_latents_are_a_function_of_seed_image_and_copy():
-  drawn = [latents.draw(seed, name, number, None, 2) for seed in (0, 1)
+  drawn = [draws.latents(seed, name, number, None, 2) for seed in (0, 1)
            for name in ("a", "a/b") for number in (0, 1)]
   assert len({z.tobytes() for z in drawn}) == 8
-  np.testing.assert_array_equal(latents.draw(1, "a/b", 1, None, 2), drawn[-1])
-  many = np.stack([latents.draw(0, str(n), 0, None, 2) for n in range(1000)])
+  np.testing.assert_array_equal(draws.latents(1, "a/b", 1, None, 2), drawn[-1])
+  many = np.stack([draws.latents(0, str(n), 0, None, 2) for n in range(1000)])
   assert many.dtype == np.float32
   np.testing.assert_allclose(many.mean(axis=0), 0.5, atol=0.05)
   bank = np.arange(12, dtype=np.float32).reshape(4, 3)
-  rows = np.stack([latents.draw(0, str(n), 0, bank, 3) for n in range(100)])
+  rows = np.stack([draws.latents(0, str(n), 0, bank, 3) for n in range(100)])
   np.testing.assert_array_equal(np.unique(rows, axis=0), bank)
 
 
@@ -201,10 +202,10 @@ def test_only_a_chain_has_strengths(monkeypatch):
 def test_a_bank_of_other_images_is_refused(tmp_path, monkeypatch):
   images = types.SimpleNamespace(name="npz:x", fingerprint="new")
   data = config_lib.DataConfig(root="old")
-  monkeypatch.setattr(latents, "load_finetune", lambda data: images)
-  monkeypatch.setattr(latents.stages, "latent_bank", lambda *args: args)
+  monkeypatch.setattr(runs, "load_finetune", lambda data: images)
+  monkeypatch.setattr(runs.stages, "latent_bank", lambda *args: args)
   config = types.SimpleNamespace(data=data)
-  assert latents.bank_of(tmp_path, config, "state") == (config, images, "state")
+  assert runs.bank_of(tmp_path, config, "state") == (config, images, "state")
   (tmp_path / "data.json").write_text('{"finetune": "old"}')
   with pytest.raises(UserError, match="its fingerprint was old, and is new now"):
-    latents.bank_of(tmp_path, config, "state")
+    runs.bank_of(tmp_path, config, "state")

@@ -23,7 +23,9 @@ LAYERS = (
     ("figures", "tables"),
     ("methods",),
     ("run.session", "export"),
+    ("transforms",),
     ("main", "sweep", "apply"),
+    ("check",),
     ("__main__",),
 )
 # Imports for type checkers only, not at run time.
@@ -74,7 +76,7 @@ def test_every_room_has_its_layer_and_nothing_lies_loose():
   rooms = {room for layer in LAYERS for room in layer}
   assert {room_of(module) for module in graph()} - {""} == rooms
   assert {path.name for path in ROOT.glob("*.py")} == {
-      "__init__.py", "__main__.py", "main.py", "export.py"}
+      "__init__.py", "__main__.py", "main.py"}
 
 
 def test_nothing_is_imported_upwards_or_across():
@@ -123,9 +125,10 @@ assert not {{"jax", "numpy", "tensorflow"}} & set(sys.modules)
 
 import numpy as np
 from augment_gen.data import sources
-from augment_gen.run import folder, metrics
-writer = metrics.MetricWriter(
-    folder.RunFolder({str(tmp_path / "run")!r}, {{}}), tensorboard=True)
+from augment_gen.config import Config
+from augment_gen.run import folder, metrics, sinks
+run = folder.RunFolder({str(tmp_path / "run")!r}, {{}})
+writer = metrics.MetricWriter(run, sinks.open_all(Config(), {{}}, run))
 writer.scalars("pretrain", 1, {{"loss": 1.0}})
 writer.image("figure", 1, np.zeros((2, 2, 3), np.uint8))
 assert not {{"tensorflow", "tensorflow_datasets"}} & set(sys.modules)

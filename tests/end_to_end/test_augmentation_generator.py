@@ -40,7 +40,7 @@ from augment_gen.steps import moco
 pytestmark = pytest.mark.usefixtures("one_device")
 
 ROOT = pathlib.Path(__file__).parents[2]
-TINY = ["--config.log.tensorboard=False", "--config.evaluate.protocols=l2,knn"]
+TINY = ["--config.log.sinks=jsonl", "--config.evaluate.protocols=l2,knn"]
 # Compiling takes most of the time. test_configs_run_in_small has the presets' networks.
 SMALL = [f"--config.{change}" for change in (
     "encoder.blocks=(1,1)", "generator.networks.operators=specks,glare,tone",

@@ -24,7 +24,7 @@ ROOT = pathlib.Path(__file__).parents[2]
 def command(workdir, *changes):
   return ["main.py", f"--config={ROOT}/configs/quickstart.py:runlocal",
           f"--workdir={workdir}", *(f"--config.{change}" for change in (
-              "log.tensorboard=False", "encoder.blocks=(1,1)", "retrain.arms=",
+              "log.sinks=jsonl", "encoder.blocks=(1,1)", "retrain.arms=",
               "evaluate.protocols=knn", "evaluate.controls=untrained",
               "stages=pretrain,evaluate", *changes))]
 

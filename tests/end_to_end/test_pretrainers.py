@@ -23,7 +23,7 @@ METHODS = {"SimCLR": "simclr", "SimSiam": "simsiam", "BYOL": "byol", "SwAV": "sw
 def test_every_stage_runs_and_its_encoder_can_be_exported(title, tmp_path):
   assert main([
       "main.py", f"--config={ROOT}/configs/quickstart.py:runlocal",
-      f"--workdir={tmp_path}/run", "--config.log.tensorboard=False",
+      f"--workdir={tmp_path}/run", "--config.log.sinks=jsonl",
       "--config.evaluate.protocols=knn", "--config.evaluate.controls=",
       "--config.encoder.blocks=(1,1)", "--config.retrain.arms=generator",
       "--config.pretrain.optimizer.name=lars", "--config.swav.queue=32",

@@ -29,7 +29,7 @@ SGD = [f"--config.{section}.{field}" for section in (
 def config_of(name: str, *changes: str) -> Config:
   root = __file__.rpartition("tests")[0]
   return parse(["main.py", f"--config={root}configs/{name}.py:runlocal",
-                "--workdir=unused", "--config.log.tensorboard=False", *SGD,
+                "--workdir=unused", "--config.log.sinks=jsonl", *SGD,
                 *changes]).config
 
 

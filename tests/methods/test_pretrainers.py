@@ -15,9 +15,9 @@ import optax
 import pytest
 import tracing
 
-from augment_gen import export
 from augment_gen.config.command_line import parse
 from augment_gen.data.task import load_task
+from augment_gen.export import runs
 from augment_gen.losses.infonce import infonce
 from augment_gen.losses.nt_xent import nt_xent
 from augment_gen.losses.swav import swapped_prediction
@@ -82,7 +82,7 @@ def test_f_goes_on_to_the_other_stages(method, tmp_path):
   # What is saved can be read, also by `export`, which does not know the stage.
   checkpoints = Checkpoints(tmp_path, keep=1)
   checkpoints.save(1, state)
-  like = jax.eval_shape(lambda: export._pretrainer_state(config, config.retrain))
+  like = jax.eval_shape(lambda: runs._pretrainer_state(config, config.retrain))
   assert shapes(checkpoints.restore(like)) == shapes(before)
 
 

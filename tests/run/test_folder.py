@@ -14,6 +14,7 @@ from augment_gen.config.errors import UserError
 from augment_gen.run.checkpoint import Checkpoints, checksum
 from augment_gen.run.folder import is_finished, RunFolder, seconds
 from augment_gen.run.metrics import MetricWriter
+from augment_gen.run.sinks import Sinks
 from augment_gen.run.takeover import problems
 
 
@@ -115,7 +116,7 @@ def test_foreign_folders_and_files_are_refused(tmp_path, values):
 
 
 def test_metrics_past_the_resumed_step_are_forgotten(folder):
-  writer = MetricWriter(folder, tensorboard=False)
+  writer = MetricWriter(folder, Sinks({}))
   for step in (1, 2, 3):
     writer.scalars("pretrain", step, {"loss": step})
   writer.scalars("generator", 3, {"loss": 9.0})

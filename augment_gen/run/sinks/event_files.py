@@ -1,7 +1,6 @@
 """TensorBoard's event files behind clu's `MetricWriter`, without TensorFlow."""
 
 from collections.abc import Mapping
-import importlib.util
 import io
 import itertools
 import os
@@ -18,29 +17,13 @@ from tensorboard.plugins.scalar import summary_v2 as scalar_summary
 from tensorboard.summary.writer.record_writer import RecordWriter
 from tensorboard.util import tensor_util
 
+from augment_gen.run.sinks.base import Sink
+
 _numbers = itertools.count()  # tell apart the files that a process opens in one second
 
 
-def _clu_interface() -> Any:
-  """The module `clu.metric_writers.interface`, loaded without its package.
-
-  The package imports TensorFlow for a writer that we do not use.
-  """
-  clu = importlib.util.find_spec("clu")
-  assert clu is not None and clu.submodule_search_locations
-  path = pathlib.Path(clu.submodule_search_locations[0], "metric_writers/interface.py")
-  spec = importlib.util.spec_from_file_location(f"{__name__}.clu", path)
-  assert spec is not None and spec.loader is not None
-  module = importlib.util.module_from_spec(spec)
-  spec.loader.exec_module(module)
-  return module
-
-
-_Interface: Any = _clu_interface().MetricWriter
-
-
-class EventFiles(_Interface):
-  """Writes scalars and images; the interface leaves the other kinds to choice.
+class EventFiles(Sink):
+  """Writes scalars and images.
 
   Every instance writes a new file. `tensorboard.summary.writer.EventFileWriter` would
   import TensorFlow wherever that is installed, which takes seconds.
@@ -77,12 +60,6 @@ class EventFiles(_Interface):
           tag=name, tensor=tensor_util.make_tensor_proto(parts),
           metadata=image_metadata.create_summary_metadata(None, None))
     self._add(step=step, summary=summary)
-
-  def _unsupported(self, *args: Any, **kwargs: Any) -> None:
-    raise NotImplementedError("only scalars and images are written to event files")
-
-  write_summaries = write_videos = write_audios = _unsupported
-  write_texts = write_histograms = write_hparams = _unsupported
 
   def flush(self) -> None:
     self._records.flush()

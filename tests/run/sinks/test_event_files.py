@@ -10,9 +10,10 @@ import pytest
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 from tensorboard.util import tensor_util
 
-from augment_gen.run.event_files import EventFiles
 from augment_gen.run.folder import RunFolder
 from augment_gen.run.metrics import MetricWriter
+from augment_gen.run.sinks import Sinks
+from augment_gen.run.sinks.event_files import EventFiles
 
 
 @pytest.fixture(autouse=True)
@@ -24,7 +25,8 @@ def readers_without_tensorflow(monkeypatch):
 @pytest.fixture(name="events")
 def events_fixture(tmp_path):
   """What TensorBoard reads of a folder that a writer writes to, before it is closed."""
-  writer = MetricWriter(RunFolder(tmp_path / "run", {}), tensorboard=True)
+  writer = MetricWriter(RunFolder(tmp_path / "run", {}), Sinks(
+      {"tensorboard": EventFiles(tmp_path / "run" / "tensorboard")}))
   return writer, lambda: EventAccumulator(str(tmp_path / "run" / "tensorboard")).Reload()
 
 

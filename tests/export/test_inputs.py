@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
-from augment_gen import export
 from augment_gen.config.errors import UserError
+from augment_gen.export import inputs
 
 SHAPE = (4, 5, 1)
 X = np.arange(40, dtype=np.uint8).reshape(2, *SHAPE) * 6
@@ -12,20 +12,20 @@ X = np.arange(40, dtype=np.uint8).reshape(2, *SHAPE) * 6
 
 @pytest.mark.parametrize("dtype", [np.uint8, np.uint16, np.int64])
 def test_whole_numbers_are_grey_levels(dtype):
-  found = export.as_floats(X.astype(dtype), SHAPE)
+  found = inputs.as_floats(X.astype(dtype), SHAPE)
   assert found.dtype == np.float32
   np.testing.assert_array_equal(found, X.astype(np.float32) / np.float32(255))
 
 
 @pytest.mark.parametrize("dtype", [np.float16, np.float32, np.float64])
 def test_floats_are_in_0_to_1(dtype):
-  found = export.as_floats((X / 255).astype(dtype), SHAPE)
+  found = inputs.as_floats((X / 255).astype(dtype), SHAPE)
   assert found.dtype == np.float32
   np.testing.assert_allclose(found, X / 255, atol=1e-3)
 
 
 def test_bools_are_black_and_white():
-  np.testing.assert_array_equal(export.as_floats(X > 99, SHAPE), X > 99)
+  np.testing.assert_array_equal(inputs.as_floats(X > 99, SHAPE), X > 99)
 
 
 @pytest.mark.parametrize("images, words", [
@@ -45,7 +45,7 @@ def test_bools_are_black_and_white():
 ])
 def test_other_images_are_refused(images, words):
   with pytest.raises(UserError, match=words):
-    export.as_floats(images, SHAPE)
+    inputs.as_floats(images, SHAPE)
 
 
 @pytest.mark.parametrize("latents, words", [
@@ -57,9 +57,9 @@ def test_other_images_are_refused(images, words):
 ])
 def test_other_latents_are_refused(latents, words):
   with pytest.raises(UserError, match=words):
-    export.as_latents(latents, 5, 2)
+    inputs.as_latents(latents, 5, 2)
 
 
 def test_latents_that_fit():
-  found = export.as_latents(np.linspace(0, 1, 10).reshape(5, 2), 5, 2)
+  found = inputs.as_latents(np.linspace(0, 1, 10).reshape(5, 2), 5, 2)
   assert found.shape == (5, 2) and found.dtype == np.float32

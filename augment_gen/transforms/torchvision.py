@@ -1,0 +1,80 @@
+"""The learned augmentation as a transform of torchvision.transforms.v2, on the CPU.
+
+    augment = LearnedAugmentation("runs/quickstart-export", p=0.5)
+    images = v2.Compose([augment, v2.RandomHorizontalFlip()])(images)
+"""
+
+import functools
+import os
+from typing import Any
+
+import numpy as np
+import torch
+from torch.utils import data
+from torchvision import tv_tensors
+from torchvision.transforms import v2
+
+from augment_gen import export
+from augment_gen.transforms import as_learned
+
+_SEEDS = 2**62
+
+
+class LearnedAugmentation(v2.Transform):
+  """G_A(x, z) with drawn latents, for one image or a batch, before or after collation.
+
+  Takes tensors [..., C, H, W] of the size that the run was trained on, uint8 or floats in
+  [0, 1], and returns the same shape, type and device. Of a nested input the images are
+  changed, as in all transforms of v2, and the rest is passed through. Each image of a
+  batch has its own latents. Seeds are drawn from PyTorch's random numbers, which
+  `torch.manual_seed` and the workers of a DataLoader determine.
+
+  Args:
+    learned: what `export.load` has returned, or a folder for it. Workers of a DataLoader
+      that are forked need a folder of `augment-gen export` that is not used before they
+      start; others may have any.
+    p: probability that an image is changed.
+    strength: see `export.Learned.__call__`.
+    latents: "bank" or "prior", likewise.
+
+  Raises:
+    UserError: see `export.load`; when called, see `export.Learned.__call__`.
+  """
+
+  # PIL images are not transformed in a batch, and have a tensor's place: v2.ToImage.
+  _transformed_types = (torch.Tensor,)
+
+  def __init__(self, learned: export.Learned | str | os.PathLike[str], p: float = 1.0,
+               strength: float = 1.0, latents: str = "bank"):
+    super().__init__()
+    self.p, self.strength, self.latents = p, strength, latents
+    self._learned = as_learned(learned)
+
+  def make_params(self, flat_inputs: list[Any]) -> dict[str, Any]:
+    """Draws the seed of a call."""
+    del flat_inputs
+    return {"seed": int(torch.randint(_SEEDS, ()))}
+
+  def transform(self, inpt: torch.Tensor, params: dict[str, Any]) -> torch.Tensor:
+    """Augments one tensor; see the class."""
+    if isinstance(inpt, (tv_tensors.BoundingBoxes, tv_tensors.Mask)):
+      return inpt  # no operator but `geometry`, which is off by default, moves things
+    _leave_the_accelerator_to_torch()
+    given = inpt.detach().cpu()
+    images = np.moveaxis(
+        (given.float() if given.is_floating_point() else given).numpy(), -3, -1)
+    out = self._learned(
+        images.reshape(-1, *images.shape[-3:]), params["seed"], p=self.p,
+        strength=self.strength, latents=self.latents)
+    changed = torch.from_numpy(np.ascontiguousarray(
+        np.moveaxis(out.reshape(images.shape), -1, -3))).to(inpt)
+    return tv_tensors.wrap(changed, like=inpt) if isinstance(
+        inpt, tv_tensors.TVTensor) else changed
+
+
+@functools.cache
+def _leave_the_accelerator_to_torch() -> None:
+  """In a worker, JAX must not take the memory of a GPU."""
+  if data.get_worker_info() is not None:
+    import jax  # pylint: disable=g-import-not-at-top
+    jax.config.update("jax_platforms", "cpu")
