@@ -20,6 +20,8 @@ COMMANDS = {
               "trains and evaluates, or goes on with a run that was stopped"),
     "tables": ("augment_gen.tables:main",
                "prints the results of runs as the papers' tables"),
+    "report": ("augment_gen.report:main",
+               "writes runs as one HTML page to look at"),
     "sweep": ("augment_gen.sweep:main",
               "runs a config over seeds and settings, and prints the table"),
     "augment": ("augment_gen.apply.command_line:augment",

@@ -43,9 +43,8 @@ def format_table(results: list[dict[str, Any]], protocol: str | None = None,
   Raises:
     UserError: no rows of this protocol; two results for one seed.
   """
-  protocol = protocol or _first_protocol(results)
-  of_policy = [r for r in results if any("crops" in row for row in r["rows"])]
-  others = [r for r in results if r not in of_policy]
+  protocol = protocol or first_protocol(results)
+  of_policy, others = by_method(results)
   parts = [module.format_table(chosen, protocol, style)
            for module, chosen in ((augmentation, others), (policy, of_policy))
            if chosen]
@@ -71,7 +70,19 @@ def mixture_warnings(results: list[dict[str, Any]]) -> list[str]:
           for (experiment, part), values in found.items() if len(values) > 1]
 
 
-def _first_protocol(results) -> str:
+def by_method(results: list[dict[str, Any]]
+              ) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
+  """Results of CRL-TAC, and those of the augmentation generator."""
+  of_policy = [r for r in results if any("crops" in row for row in r["rows"])]
+  return of_policy, [r for r in results if r not in of_policy]
+
+
+def first_protocol(results: list[dict[str, Any]]) -> str:
+  """The protocol of the first row.
+
+  Raises:
+    UserError: there are no rows.
+  """
   for result in results:
     for row in result["rows"]:
       return row["protocol"]

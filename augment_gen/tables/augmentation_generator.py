@@ -1,5 +1,6 @@
 """The paper's Table 1 over seeds: methods, re-training sets and augmentations."""
 
+from collections.abc import Iterator
 import csv
 import dataclasses
 import io
@@ -8,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from augment_gen.config import errors
-from augment_gen.tables import layout
+from augment_gen.tables import layout, published
 
 ADABN = ", AdaBN"
 UNTRAINED = "untrained encoder"
@@ -74,32 +75,78 @@ class Column:
 Cells = dict[tuple[Line, Column], dict[int, float]]
 
 
+@dataclasses.dataclass(frozen=True)
+class Gain:
+  """What G_A gains over the best of the rows that it must beat, in one column.
+
+  Attributes:
+    column: the column.
+    ours: the row with G_A.
+    rival: "best control", "untrained G_A" or "oracle".
+    best: the row of that kind with the best mean over common seeds.
+    accuracies: of `ours` and `best`, means in percent over common seeds.
+    difference: over common seeds; None if there is only one.
+  """
+  column: Column
+  ours: Line
+  rival: str
+  best: Line
+  accuracies: tuple[float, float]
+  difference: layout.Difference | None
+
+  @property
+  def points(self) -> float:
+    return self.accuracies[0] - self.accuracies[1]
+
+  def __str__(self):
+    return str(self.difference or f"{self.points:+.2f} (one seed)")
+
+
 def format_table(results: list[dict[str, Any]], protocol: str,
                  style: str) -> str:
   """Formats the table of experiments with G_A; see `tables.format_table`."""
-  cells = _collect(results, protocol)
-  lines = _in_order(dict.fromkeys(line for line, _ in cells))
-  columns = sorted(
-      dict.fromkeys(column for _, column in cells),
-      key=lambda c: [r["experiment"] for r in results].index(c.experiment))
-  differences = _differences(cells, lines, columns)
   if style == "csv":
-    return _as_csv(cells, lines, columns, differences, protocol)
+    return _as_csv(results, protocol)
+  table = of_results(results, protocol)
+  notes = table.notes
+  if style == "markdown":
+    notes = ["- " + note.strip() if note.startswith("  ") else note
+             for note in notes]
+  return "\n".join([*table.lines(style), "", *notes]).rstrip() + "\n"
 
-  body = [["Method", "Re-training set", "Additional augmentation"]
-          + [str(column) for column in columns]]
-  for line in lines:
-    body.append([line.method, line.retraining_set, line.augmentation]
-                + [layout.cell(cells.get((line, column)),
-                               differences.get((line, column)))
-                   for column in columns])
-  experiments = ["", "", ""] + [column.experiment for column in columns]
-  table = layout.as_lines(experiments, body, style)
+
+def of_results(results: list[dict[str, Any]], protocol: str, with_paper: bool = False
+               ) -> layout.Table:
+  """The table of experiments with G_A.
+
+  Args:
+    results: see `tables.format_table`.
+    protocol: the protocol whose accuracies are shown.
+    with_paper: adds the paper's numbers behind the columns that it has, too.
+  """
+  cells, lines, columns = _sorted(results, protocol)
+  differences = _differences(cells, lines, columns)
+  above, header = ["", "", ""], ["Method", "Re-training set", "Additional augmentation"]
+  rows = [[line.method, line.retraining_set, line.augmentation] for line in lines]
+  for column in columns:
+    above.append(column.experiment)
+    header.append(str(column))
+    for row, line in zip(rows, lines):
+      row.append(layout.cell(cells.get((line, column)), differences.get((line, column))))
+    theirs = [published.of_paper(column.experiment, line.method, line.retraining_set,
+                                 column.train, column.test) for line in lines]
+    if with_paper and any(value is not None for value in theirs):
+      above.append(column.experiment)
+      header.append(f"{column}, the paper")
+      for row, value in zip(rows, theirs):
+        row.append("-" if value is None else f"{value:.2f}")
   notes = [f"Accuracy in percent; protocol: {protocol}."]
   notes += _unconverged(results, protocol)
-  if gains := list(_gains(cells, lines, columns)):
+  if found := list(_gains(cells, lines, columns)):
     notes += ["", "Gains over the best control, over an untrained G_A, and over the "
-              "true augmentation, paired over common seeds:", "", *gains]
+              "true augmentation, paired over common seeds:", ""]
+    notes += [f"  {gain.column.experiment}, {gain.column}: {gain.ours.method} less the "
+              f"{gain.rival} ({gain.best.method}): {gain}" for gain in found]
   if differences:
     heading = ("Difference to the first line, paired over common seeds "
                f"(* where p < {layout.SIGNIFICANCE}, t-test, each taken alone):")
@@ -107,10 +154,21 @@ def format_table(results: list[dict[str, Any]], protocol: str,
     notes += [f"  {line.method}, {line.retraining_set}, {column.experiment}, "
               f"{column}: {difference}{' *' * difference.significant}"
               for (line, column), difference in differences.items()]
-  if style == "markdown":
-    notes = ["- " + note.strip() if note.startswith("  ") else note
-             for note in notes]
-  return "\n".join([*table, "", *notes]).rstrip() + "\n"
+  return layout.Table([*above], [header, *rows], 3, notes)
+
+
+def gains(results: list[dict[str, Any]], protocol: str) -> list[Gain]:
+  """What each row with G_A gains over the rows that it must beat."""
+  return list(_gains(*_sorted(results, protocol)))
+
+
+def _sorted(results, protocol: str) -> tuple[Cells, list[Line], list[Column]]:
+  """The cells, and the lines and columns in order."""
+  cells = _collect(results, protocol)
+  columns = sorted(
+      dict.fromkeys(column for _, column in cells),
+      key=lambda c: [r["experiment"] for r in results].index(c.experiment))
+  return cells, _in_order(dict.fromkeys(line for line, _ in cells)), columns
 
 
 def _in_order(lines) -> list[Line]:
@@ -131,8 +189,7 @@ def _unconverged(results, protocol: str) -> list[str]:
           "config.evaluate.l2_iterations)."]
 
 
-def _gains(cells: Cells, lines, columns):
-  """Lines of text: the gains of G_A over the rows that it must beat."""
+def _gains(cells: Cells, lines, columns) -> Iterator[Gain]:
   for column in columns:
     for ours in (line for line in lines if line.is_ours):
       if (ours, column) not in cells:
@@ -144,8 +201,7 @@ def _gains(cells: Cells, lines, columns):
       for name, others in rivals.items():
         best = _best(cells, ours, others, column)
         if best is not None:
-          yield (f"  {column.experiment}, {column}: {ours.method} less the {name} "
-                 f"({best.method}): {_gain(cells[ours, column], cells[best, column])}")
+          yield _gain(column, ours, name, best, cells)
 
 
 def _best(cells: Cells, ours: Line, others: list[Line], column) -> Line | None:
@@ -159,12 +215,12 @@ def _best(cells: Cells, ours: Line, others: list[Line], column) -> Line | None:
   return max(means, key=means.__getitem__, default=None)
 
 
-def _gain(ours: dict[int, float], reference: dict[int, float]) -> str:
-  difference = layout.paired_difference(ours, reference)
-  if difference is not None:
-    return str(difference)
-  (seed,) = ours.keys() & reference.keys()
-  return f"{ours[seed] - reference[seed]:+.2f} (one seed)"
+def _gain(column: Column, ours: Line, rival: str, best: Line, cells: Cells) -> Gain:
+  mine, theirs = cells[ours, column], cells[best, column]
+  common = sorted(mine.keys() & theirs.keys())
+  means = tuple(float(np.mean([of[seed] for seed in common])) for of in (mine, theirs))
+  return Gain(column, ours, rival, best, (means[0], means[1]),
+              layout.paired_difference(mine, theirs))
 
 
 def _collect(results, protocol: str) -> Cells:
@@ -210,7 +266,9 @@ def _differences(cells: Cells, lines, columns):
   return result
 
 
-def _as_csv(cells: Cells, lines, columns, differences, protocol: str) -> str:
+def _as_csv(results, protocol: str) -> str:
+  cells, lines, columns = _sorted(results, protocol)
+  differences = _differences(cells, lines, columns)
   out = io.StringIO()
   writer = csv.writer(out, lineterminator="\n")
   writer.writerow(["experiment", "method", "retraining_set", "augmentation",

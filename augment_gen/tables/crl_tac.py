@@ -8,6 +8,7 @@ import numpy as np
 
 from augment_gen.config import errors
 from augment_gen.tables import layout
+from augment_gen.tables.published import POSTER
 
 FEATURES = {"head": "Projection head", "f": "f output"}
 
@@ -23,17 +24,6 @@ _COLUMNS: dict[str, tuple[str, str, str | None]] = {
     "SimCLR (oracle)": ("SimCLR", "true place", None),
     _OWN: (_OWN, "own uniform", "own uniform, one crop"),
     f"{_OWN} (oracle)": (_OWN, "true place", None)}
-# Mean and standard deviation in percent, from "Linear Classification Protocol" in Koyama
-# et al.
-_POSTER: dict[str, dict[str, tuple[tuple[float, float] | None, ...]]] = {
-    "Regional MNIST": {
-        "head": ((95.505, 0.23), (95.52, 0.37), (31.56, 0.44), (51.44, 1.1)),
-        "f": ((97.29, 0.14), (97.48, 0.12), (45.98, 0.56), (93.54, 0.29))},
-    "MNIST": {
-        "head": ((96.42, 0.25), (96.74, 0.15), (92.73, 0.44), None),
-        "f": ((98.05, 0.06), (98.59, 0.04), (98.06, 0.56), None)},
-}
-
 # (method, crops, feature) -> seed -> accuracy in percent.
 Cells = dict[tuple[str, str, str], dict[int, float]]
 
@@ -46,18 +36,33 @@ def format_table(results: list[dict[str, Any]], protocol: str,
   of crop: without an untrained encoder for comparison, our numbers show what P found, not
   what h learned. "*" marks a difference from the untrained encoder.
   """
-  experiments = dict.fromkeys(result["experiment"] for result in results)
-  cells = {name: _collect([r for r in results if r["experiment"] == name],
-                          protocol) for name in experiments}
+  cells = by_experiment(results, protocol)
   if style == "csv":
     return _as_csv(cells, protocol)
   parts = []
-  for name in experiments:
+  for name, of_experiment in cells.items():
+    poster, every = _tables(name, of_experiment, results)
     parts.append([f"{name}: accuracy in percent; protocol: {protocol}.", "",
-                  *_poster(name, cells[name], style), "",
-                  *_all(cells[name], style),
-                  *_costs([r for r in results if r["experiment"] == name])])
+                  *poster.lines(style), "", *every.lines(style),
+                  *([""] if every.notes else []), *every.notes])
   return "\n\n".join("\n".join(lines) for lines in parts) + "\n"
+
+
+def of_results(results: list[dict[str, Any]], protocol: str) -> list[layout.Table]:
+  """Two tables of each experiment: in the poster's layout, and of all encoders."""
+  return [table for name, cells in by_experiment(results, protocol).items()
+          for table in _tables(name, cells, results)]
+
+
+def by_experiment(results: list[dict[str, Any]], protocol: str) -> dict[str, Cells]:
+  """Experiment -> (method, crops, feature) -> seed -> accuracy in percent."""
+  return {name: _collect([r for r in results if r["experiment"] == name], protocol)
+          for name in dict.fromkeys(result["experiment"] for result in results)}
+
+
+def _tables(name: str, cells: Cells, results) -> tuple[layout.Table, layout.Table]:
+  return _poster(name, cells), _all(
+      cells, _costs([r for r in results if r["experiment"] == name]))
 
 
 def _collect(results: list[dict[str, Any]], protocol: str) -> Cells:
@@ -80,7 +85,7 @@ def _collect(results: list[dict[str, Any]], protocol: str) -> Cells:
   return cells
 
 
-def _poster(name: str, cells: Cells, style: str) -> list[str]:
+def _poster(name: str, cells: Cells) -> layout.Table:
   """The poster's layout, with additional columns for SimCLR on its own windows."""
   top = next((crops for _, crops, _ in cells
               if crops.startswith("top-") and crops != "top-1"), "top-1")
@@ -101,12 +106,12 @@ def _poster(name: str, cells: Cells, style: str) -> list[str]:
           layout.cell(cells.get((method, one, feature)) if one else None)
           for method, _, one in columns.values())])
   for feature, label in FEATURES.items():
-    if name in _POSTER:
-      posters = [*_POSTER[name][feature], *[None] * len(columns)]
+    if name in POSTER:
+      posters = [*POSTER[name][feature], *[None] * len(columns)]
       body.append([f"the poster: {label}", *(
           "-" if value is None else f"{value[0]:.1f} ± {value[1]:.1f}"
           for value in posters[:len(columns)])])
-  return layout.as_lines([""] * len(body[0]), body, style, labels=1)
+  return layout.Table([""] * len(body[0]), body, labels=1)
 
 
 def _costs(results: list[dict[str, Any]]) -> list[str]:
@@ -118,11 +123,11 @@ def _costs(results: list[dict[str, Any]]) -> list[str]:
         forward = row["images_per_step_forward"]
         said[row["method"]] = f"{row['method']} {row['images_per_step']}" + (
             f" (and {forward} more to train P, forward alone)" if forward else "")
-  return ["", "Crops encoded in a training step: " + "; ".join(said.values())
+  return ["Crops encoded in a training step: " + "; ".join(said.values())
           + "."] if said else []
 
 
-def _all(cells: Cells, style: str) -> list[str]:
+def _all(cells: Cells, notes: list[str]) -> layout.Table:
   def cell(method: str, crops: str, feature: str) -> str:
     ours = cells.get((method, crops, feature))
     untrained = cells.get((_UNTRAINED, crops, feature))
@@ -134,7 +139,7 @@ def _all(cells: Cells, style: str) -> list[str]:
   for method, crops in dict.fromkeys((m, c) for m, c, _ in cells):
     body.append([method, crops, *(
         cell(method, crops, feature) for feature in FEATURES)])
-  return layout.as_lines([""] * 4, body, style, labels=2)
+  return layout.Table([""] * 4, body, labels=2, notes=notes)
 
 
 def _as_csv(cells: dict[str, Cells], protocol: str) -> str:

@@ -1,4 +1,4 @@
-"""Cells and tables as text, and differences over seeds."""
+"""Cells and tables, as data and as text, and differences over seeds."""
 
 import dataclasses
 import unicodedata
@@ -7,6 +7,27 @@ import numpy as np
 from scipy import stats
 
 SIGNIFICANCE = 0.05
+
+
+@dataclasses.dataclass(frozen=True)
+class Table:
+  """A table before it is text.
+
+  Attributes:
+    above: the heading over each column; equal headings are one heading.
+    body: the header, then the rows.
+    labels: number of columns, from the left, that do not contain numbers.
+    notes: lines below it.
+  """
+  above: list[str]
+  body: list[list[str]]
+  labels: int
+  notes: list[str] = dataclasses.field(default_factory=list)
+
+  def lines(self, style: str) -> list[str]:
+    """The table without its notes as lines of text; `style`: "text" or "markdown"."""
+    return (_as_markdown(self.above, self.body, self.labels) if style == "markdown"
+            else _as_text(self.above, self.body))
 
 
 @dataclasses.dataclass(frozen=True)
@@ -66,21 +87,6 @@ def cell(seeds: dict[int, float] | None,
   mark = " *" if difference is not None and difference.significant else ""
   return (f"{np.mean(values):.1f} ± {np.std(values, ddof=1):.1f} "
           f"(n={len(values)}){mark}")
-
-
-def as_lines(above: list[str], body: list[list[str]], style: str,
-             labels: int = 3) -> list[str]:
-  """A table as lines of text.
-
-  Args:
-    above: the heading over each column; equal headings are written once.
-    body: the header, then the rows.
-    style: "text" or "markdown".
-    labels: number of columns, from the left, that do not contain numbers.
-  """
-  if style == "markdown":
-    return _as_markdown(above, body, labels)
-  return _as_text(above, body)
 
 
 def _width(text: str) -> int:
