@@ -26,6 +26,8 @@ COMMANDS = {
               "runs a config over seeds and settings, and prints the table"),
     "augment": ("augment_gen.apply.command_line:augment",
                 "writes augmented copies of images, with what a run has learned"),
+    "compare": ("augment_gen.apply.command_line:compare",
+                "writes a sheet for each image: what G_A and G_E make of it"),
     "embed": ("augment_gen.apply.command_line:embed",
               "writes the features of images"),
     "export": ("augment_gen.apply.command_line:export",

@@ -1,5 +1,6 @@
 """Curves over training steps, from metrics.jsonl, in panels of a few curves each."""
 
+import collections
 from collections.abc import Iterable, Iterator, Mapping
 import os
 import re
@@ -88,9 +89,12 @@ def panels(metrics: Iterable[Mapping[str, Any]]) -> dict[str, list[Panel]]:
 def _split(families: Mapping[str, Mapping[str, list[tuple[int, float]]]]
            ) -> Iterator[Panel]:
   for family in FAMILIES:
-    curves = [Curve(_label(name), *_arrays(points))
-              for name, points in families.get(family, {}).items()
-              if len({step for step, _ in points}) > 1]
+    found = {name: points for name, points in families.get(family, {}).items()
+             if len({step for step, _ in points}) > 1}
+    times = collections.Counter(map(_label, found))
+    # "encoder/information" beside "policy/information" keep their whole names.
+    curves = [Curve(label if times[label := _label(name)] == 1 else name, *_arrays(points))
+              for name, points in found.items()]
     for first in range(0, len(curves), _CURVES):
       yield Panel(family, tuple(curves[first:first + _CURVES]), family in _LOG)
 

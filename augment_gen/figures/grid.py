@@ -63,7 +63,7 @@ def latent_sheet(
   """
   columns = [("$x$", images)] + [
       (f"$G_A(x, z_{{{k + 1}}})$", views[:, k]) for k in range(views.shape[1])]
-  return _column_sheet(columns, path, title=title, ends={0})
+  return column_sheet(columns, path, title=title, ends={0})
 
 
 def round_trip_sheet(
@@ -97,7 +97,7 @@ def round_trip_sheet(
         ends.add(len(shown))
         shown.append(("|difference|", _difference_image(
             columns[first], columns[second])))
-  return _column_sheet(shown, path, title=title, ends=ends, captions=captions)
+  return column_sheet(shown, path, title=title, ends=ends, captions=captions)
 
 
 def operator_sheet(views: Mapping[str, np.ndarray], image: np.ndarray,
@@ -154,13 +154,20 @@ def _difference_image(a: np.ndarray, b: np.ndarray) -> np.ndarray:
   return np.round(255 * colours[..., :3]).astype(np.uint8)
 
 
-def _column_sheet(columns: Sequence[tuple[str, np.ndarray]], path, *,
-                  title: str, ends: Collection[int],
-                  captions: Mapping[str, Sequence[str]] | None = None) -> np.ndarray:
+def column_sheet(columns: Sequence[tuple[str, np.ndarray]], path: str | os.PathLike, *,
+                 title: str, ends: Collection[int],
+                 captions: Mapping[str, Sequence[str]] | None = None) -> np.ndarray:
   """One column of images per name, with the name above it.
 
-  A wider gap follows each column whose index is in `ends`. `captions` of a column stand
-  below its images.
+  Args:
+    columns: (name, [R, H, W, C] float in [0, 1], or uint8); R may differ.
+    path: path of the PNG.
+    title: title of the sheet; "" for none.
+    ends: indices of columns that a wider gap follows.
+    captions: name of a column -> a few words below each of its images.
+
+  Returns:
+    The figure as [height, width, 3] uint8.
   """
   captions = captions or {}
   h, w, zoom = _cell_size([images for _, images in columns])

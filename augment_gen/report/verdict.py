@@ -87,7 +87,9 @@ def _of_generator(results: list[dict[str, Any]], protocol: str) -> Iterator[Verd
               "helped on some test sets only" if GOOD in tones else
               "helped on no test set")
   several = len({gain.column.experiment for gain in leading}) > 1
-  where = lambda gain: (f"{gain.column.experiment}, " if several else "") + str(gain.column)
+  # "D → C" is not to be broken over lines.
+  where = lambda gain: (f"{gain.column.experiment}, " if several else "") + str(
+      gain.column).replace(" ", "\N{NO-BREAK SPACE}")
   yield Verdict(
       tones[0] if len(set(tones)) == 1 else OPEN,
       f"The learned augmentation {verb}: " + ", ".join(
@@ -141,7 +143,8 @@ def _difference(accuracies: tuple[float, float], paired: layout.Difference | Non
 def _of_policy(results: list[dict[str, Any]], protocol: str) -> Iterator[Verdict]:
   for experiment, cells in crl_tac.by_experiment(results, protocol).items():
     here = [result for result in results if result["experiment"] == experiment]
-    said, leading = [], {}
+    said: list[str] = []
+    leading: dict[str, tuple[float, str, _Difference]] = {}
     for rival, words, is_simclr in _RIVALS:
       parts = []
       for feature in ("f", "head"):
