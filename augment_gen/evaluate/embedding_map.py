@@ -4,9 +4,10 @@ from collections.abc import Mapping
 import importlib.util
 
 import numpy as np
+from scipy import linalg
 
 _PERPLEXITY = 30
-_ITERATIONS = 500  # t-SNE of a few hundred points has settled by then
+_ITERATIONS = 400  # t-SNE of a few hundred points has settled by then
 T_SNE, PCA = "t-SNE", "PCA"
 
 
@@ -35,8 +36,15 @@ def project(embeddings: Mapping[str, np.ndarray]) -> tuple[dict[str, np.ndarray]
 def _principal(y: np.ndarray) -> np.ndarray:
   """The first two principal components, [n, 2]."""
   y = y - y.mean(axis=0, keepdims=True)
-  u, s, _ = np.linalg.svd(y, full_matrices=False)
-  points = (u * s[None])[:, :2]
+  # Of the smaller one of both products, and two of its vectors alone: a full SVD takes
+  # seconds.
+  n, dim = y.shape
+  small = y.T @ y if dim < n else y @ y.T
+  count = min(2, len(small))
+  values, vectors = linalg.eigh(
+      small, subset_by_index=(len(small) - count, len(small) - 1))
+  values, vectors = np.maximum(values[::-1], 0), vectors[:, ::-1]
+  points = y @ vectors if dim < n else vectors * np.sqrt(values)[None]
   # The sign of a component is arbitrary: the point farthest out is to be positive.
   signs = np.sign(points[np.abs(points).argmax(axis=0), np.arange(points.shape[1])])
   points = points * np.where(signs == 0, 1.0, signs)[None]
@@ -45,10 +53,15 @@ def _principal(y: np.ndarray) -> np.ndarray:
 
 def _t_sne(y: np.ndarray) -> np.ndarray:
   # Imported here, because it takes a second.
-  from sklearn import manifold  # pylint: disable=g-import-not-at-top
+  # pylint: disable=g-import-not-at-top
+  from sklearn import manifold
+  from threadpoolctl import threadpool_limits
   start = _principal(y)
   # As scikit-learn starts from its own PCA: a small standard deviation.
   start = 1e-4 * start / max(float(np.std(start[:, 0])), 1e-12)
-  return manifold.TSNE(
+  model = manifold.TSNE(
       perplexity=min(_PERPLEXITY, (len(y) - 1) / 3), init=start.astype(np.float32),
-      max_iter=_ITERATIONS, random_state=0).fit_transform(y.astype(np.float32))
+      max_iter=_ITERATIONS, random_state=0)
+  # For so few points, threads spend most of their time waiting for each other.
+  with threadpool_limits(1):
+    return model.fit_transform(y.astype(np.float32))

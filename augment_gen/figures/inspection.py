@@ -31,7 +31,7 @@ SCORES, MAP = "scores.json", "embedding_map.json"  # in the run folder's report/
 _PAIRS = 8  # of x and z, followed over training
 _STRIPS = 10  # rows of over_training.png, at most
 _WORST = 6
-_MAPPED = 250  # images of each set in the map
+_MAPPED = 150  # images of each set in the map
 
 
 def strip_interval(steps: int) -> int:
