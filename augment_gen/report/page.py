@@ -158,7 +158,8 @@ def _settings(record: Record) -> Iterator[Markup]:
   if not found:
     yield tag("p", "All settings are the defaults.")
     return
-  yield tag("p", f"{len(found)} settings differ from the defaults of today's code.")
+  count = f"{len(found)} settings differ" if len(found) > 1 else "1 setting differs"
+  yield tag("p", f"{count} from the defaults of today's code.")
   yield table([["setting", "here", "default"], *(
       [name, _value(here), _value(there)] for name, there, here in found)],
       "settings that differ from the defaults", labels=3)

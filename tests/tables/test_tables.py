@@ -10,6 +10,7 @@ from scipy import stats
 
 from augment_gen import tables
 from augment_gen.config import errors
+from augment_gen.tables import augmentation_generator as augmentation
 
 BASE, OURS = [3.0, 4.0, 3.5], [55.0, 54.0, 56.5]
 
@@ -360,3 +361,22 @@ def test_a_row_of_crops_needs_its_feature(tmp_path, capsys):
   del result["rows"][1]["feature"]
   assert tables.main([_write(tmp_path / "run", json.dumps(result))]) == 2
   assert "row 2 of 10 (CRL-TAC) has feature=None" in capsys.readouterr().err
+
+
+def test_the_papers_numbers_stand_behind_the_columns_that_have_them():
+  table = augmentation.of_results(_seeds(1), "l2", with_paper=True)
+  assert table.body[0][3:] == ["D → C", "D → C, the paper"]
+  assert {tuple(row[:2]): row[4] for row in table.body[1:]} == {
+      ("MoCo v2", "X_p"): "3.25", ("MoCo v2 + G_A", "X_p"): "55.22",
+      ("MoCo v2 + control", "X_p"): "-", ("MoCo v2 + oracle", "X_p"): "-",
+      ("MoCo v2", "X_p ∪ X̃_f"): "37.97"}
+  # A stand-in for the paper's experiment has another name, and no such column.
+  other = [{**result, "experiment": "MNIST-Omniglot"} for result in _seeds(1)]
+  assert augmentation.of_results(other, "l2", with_paper=True).body[0][3:] == ["D → C"]
+
+
+def test_gains_are_numbers_too():
+  first, *_ = augmentation.gains([_with_controls(0)], "l2")
+  assert (first.rival, first.best.method) == ("best control", "MoCo v2 + control, AdaBN")
+  assert first.accuracies == (OURS[0], 10.0) and first.difference is None
+  assert first.points == OURS[0] - 10.0 and str(first) == f"{first.points:+.2f} (one seed)"
