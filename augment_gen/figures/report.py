@@ -20,11 +20,14 @@ from augment_gen.figures import grid, inspection
 from augment_gen.figures import policy as policy_lib
 from augment_gen.models import latent_maps
 from augment_gen.models.build import build_augmenter, generator_functions, latent_dim
-from augment_gen.run.folder import RunFolder
+from augment_gen.run.folder import is_newer, RunFolder
 from augment_gen.run.metrics import MetricWriter
 from augment_gen.run.random import stream
 from augment_gen.steps.frozen_encoder import FrozenEncoder
 from augment_gen.steps.generator import GeneratorState
+
+# Files that `generator` always draws; the last of them is drawn last.
+GENERATOR = ("latents.png", "latent_line.png", "round_trips.png", "embedding_map.png")
 
 _LATENTS = 8  # columns of Fig. 5
 _ROWS = 6
@@ -114,9 +117,9 @@ def generator(config: Config, task: Task, state: GeneratorState,
   writer.image("figures/round_trips", step, image)
 
   inspection.over_training(task, folder, writer)
-  inspection.embedding_map(config, task, state, encode, folder, writer)
   if judge is not None:
     inspection.worst_cases(config, task, state, judge, folder, writer)
+  inspection.embedding_map(config, task, state, encode, folder, writer)
 
 
 def _scores(columns: dict[str, np.ndarray], judge: judged.Judge) -> dict[str, list[str]]:
@@ -233,10 +236,11 @@ def policy(grid: CropGrid, images: ImageSet, p: np.ndarray,
 
 
 def curves(folder: RunFolder, writer: MetricWriter) -> None:
-  """curves.png: the curves of the metrics in metrics.jsonl."""
+  """curves.png: the curves of the metrics in metrics.jsonl, if they are new."""
+  path = folder.figures / "curves.png"
   lines = folder.read_metrics()
-  if lines:
-    image = curves_lib.curve_sheet(lines, folder.figures / "curves.png")
+  if lines and not is_newer([path], [folder.metrics_path]):
+    image = curves_lib.curve_sheet(lines, path)
     writer.image("figures/curves", max(line["step"] for line in lines), image)
 
 

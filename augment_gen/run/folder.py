@@ -5,6 +5,7 @@
     environment.json  one entry per start: command, versions, devices, and, once it has
                       ended, its duration and whether it did all that it was to do
     metrics.jsonl     one object per line: {"step", "stage", name: value, …}
+    learned.json      what a G_A with named latents has learned, in words and numbers
     results.json      {"experiment", "rows": […], "provenance": {…}}
     checkpoints/STAGE/STEP/
     figures/*.png
@@ -215,6 +216,11 @@ class RunFolder:
   def checkpoints(self, stage: str) -> pathlib.Path:
     return self.path / "checkpoints" / stage
 
+  def has_drawn(self, stage: str, figures: Iterable[str]) -> bool:
+    """Whether all these figures were made of the stage's last checkpoint."""
+    return is_newer((self.figures / name for name in figures),
+                    self.checkpoints(stage).glob("*"))
+
   @contextlib.contextmanager
   def start(self, entry: dict[str, Any]) -> Iterator[None]:
     """Records one start of the command in environment.json, and how it ended."""
@@ -266,9 +272,28 @@ class RunFolder:
   def write_results(self, results: dict[str, Any]) -> None:
     write_json(self.path / "results.json", results)
 
+  def read_learned(self, stage: str) -> dict[str, Any] | None:
+    """learned.json, or None if it is not one of the stage's last checkpoint."""
+    path = self.path / "learned.json"
+    if not is_newer([path], self.checkpoints(stage).glob("*")):
+      return None
+    try:
+      return json.loads(path.read_text(encoding="utf-8"))
+    except ValueError:
+      return None
+
   def write_learned(self, described: dict[str, Any]) -> None:
     """Writes learned.json, the learned augmentation in words and numbers."""
     write_json(self.path / "learned.json", described)
+
+
+def is_newer(made: Iterable[pathlib.Path], sources: Iterable[pathlib.Path]) -> bool:
+  """Whether all files `made` exist, and none of their sources has changed since."""
+  try:
+    oldest = min(path.stat().st_mtime_ns for path in made)
+  except FileNotFoundError:
+    return False
+  return all(path.stat().st_mtime_ns <= oldest for path in sources)
 
 
 def differences(a: Any, b: Any, prefix: str = ""):

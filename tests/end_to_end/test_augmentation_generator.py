@@ -25,6 +25,7 @@ from augment_gen.config.errors import UserError
 from augment_gen.data import feed, sources
 from augment_gen.data.task import load_task
 from augment_gen.evaluate import knn, protocol
+from augment_gen.figures import report
 from augment_gen.main import main
 from augment_gen.methods.augmentation_generator import method as experiment
 from augment_gen.methods.augmentation_generator import stages
@@ -118,7 +119,12 @@ def test_the_run_folder_holds_what_the_contract_says(quickstart):
           "checkpoints", "figures"} <= names
   assert {p.name for p in (quickstart / "figures").iterdir()} == {
       "examples.png", "latents.png", "latent_line.png", "round_trips.png",
-      "curves.png", "operators.png", "amounts.png"}
+      "curves.png", "operators.png", "amounts.png", "over_training.png",
+      "worst_cases.png", "told_apart.png", "embedding_map.png"}
+  # The page has every figure that there is, and misses none.
+  page = (quickstart / "report.html").read_text(encoding="utf-8")
+  assert page.count("<img ") == 8 and "Not in this folder" not in page
+  assert "The generator is" in page and "on D\N{NO-BREAK SPACE}→" in page
   described = json.loads((quickstart / "learned.json").read_text())["operators"]
   assert list(described) == ["specks", "glare", "tone"]
   assert all(found["sentence"].endswith(".") for found in described.values()
@@ -157,7 +163,7 @@ def test_results_have_a_row_for_each_encoder_test_set_and_protocol(quickstart):
   assert str(quickstart) not in results(quickstart).decode()
 
 
-def test_the_generators_health_is_measured_once_and_kept(quickstart, capsys):
+def test_the_generators_health_is_measured_once_and_kept(quickstart):
   lines = [json.loads(line)
            for line in (quickstart / "metrics.jsonl").read_text().splitlines()]
   measured = [line for line in lines if "health/edit" in line]
@@ -169,9 +175,6 @@ def test_the_generators_health_is_measured_once_and_kept(quickstart, capsys):
                   if name.startswith("health/")}
   assert {"edit_ratio", "latent_r2", "pattern_share", "bank_distance",
           "cycle_error", "probe_eliminated", "cycle_requantised"} <= set(kept)
-  # Two steps teach nothing, and the run says so each time.
-  assert main(command("quickstart", quickstart)) == 0
-  assert "WARNING: " in capsys.readouterr().out
 
 
 def test_the_gauges_of_f_are_measured_at_the_end_of_each_stage_and_kept(quickstart):
@@ -292,8 +295,13 @@ def test_the_same_command_again_repeats_nothing(quickstart, capsys, monkeypatch)
   before = results(quickstart)
   monkeypatch.setattr(
       feed.ImageFeed, "host_batch", lambda *_: pytest.fail("trained again"))
+  for part in ("generator", "operators"):
+    monkeypatch.setattr(report, part, lambda *_: pytest.fail("drawn again"))
   assert main(command("quickstart", quickstart)) == 0
   out = capsys.readouterr().out
+  # Two steps teach nothing, and the run says so each time.
+  assert "WARNING: " in out
+  assert "learned (details in learned.json" in out
   assert out.count("finished before") == 4
   assert out.count("was evaluated before") == 8
   for stage in ("pretrain", "retrain-generator", "retrain-control"):
@@ -353,8 +361,9 @@ def test_a_run_killed_in_each_stage_ends_with_the_same_bits(
   assert main(args) == 0
   assert "going on from step 1" in capsys.readouterr().out
   assert results(tmp_path / "killed") == results(quickstart)
-  assert ((tmp_path / "killed" / "metrics.jsonl").read_text()
-          == (quickstart / "metrics.jsonl").read_text())
+  for name in ("metrics.jsonl", "report/over_training/000000001.png",
+               "report/over_training/000000002.png", "report/scores.json"):
+    assert (tmp_path / "killed" / name).read_bytes() == (quickstart / name).read_bytes()
 
 
 @pytest.fixture

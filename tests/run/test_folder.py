@@ -1,6 +1,7 @@
 """The rules of the run folder, and the detection of damaged checkpoints."""
 
 import json
+import os
 import subprocess
 import sys
 
@@ -126,6 +127,25 @@ def test_metrics_past_the_resumed_step_are_forgotten(folder):
   assert [(m["stage"], m["step"], m["loss"]) for m in folder.read_metrics()
           ] == [("pretrain", 1, 1.0), ("pretrain", 2, 2.0),
                 ("generator", 3, 9.0), ("pretrain", 3, 30.0)]
+
+
+def test_what_was_made_of_an_earlier_checkpoint_is_made_again(folder):
+  def written(path, second):
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text("{}")
+    os.utime(path, (second, second))
+
+  written(folder.checkpoints("generator") / "4", 1)
+  assert not folder.has_drawn("generator", ["a.png"])
+  assert folder.read_learned("generator") is None
+  written(folder.figures / "a.png", 2)
+  written(folder.path / "learned.json", 2)
+  assert folder.has_drawn("generator", ["a.png"])
+  assert not folder.has_drawn("generator", ["a.png", "b.png"])
+  assert folder.read_learned("generator") == {}
+  written(folder.checkpoints("generator") / "8", 3)
+  assert not folder.has_drawn("generator", ["a.png"])
+  assert folder.read_learned("generator") is None
 
 
 def state_at(step):

@@ -153,9 +153,10 @@ def _train_generator(run: Run, pretrained):
   if unknown := health.unmeasured(measured):
     run.log("health: not measured, for want of a clean X_f or of any edit: "
             f"{', '.join(unknown)}")
-  report.generator(
-      run.config, run.task, generator, run.folder, run.writer,
-      chunked(Partial(encode, variables), health.CHUNK), stage.frozen.get("encoder"))
+  if not run.folder.has_drawn("generator", report.GENERATOR):
+    report.generator(
+        run.config, run.task, generator, run.folder, run.writer,
+        chunked(Partial(encode, variables), health.CHUNK), stage.frozen.get("encoder"))
   if build_augmenter(run.config).latents:
     _describe(run, generator)
   return generator
@@ -163,13 +164,15 @@ def _train_generator(run: Run, pretrained):
 
 def _describe(run: Run, generator) -> None:
   """Says in words, numbers and figures what a G_A whose latents have names has learned."""
-  described = checkup.describe(run.config, run.task, generator)
-  run.folder.write_learned(described)
+  described = run.folder.read_learned("generator")
+  if described is None:
+    described = checkup.describe(run.config, run.task, generator)
+    report.operators(
+        run.config, run.task, generator, described, run.folder, run.writer)
+    run.folder.write_learned(described)  # last, as it says that all this was done
   run.log("learned (details in learned.json, figures/amounts.png and operators.png):")
   for sentence in amounts.sentences(described) or ["Nothing: no operator is alive."]:
     run.log(f"  {sentence}")
-  report.operators(
-      run.config, run.task, generator, described, run.folder, run.writer)
 
 
 def _last_health(run: Run) -> dict[str, float]:
