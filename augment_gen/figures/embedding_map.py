@@ -8,7 +8,7 @@ import numpy as np
 from augment_gen.figures import canvas as canvas_lib
 from augment_gen.figures.canvas import Canvas, LINE, SERIES
 
-WIDTH, HEIGHT = 560, 400  # in units
+WIDTH, HEIGHT = 440, 340  # in units
 _RADIUS, _MARGIN = 2.2, 8
 
 # Set -> points [n, 2].

@@ -120,9 +120,9 @@ def _scores(record: Record, name: str) -> str:
   return {
       "worst_cases": "Over all images measured, the median error is "
                      "{error_median:.3f} and the greatest {error_worst:.3f}.",
-      "told_apart": "D_f is right on {d_f_right:.0%} of {images} images; on average it "
+      "told_apart": "D_f is right on {percent:.0f} % of {images} images; on average it "
                     "gives real images {d_f_real:.2f} and views {d_f_generated:.2f}.",
-  }.get(name, "").format(**found)
+  }.get(name, "").format(percent=100 * found["d_f_right"], **found)
 
 
 def _amounts(learned: dict) -> Markup:
@@ -147,6 +147,6 @@ def _map(points: dict) -> Markup:
          "scikit-learn installed (pip install 'augment_gen[report]'), runs draw t-SNE."))
   svg = Svg(map_figure.WIDTH, map_figure.HEIGHT, caption.title)
   map_figure.draw(points["sets"], svg)
-  return _figure(tag("div", Markup(svg.element()), class_="drawing wide"), caption)
+  return _figure(tag("div", Markup(svg.element()), class_="drawing map"), caption)
 
 

@@ -4,6 +4,7 @@ import base64
 from collections.abc import Iterable, Sequence
 import io
 import pathlib
+import re
 
 from markupsafe import escape, Markup
 from PIL import Image
@@ -28,6 +29,11 @@ def tag(name: str, *children: object, **attributes: object) -> Markup:
       for key, value in attributes.items() if value is not None)
   return Markup("<{0}{1}>{2}</{0}>").format(
       Markup(name), given, Markup("").join(map(escape, children)))
+
+
+def breakable(name: str) -> Markup:
+  """A name such as section.long_field, which may go on in the next line after . and _."""
+  return Markup(re.sub("([._])", r"\1<wbr>", str(escape(name))))
 
 
 def bullets(lines: Iterable[object], class_: str | None = None) -> Markup:
@@ -93,8 +99,9 @@ def image(path: pathlib.Path, alt: str) -> Markup:
       data, kind = _smaller(picture.convert("RGB")), "webp"
   source = f"data:image/{kind};base64,{base64.b64encode(data).decode()}"
   width, height = (round(side / _SCALE) for side in size)
-  return Markup('<img src="{}" alt="{}" width="{}" height="{}" loading="lazy">').format(
-      source, alt, width, height)
+  # The style sheet lets narrow pages shrink it, but not beyond recognition.
+  return Markup('<img src="{}" alt="{}" width="{}" height="{}" style="--width: {}px" '
+                'loading="lazy">').format(source, alt, width, height, width)
 
 
 def _smaller(picture: Image.Image) -> bytes:

@@ -12,7 +12,7 @@ from augment_gen.evaluate import health
 from augment_gen.figures import curves
 from augment_gen.figures.canvas import Svg
 from augment_gen.report import gallery, verdict
-from augment_gen.report.html import bullets, paragraphs, table, tag
+from augment_gen.report.html import breakable, bullets, paragraphs, table, tag
 from augment_gen.report.record import Record
 from augment_gen.run.folder import differences
 from augment_gen.tables import augmentation_generator, crl_tac, layout
@@ -161,7 +161,7 @@ def _settings(record: Record) -> Iterator[Markup]:
   count = f"{len(found)} settings differ" if len(found) > 1 else "1 setting differs"
   yield tag("p", f"{count} from the defaults of today's code.")
   yield table([["setting", "here", "default"], *(
-      [name, _value(here), _value(there)] for name, there, here in found)],
+      [breakable(name), _value(here), _value(there)] for name, there, here in found)],
       "settings that differ from the defaults", labels=3)
 
 
@@ -195,8 +195,7 @@ def _provenance(record: Record) -> Iterator[Markup]:
 
 
 def _entries(entries: dict[str, Any], title: str) -> Markup:
-  return table([["", "value"], *([name, value] for name, value in entries.items())], title,
-               labels=2)
+  return table([["entry", "value"], *map(list, entries.items())], title, labels=2)
 
 
 def _duration(seconds: float) -> str:

@@ -111,7 +111,7 @@ def test_the_page_says_what_the_folder_knows(text):
   seen = plain(text)
   for words in ("The learned augmentation helped: +20.0 points on D\N{NO-BREAK SPACE}→",
                 "The generator is healthy", "pretrain: the encoder has collapsed",
-                "D_f is right on 62% of 40 images", "PCA of F(x)", "1.2.3",
+                "D_f is right on 62 % of 40 images", "PCA of F(x)", "1.2.3",
                 "pip install 'augment_gen[report]'", "1 h 6 min", "f00d",
                 "config=x & y"):
     assert words in seen
@@ -160,7 +160,7 @@ def test_an_old_folder_says_what_it_lacks(tmp_path):
   assert not (old / report.NAME).exists()
   for words in ("Nothing has been evaluated yet", "health of the generator was not",
                 "Not in this folder: over_training.png, worst_cases.png, the map of "
-                "embeddings", "environment.json is missing", "of_older_code"):
+                "embeddings", "environment.json is missing", "of_ older_ code"):
     assert words in seen
 
 
@@ -228,6 +228,7 @@ def test_pictures_become_small(tmp_path):
 def test_text_is_escaped():
   assert elements.tag("p", "a < b", class_="x\"y") == '<p class="x&#34;y">a &lt; b</p>'
   assert elements.bullets([]) == ""
+  assert elements.breakable("a.b_<") == "a.<wbr>b_<wbr>&lt;"
 
 
 def _luminance(colour):
