@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Sequence
 import importlib.resources
+import itertools
 from typing import Any
 
 from markupsafe import Markup
@@ -133,8 +134,10 @@ def _results(records: Sequence[Record]) -> Iterator[Markup]:
 
 def _table(found: layout.Table, title: str) -> Iterator[Markup]:
   yield table(found.body, title, found.labels, found.above)
-  yield paragraphs(note for note in found.notes if note and not note.startswith("  "))
-  yield bullets(note.strip() for note in found.notes if note.startswith("  "))
+  said = (note for note in found.notes if note)
+  for is_entry, group in itertools.groupby(said, lambda note: note.startswith("  ")):
+    notes = [note.strip() for note in group]
+    yield bullets(notes) if is_entry else paragraphs(notes)
 
 
 def _curves(record: Record) -> Iterator[Markup]:

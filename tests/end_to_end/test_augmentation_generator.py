@@ -135,6 +135,7 @@ def test_the_run_folder_holds_what_the_contract_says(quickstart):
   assert {(line["stage"], line["step"]) for line in lines} == {
       (stage, step) for step in (1, 2) for stage in
       ("pretrain", "generator", "retrain-generator", "retrain-control")}
+  assert all(len(line) > 2 for line in lines)  # no line without a measurement
 
 
 def test_results_have_a_row_for_each_encoder_test_set_and_protocol(quickstart):

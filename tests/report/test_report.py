@@ -179,6 +179,11 @@ def test_several_runs_have_one_page(run, tmp_path, capsys):
   seen = plain(text)
   assert "95 % interval over 2 seeds" in seen and "70.5 ± 0.7 (n=2)" in seen
   assert text.count("What G_A has learned") == 2
+  # Each heading below the table stands before its own lines.
+  places = [seen.index(words) for words in (
+      "Gains over the best control", "less the best control", "Difference to the first",
+      "X_p, EMNIST-Omniglot, D → C: +20.50")]
+  assert places == sorted(places)
   names = re.findall(r'id="([^"]*)"', text)
   assert len(set(names)) == len(names)
 
