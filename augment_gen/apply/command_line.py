@@ -1,4 +1,4 @@
-"""The commands `augment`, `embed` and `export` of `augment-gen`.
+"""The commands `augment`, `compare`, `embed` and `export` of `augment-gen`.
 
 Nothing heavy is imported before the arguments are known to be right.
 """
@@ -38,6 +38,40 @@ def augment(args: Sequence[str]) -> int:
   command.run(flags.source, flags.out, command.Settings(
       flags.run, flags.n, flags.seed, flags.latents, flags.strength, flags.root,
       flags.on_bad_image))
+  return 0
+
+
+def compare(args: Sequence[str]) -> int:
+  """`augment-gen compare`; returns the exit status."""
+  parser = _parser("compare", "Writes a sheet to look at for each image: G_A(x, z) under "
+                   "the same few latents in several strengths, G_E(x), and the round "
+                   "trip.", needs_run=False)
+  parser.add_argument("run", metavar="RUN", help="the run's folder")
+  parser.add_argument(
+      "images", nargs="+", metavar="IMAGE",
+      help="image files, or folders of them; they are cropped, scaled and converted to "
+      "what the run was trained on")
+  parser.add_argument(
+      "--out", required=True, metavar="OUT",
+      help="folder for the sheets, NAME.png for each image; for a single image also a file "
+      "that ends in .png")
+  parser.add_argument("--n", type=int, default=4, help="latents of each kind (%(default)s)")
+  parser.add_argument("--seed", type=int, default=0, help="of the latents (%(default)s)")
+  parser.add_argument(
+      "--latents", choices=("both", "prior"), default="both",
+      help="z of the run's X̃_f, which is read for it, and of the prior; or of the prior "
+      "alone (%(default)s)")
+  parser.add_argument("--max", type=int, default=16,
+                      help="images of a folder, spread evenly over it (%(default)s)")
+  _add_root(parser)
+  flags = parser.parse_args(args)
+  for name in ("n", "max"):
+    if getattr(flags, name) < 1:
+      raise UserError(f"--{name}={getattr(flags, name)} must be at least 1")
+
+  from augment_gen.apply import compare as command
+  command.run(flags.images, flags.out, command.Settings(
+      flags.run, flags.n, flags.seed, flags.latents == "both", flags.max, flags.root))
   return 0
 
 

@@ -36,12 +36,16 @@ class Bound(NamedTuple):
 
   def complaint(self, name: str, value: float) -> str | None:
     """The words for a number outside, or None. NaN is outside all bounds."""
-    low, high = self.low, self.high
-    if low < value < high:
+    if self.low < value < self.high:
       return None
-    span = (f"below {high:g}" if low == -math.inf else
-            f"above {low:g}" if high == math.inf else f"{low:g} to {high:g}")
-    return self.words.format(f"{name} {value:.3g}, healthy {span}")
+    return self.words.format(f"{name} {value:.3g}, healthy {self.range_words}")
+
+  @property
+  def range_words(self) -> str:
+    """The range, such as "below 0.5" or "0.5 to 2"."""
+    return (f"below {self.high:g}" if self.low == -math.inf else
+            f"above {self.low:g}" if self.high == math.inf else
+            f"{self.low:g} to {self.high:g}")
 
 
 _BANK_HELP = ("; raise config.generator.losses.bank_weight, or re-train with latents "

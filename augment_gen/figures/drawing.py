@@ -9,8 +9,8 @@ import os
 
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
-import matplotlib.image
 import numpy as np
+from PIL import Image
 
 DPI = 200
 FONT_SIZE = 7.5  # points
@@ -89,5 +89,5 @@ def save(figure: Figure, path: str | os.PathLike) -> np.ndarray:
   canvas.draw()
   # `canvas.print_png` would draw everything a second time.
   pixels = np.asarray(canvas.buffer_rgba())[..., :3].copy()
-  matplotlib.image.imsave(path, pixels, dpi=DPI)
+  Image.fromarray(pixels).save(path, format="PNG", dpi=(DPI, DPI))
   return pixels

@@ -63,12 +63,13 @@ def latent_sheet(
   """
   columns = [("$x$", images)] + [
       (f"$G_A(x, z_{{{k + 1}}})$", views[:, k]) for k in range(views.shape[1])]
-  return _column_sheet(columns, path, title=title, ends={0})
+  return column_sheet(columns, path, title=title, ends={0})
 
 
 def round_trip_sheet(
     columns: Mapping[str, np.ndarray], path: str | os.PathLike,
     differences: Sequence[tuple[str, str]] = (), title: str = "",
+    captions: Mapping[str, Sequence[str]] | None = None,
 ) -> np.ndarray:
   """Images and their transformed versions, side by side.
 
@@ -83,6 +84,7 @@ def round_trip_sheet(
       "|difference|" with the absolute difference of the pair, averaged over channels:
       white is 0, black is 1, and red lies between.
     title: title of the sheet; "" for none.
+    captions: column name -> a few words below each of its images.
 
   Returns:
     The figure as [height, width, 3] uint8.
@@ -95,7 +97,7 @@ def round_trip_sheet(
         ends.add(len(shown))
         shown.append(("|difference|", _difference_image(
             columns[first], columns[second])))
-  return _column_sheet(shown, path, title=title, ends=ends)
+  return column_sheet(shown, path, title=title, ends=ends, captions=captions)
 
 
 def operator_sheet(views: Mapping[str, np.ndarray], image: np.ndarray,
@@ -110,17 +112,37 @@ def operator_sheet(views: Mapping[str, np.ndarray], image: np.ndarray,
   Returns:
     The figure as [height, width, 3] uint8.
   """
-  h, w, zoom = _cell_size([image[None]])
-  count = max(len(part) for part in views.values())
-  label = max(drawing.text_width(name) for name in views) + 4 * GAP
-  page = Page(2 * MARGIN + label + (count + 1) * (w + GAP) + WIDE_GAP,
-              2 * MARGIN + len(views) * (h + GAP))
-  for row, (name, part) in enumerate(views.items()):
-    top, left = MARGIN + row * (h + GAP), MARGIN + label
+  return row_sheet({name: np.concatenate([image[None], part])
+                    for name, part in views.items()}, path, ends={0})
+
+
+def row_sheet(rows: Mapping[str, np.ndarray], path: str | os.PathLike, title: str = "",
+              ends: Collection[int] = ()) -> np.ndarray:
+  """One row of images per name, with the name to its left.
+
+  Args:
+    rows: name -> [K, H, W, C] float in [0, 1], or uint8, all of one size.
+    path: path of the PNG.
+    title: title of the sheet; "" for none.
+    ends: indices of columns that a wider gap follows.
+
+  Returns:
+    The figure as [height, width, 3] uint8.
+  """
+  h, w, zoom = _cell_size(rows.values())
+  count = max(len(images) for images in rows.values())
+  label = max(drawing.text_width(name) for name in rows) + 4 * GAP
+  gaps = np.cumsum([0, *(WIDE_GAP if i in ends else GAP for i in range(count))])
+  width = max(label + count * w + int(gaps[count]), drawing.text_width(title, bold=True))
+  header = LINE if title else 0
+  page = Page(2 * MARGIN + width, 2 * MARGIN + header + len(rows) * (h + GAP))
+  page.text(MARGIN, MARGIN + LINE / 2 - 2, title, align="left", bold=True)
+  for row, (name, images) in enumerate(rows.items()):
+    top = MARGIN + header + row * (h + GAP)
     page.text(MARGIN, top + h / 2, name, align="left")
-    for place, shown in enumerate((image, *part)):
-      page.image(left + place * (w + GAP) + (WIDE_GAP if place else 0), top,
-                 drawing.enlarge(drawing.to_rgb(shown), zoom))
+    for place, image in enumerate(images):
+      page.image(MARGIN + label + place * w + int(gaps[place]), top,
+                 drawing.enlarge(drawing.to_rgb(image), zoom))
   return page.save(path)
 
 
@@ -132,13 +154,24 @@ def _difference_image(a: np.ndarray, b: np.ndarray) -> np.ndarray:
   return np.round(255 * colours[..., :3]).astype(np.uint8)
 
 
-def _column_sheet(columns: Sequence[tuple[str, np.ndarray]], path, *,
-                  title: str, ends: Collection[int]) -> np.ndarray:
+def column_sheet(columns: Sequence[tuple[str, np.ndarray]], path: str | os.PathLike, *,
+                 title: str, ends: Collection[int],
+                 captions: Mapping[str, Sequence[str]] | None = None) -> np.ndarray:
   """One column of images per name, with the name above it.
 
-  A wider gap follows each column whose index is in `ends`.
+  Args:
+    columns: (name, [R, H, W, C] float in [0, 1], or uint8); R may differ.
+    path: path of the PNG.
+    title: title of the sheet; "" for none.
+    ends: indices of columns that a wider gap follows.
+    captions: name of a column -> a few words below each of its images.
+
+  Returns:
+    The figure as [height, width, 3] uint8.
   """
+  captions = captions or {}
   h, w, zoom = _cell_size([images for _, images in columns])
+  step = h + (LINE if captions else GAP)
   # A name wider than its images widens the column.
   widths = [max(w, drawing.text_width(name) + 2 * GAP) for name, _ in columns]
   gaps = [WIDE_GAP if place in ends else GAP for place in range(len(columns))]
@@ -146,15 +179,18 @@ def _column_sheet(columns: Sequence[tuple[str, np.ndarray]], path, *,
   rows = max(len(images) for _, images in columns)
   header = 2 * LINE if title else LINE
   width = max(sum(widths) + sum(gaps), drawing.text_width(title, bold=True))
-  page = Page(2 * MARGIN + width, 2 * MARGIN + header + rows * (h + GAP) - GAP)
+  page = Page(2 * MARGIN + width,
+              2 * MARGIN + header + rows * step - (0 if captions else GAP))
   page.text(MARGIN, MARGIN + LINE / 2 - 2, title, align="left", bold=True)
   left = MARGIN
   for (name, images), column_width, gap in zip(columns, widths, gaps):
     middle = left + column_width // 2
     page.text(middle, MARGIN + header - LINE / 2 - 2, name)
     for row, image in enumerate(images):
-      page.image(middle - w // 2, MARGIN + header + row * (h + GAP),
+      page.image(middle - w // 2, MARGIN + header + row * step,
                  drawing.enlarge(drawing.to_rgb(image), zoom))
+    for row, words in enumerate(captions.get(name, ())):
+      page.text(middle, MARGIN + header + row * step + h + LINE / 2 - 2, words)
     left += column_width + gap
   return page.save(path)
 

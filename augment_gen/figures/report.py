@@ -12,20 +12,22 @@ from augment_gen.augment.crops import CropGrid
 from augment_gen.config import Config, LogConfig
 from augment_gen.data.base import evenly, Images, ImageSet
 from augment_gen.data.task import Task
-from augment_gen.evaluate import health
+from augment_gen.evaluate import health, judged
 from augment_gen.evaluate.chunks import chunked
 from augment_gen.figures import amounts as amounts_lib
 from augment_gen.figures import curves as curves_lib
-from augment_gen.figures import grid
+from augment_gen.figures import grid, inspection
 from augment_gen.figures import policy as policy_lib
 from augment_gen.models import latent_maps
 from augment_gen.models.build import build_augmenter, generator_functions, latent_dim
 from augment_gen.run.folder import is_newer, RunFolder
 from augment_gen.run.metrics import MetricWriter
 from augment_gen.run.random import stream
+from augment_gen.steps.frozen_encoder import FrozenEncoder
 from augment_gen.steps.generator import GeneratorState
 
-GENERATOR = ("latents.png", "latent_line.png", "round_trips.png")  # files of `generator`
+# Files that `generator` always draws; the last of them is drawn last.
+GENERATOR = ("latents.png", "latent_line.png", "round_trips.png", "embedding_map.png")
 
 _LATENTS = 8  # columns of Fig. 5
 _ROWS = 6
@@ -51,8 +53,19 @@ def examples(task: Task, folder: RunFolder, writer: MetricWriter,
 
 
 def generator(config: Config, task: Task, state: GeneratorState,
-              folder: RunFolder, writer: MetricWriter) -> None:
-  """latents.png, latent_line.png (Fig. 5) and round_trips.png."""
+              folder: RunFolder, writer: MetricWriter, encode: Callable,
+              encoder: FrozenEncoder | None) -> None:
+  """latents.png, latent_line.png (Fig. 5), round_trips.png, and those of inspection.py.
+
+  Args:
+    config: the run's config.
+    task: its images.
+    state: the state of stage 2.
+    folder: the run's folder.
+    writer: also gets the figures.
+    encode: F, images [n, H, W, C] in [0, 1] -> [n, D], for any n.
+    encoder: F as the discriminators see it; None for figures without their scores.
+  """
   g_a, g_el = generator_functions(config)
   # In the chunks of the health checks, for which they are compiled already.
   g_a = chunked(Partial(g_a, state.augmenter.final_params), health.CHUNK)
@@ -94,12 +107,29 @@ def generator(config: Config, task: Task, state: GeneratorState,
       "$G_A(G_E(\\tilde{x}), G_L(\\tilde{x}))$": x_f_cycle,
   }
   names = list(columns)
+  shown = {name: np.asarray(a) for name, a in columns.items()}
+  judge = None if encoder is None else judged.make_judge(config, encoder, state)
   image = grid.round_trip_sheet(
-      {name: np.asarray(a) for name, a in columns.items()},
-      folder.figures / "round_trips.png",
+      shown, folder.figures / "round_trips.png",
       # What G_A adds, and what G_E takes away.
-      differences=[(names[0], names[1]), (names[3], names[4])])
+      differences=[(names[0], names[1]), (names[3], names[4])],
+      captions=judge and _scores(shown, judge))
   writer.image("figures/round_trips", step, image)
+
+  inspection.over_training(task, folder, writer)
+  if judge is not None:
+    inspection.worst_cases(config, task, state, judge, folder, writer)
+  inspection.embedding_map(config, task, state, encode, folder, writer)
+
+
+def _scores(columns: dict[str, np.ndarray], judge: judged.Judge) -> dict[str, list[str]]:
+  """Captions for round trips: the judgement of the discriminator that each is meant for."""
+  augmented = (False, True, False, True, False, True)
+  scores = judge(np.concatenate(list(columns.values())))
+  d_f, d_p = (np.split(part, len(columns)) for part in scores)
+  return {name: [f"$D_f$ {p:.2f}" if is_augmented else f"$D_p$ {p:.2f}"
+                 for p in (d_f if is_augmented else d_p)[place]]
+          for place, (name, is_augmented) in enumerate(zip(columns, augmented))}
 
 
 def operators(config: Config, task: Task, state: GeneratorState,
@@ -210,7 +240,7 @@ def curves(folder: RunFolder, writer: MetricWriter) -> None:
   path = folder.figures / "curves.png"
   lines = folder.read_metrics()
   if lines and not is_newer([path], [folder.metrics_path]):
-    image = curves_lib.loss_curves(lines, path)
+    image = curves_lib.curve_sheet(lines, path)
     writer.image("figures/curves", max(line["step"] for line in lines), image)
 
 

@@ -128,7 +128,8 @@ class OperatorChain(outputs.Augmenter):
     Args:
       z: float32 [B, Z] in [0, 1].
       x: [B, H, W, C] in [0, 1]; None for the amounts that do not depend on the image.
-      share: factor of all strengths, in [0, 1]; one, or one for each image.
+      share: factor of all strengths, at least 0; one, or one for each image. Above 1,
+        strengths stop at the bounds of their operators.
 
     Returns:
       float32 [B] each, in the units of the operators.
@@ -137,6 +138,7 @@ class OperatorChain(outputs.Augmenter):
     found = self._amounts(z, x)
     if not _is_whole(share):
       found = jnp.where(self._each("strength")[None] > 0, _times(share, found), found)
+      found = jnp.clip(found, self._each("low")[None], self._each("high")[None])
     # The gradient of a split is one concatenation; that of slices is a sum of them all.
     columns = jax.lax.split(found, [1] * len(names), axis=1)
     return {name: column[:, 0] for name, column in zip(names, columns, strict=True)}
@@ -200,8 +202,8 @@ class OperatorChain(outputs.Augmenter):
       x: float32 [B, H, W, C] in [0, 1]; noise in training may exceed this range.
       z: float32 [B, Z] in [0, 1].
       only: name of the one operator to apply; "" for all, and the residual.
-      share: factor of all strengths and of the residual's change, in [0, 1]; one, or one
-        for each image, [B]. With 0 an image stays as it is.
+      share: factor of all strengths (see `amounts`) and of the residual's change; one, or
+        one for each image, [B]. With 0 an image stays as it is.
 
     Returns:
       float32 [B, H, W, C] in [0, 1].

@@ -118,7 +118,7 @@ class Stage:
     key: base key of the step's randomness.
     show: names of the metrics on the progress line.
     online: `(state) -> metrics`, for measurements that are too slow for every step;
-      called every `online_every` steps and at the end.
+      called every `online_every` steps and at the end. May return {}.
     online_every: interval in steps; 0: only at the end.
     views: the augmentations under which F's health is measured, by name,
       `(frozen, images [b, H, W, C] in [0, 1], key) -> images`.

@@ -10,6 +10,8 @@
     results.json      {"experiment", "rows": […], "provenance": {…}}
     checkpoints/STAGE/STEP/
     figures/*.png
+    report.html       all of this to look at (report/); made from the folder alone
+    report/           small files for it that only the images and networks can give
     tensorboard/
     sinks.json        ids of the runs of wandb and MLflow, which a later start goes on with
 """
@@ -83,6 +85,18 @@ def read_metrics(folder: pathlib.Path) -> list[dict[str, Any]]:
     except ValueError:
       continue
   return lines
+
+
+def last_measured(lines: Iterable[dict[str, Any]], stage: str, prefix: str
+                  ) -> dict[str, float]:
+  """A stage's last measurements whose names begin with `prefix`, without it."""
+  measured: dict[str, float] = {}
+  for line in lines:
+    if line["stage"] == stage:
+      found = {name.removeprefix(prefix): value for name, value in line.items()
+               if name.startswith(prefix)}
+      measured = found or measured
+  return measured
 
 
 def read_environment(folder: pathlib.Path) -> list[dict[str, Any]]:
@@ -193,6 +207,11 @@ class RunFolder:
   @property
   def figures(self) -> pathlib.Path:
     return self.path / "figures"
+
+  @property
+  def report(self) -> pathlib.Path:
+    """For small files that report.html is made from; made when it is needed."""
+    return self.path / "report"
 
   @property
   def metrics_path(self) -> pathlib.Path:

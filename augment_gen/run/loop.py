@@ -177,4 +177,5 @@ class _Reporter:
     self._progress.show({n: values[n] for n in self._stage.show})
 
   def online(self, step: int, values: dict[str, float]) -> None:
-    self._writer.scalars(self._stage.name, step, values)
+    if values:
+      self._writer.scalars(self._stage.name, step, values)

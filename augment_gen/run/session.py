@@ -11,9 +11,10 @@ from typing import Any
 
 import jax
 
+from augment_gen import report
 from augment_gen.config import checks, Config, names
 from augment_gen.config.command_line import Options
-from augment_gen.config.errors import raise_if_any
+from augment_gen.config.errors import raise_if_any, UserError
 from augment_gen.data.base import Images
 from augment_gen.data.files import some
 from augment_gen.data.task import check_data, load_task, Task
@@ -135,7 +136,16 @@ def _summary(run: Run, results: dict[str, Any] | None) -> Iterator[str]:
   yield "figures:"
   for path in sorted(run.folder.figures.glob("*.png")):
     yield f"  {path}"
+  yield f"report: {_report(run)}"
   yield f"run folder: {run.folder.path}"
+
+
+def _report(run: Run) -> str:
+  """Makes the report; returns its path, or why there is none."""
+  try:
+    return str(report.write([run.folder.path]))
+  except UserError as error:  # the run itself is whole
+    return f"none, {error}"
 
 
 def _hello(options: Options, mesh, task, log) -> None:

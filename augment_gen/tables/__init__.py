@@ -52,11 +52,10 @@ def format_table(results: list[dict[str, Any]], protocol: str | None = None,
     MixedError: runs that may not share a column, if `mix` is False.
     UserError: no rows of this protocol; two results for one seed.
   """
-  chosen = _protocols(results, protocol)
-  of_policy = [r for r in results if any("crops" in row for row in r["rows"])]
+  chosen = protocols(results, protocol)
+  of_policy, others = by_method(results)
   parts = [(module, some) for module, some in (
-      (augmentation, [r for r in results if r not in of_policy]), (policy, of_policy))
-           if some]
+      (augmentation, others), (policy, of_policy)) if some]
   mixed = list(dict.fromkeys(
       line for name in chosen for line in mixture_problems(results, name)))
   if mixed and not mix:
@@ -73,8 +72,19 @@ def format_table(results: list[dict[str, Any]], protocol: str | None = None,
   return "\n".join(texts)
 
 
-def _protocols(results: Sequence[dict[str, Any]], wanted: str | None) -> list[str]:
-  """The protocols to show, see `format_table`."""
+def by_method(results: Sequence[dict[str, Any]]
+              ) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
+  """Results of CRL-TAC, and those of the augmentation generator."""
+  of_policy = [r for r in results if any("crops" in row for row in r["rows"])]
+  return of_policy, [r for r in results if r not in of_policy]
+
+
+def protocols(results: Sequence[dict[str, Any]], wanted: str | None = None) -> list[str]:
+  """The protocols to show, the main one first; see `format_table`.
+
+  Raises:
+    UserError: there are no rows.
+  """
   known = list(dict.fromkeys(row["protocol"] for r in results for row in r["rows"]))
   if not known:
     raise errors.UserError("the results have no rows yet: let stage 'evaluate' "
@@ -114,7 +124,7 @@ def _print(flags: argparse.Namespace) -> int:
   print(format_table(results, flags.protocol, flags.format, cost=flags.cost,
                      mix=flags.mix), end="")
   if flags.mix and flags.format in records.STYLES:  # which have no place for warnings
-    for name in _protocols(results, flags.protocol):
+    for name in protocols(results, flags.protocol):
       for text in mixture_problems(results, name):
         print(f"warning: {text}", file=sys.stderr)
   found = health.complaints(results) if flags.check_health else []

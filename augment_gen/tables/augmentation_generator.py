@@ -76,6 +76,33 @@ class Column:
     return f"{self.train} → {self.test}"
 
 
+@dataclasses.dataclass(frozen=True)
+class Gain:
+  """What G_A gains over the best of the rows that it must beat, in one column.
+
+  Attributes:
+    column: the column.
+    ours: the row with G_A.
+    rival: "best control", "untrained G_A" or "oracle".
+    best: the row of that kind with the best mean over common seeds.
+    accuracies: of `ours` and `best`, means in percent over common seeds.
+    difference: over common seeds; None if there is only one.
+  """
+  column: Column
+  ours: Line
+  rival: str
+  best: Line
+  accuracies: tuple[float, float]
+  difference: statistics.Difference | None
+
+  @property
+  def points(self) -> float:
+    return self.accuracies[0] - self.accuracies[1]
+
+  def __str__(self):
+    return str(self.difference or f"{self.points:+.2f} (one seed)")
+
+
 # (line, column) -> seed -> accuracy in percent.
 Cells = dict[tuple[Line, Column], dict[int, float]]
 
@@ -83,6 +110,20 @@ Cells = dict[tuple[Line, Column], dict[int, float]]
 def format_table(results: list[dict[str, Any]], protocol: str, style: str,
                  cost: bool = False) -> str:
   """Formats the table of experiments with G_A; see `tables.format_table`."""
+  table = of_results(results, protocol, cost)
+  return "\n".join(
+      [*table.lines(style), "", *layout.as_notes(table.notes, style)]).rstrip() + "\n"
+
+
+def of_results(results: list[dict[str, Any]], protocol: str, cost: bool = False
+               ) -> layout.Table:
+  """The table of experiments with G_A, with the paper's numbers where it has them.
+
+  Args:
+    results: see `tables.format_table`.
+    protocol: the protocol whose accuracies are shown.
+    cost: whether columns say what the training of a row has cost.
+  """
   found = _Found(results, protocol)
   above, body = ["", "", ""], [["Method", "Re-training set", "Additional augmentation"]]
   body += [[line.method, line.retraining_set, line.augmentation] for line in found.lines]
@@ -92,7 +133,6 @@ def format_table(results: list[dict[str, Any]], protocol: str, style: str,
       _add_column(found, column, above, body)
     if cost:
       _add_costs(found, columns, above, body)
-  table = layout.as_lines(above, body, style)
   notes = [f"Accuracy in percent; protocol: {protocol_words(results, protocol)}."]
   notes += dict.fromkeys(
       f"paper: {papers.source(column.experiment)}." for column in found.columns
@@ -105,9 +145,11 @@ def format_table(results: list[dict[str, Any]], protocol: str, style: str,
               "that saw X̃_f in stage 1 are left out:", ""]
     notes += [f"  {column.experiment}, {column}: {first.method} less {second.method}: "
               f"{difference}" for column, (first, second, difference) in found.best.items()]
-  if gains := list(_gains(found)):
+  if of_ours := list(_gains(found)):
     notes += ["", "Gains over the best control, over an untrained G_A, and over the "
-              "true augmentation, paired over common seeds:", "", *gains]
+              "true augmentation, paired over common seeds:", ""]
+    notes += [f"  {gain.column.experiment}, {gain.column}: {gain.ours.method} less the "
+              f"{gain.rival} ({gain.best.method}): {gain}" for gain in of_ours]
   if found.differences:
     notes += ["", "Difference to the first line, paired over common seeds "
               f"(* where p < {statistics.SIGNIFICANCE}, t-test, each taken alone):", ""]
@@ -117,7 +159,12 @@ def format_table(results: list[dict[str, Any]], protocol: str, style: str,
   if others := list(_between_experiments(found)):
     notes += ["", "Difference to the first experiment, of the same row and paired over "
               "common seeds:", "", *others]
-  return "\n".join([*table, "", *layout.as_notes(notes, style)]).rstrip() + "\n"
+  return layout.Table(above, body, 3, notes)
+
+
+def gains(results: list[dict[str, Any]], protocol: str) -> list[Gain]:
+  """What each row with G_A gains over the rows that it must beat."""
+  return list(_gains(_Found(results, protocol)))
 
 
 def as_records(results: list[dict[str, Any]], protocol: str) -> list[records.Record]:
@@ -228,8 +275,7 @@ def _unconverged(results, protocol: str) -> list[str]:
           "config.evaluate.l2_iterations)."]
 
 
-def _gains(found: _Found) -> Iterator[str]:
-  """Lines of text: the gains of G_A over the rows that it must beat."""
+def _gains(found: _Found) -> Iterator[Gain]:
   cells, lines, columns = found.cells, found.lines, found.columns
   for column in columns:
     for ours in (line for line in lines if line.is_ours):
@@ -242,8 +288,7 @@ def _gains(found: _Found) -> Iterator[str]:
       for name, others in rivals.items():
         best = _best(cells, ours, others, column)
         if best is not None:
-          yield (f"  {column.experiment}, {column}: {ours.method} less the {name} "
-                 f"({best.method}): {_gain(cells[ours, column], cells[best, column])}")
+          yield _gain(column, ours, name, best, cells)
 
 
 def _between_experiments(found: _Found) -> Iterator[str]:
@@ -270,12 +315,12 @@ def _best(cells: Cells, ours: Line, others: list[Line], column) -> Line | None:
   return max(means, key=means.__getitem__, default=None)
 
 
-def _gain(ours: dict[int, float], reference: dict[int, float]) -> str:
-  difference = statistics.paired_difference(ours, reference)
-  if difference is not None:
-    return str(difference)
-  (seed,) = ours.keys() & reference.keys()
-  return f"{ours[seed] - reference[seed]:+.2f} (one seed)"
+def _gain(column: Column, ours: Line, rival: str, best: Line, cells: Cells) -> Gain:
+  mine, theirs = cells[ours, column], cells[best, column]
+  common = sorted(mine.keys() & theirs.keys())
+  means = tuple(float(np.mean([of[seed] for seed in common])) for of in (mine, theirs))
+  return Gain(column, ours, rival, best, (means[0], means[1]),
+              statistics.paired_difference(mine, theirs))
 
 
 def _collect(results, protocol: str

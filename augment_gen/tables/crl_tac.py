@@ -35,13 +35,36 @@ def format_table(results: list[dict[str, Any]], protocol: str, style: str,
   """
   parts = []
   for name, found in _by_experiment(results).items():
-    cells = _collect(found, protocol)
     text = f"{name}: accuracy in percent; protocol: {protocol_words(found, protocol)}."
-    parts.append([*layout.as_notes([text, ""], style), *_poster(name, cells, style), "",
-                  *_all(cells, style),
-                  *layout.as_notes(_crops_encoded(found) + _mass(found), style),
-                  *(_spent(found, protocol, style) if cost else [])])
-  return "\n\n".join("\n".join(lines) for lines in parts) + "\n"
+    lines = layout.as_notes([text], style)
+    for table in _tables(name, found, protocol, cost):
+      notes = ["", *table.notes] if table.notes else []
+      lines += ["", *table.lines(style), *layout.as_notes(notes, style)]
+    parts.append("\n".join(lines))
+  return "\n\n".join(parts) + "\n"
+
+
+def of_results(results: list[dict[str, Any]], protocol: str, cost: bool = False
+               ) -> list[layout.Table]:
+  """The tables of each experiment: in the poster's layout, of all encoders, and of costs.
+
+  See `tables.format_table` for the arguments.
+  """
+  return [table for name, found in _by_experiment(results).items()
+          for table in _tables(name, found, protocol, cost)]
+
+
+def cells_by_experiment(results: list[dict[str, Any]], protocol: str) -> dict[str, Cells]:
+  """Experiment -> (method, crops, feature) -> seed -> accuracy in percent."""
+  return {name: _collect(found, protocol)
+          for name, found in _by_experiment(results).items()}
+
+
+def _tables(name: str, found: list[dict[str, Any]], protocol: str, cost: bool
+            ) -> list[layout.Table]:
+  cells = _collect(found, protocol)
+  return [_poster(name, cells), _all(cells, _crops_encoded(found) + _mass(found)),
+          *([_spent(found, protocol)] if cost else [])]
 
 
 def as_records(results: list[dict[str, Any]], protocol: str) -> list[records.Record]:
@@ -88,7 +111,7 @@ def _collect(results: list[dict[str, Any]], protocol: str) -> Cells:
   return cells
 
 
-def _poster(name: str, cells: Cells, style: str) -> list[str]:
+def _poster(name: str, cells: Cells) -> layout.Table:
   """The poster's layout, with additional columns for SimCLR on its own windows."""
   top = next((crops for _, crops, _ in cells
               if crops.startswith("top-") and crops != "top-1"), "top-1")
@@ -118,7 +141,7 @@ def _poster(name: str, cells: Cells, style: str) -> list[str]:
       body.append([f"the poster: {label}", *(
           str(reported.get((title.replace(top, "top-n"), feature), "-"))
           for title in columns)])
-  return layout.as_lines([""] * len(body[0]), body, style, labels=1)
+  return layout.Table([""] * len(body[0]), body, labels=1)
 
 
 def _crops_encoded(results: list[dict[str, Any]]) -> list[str]:
@@ -130,11 +153,11 @@ def _crops_encoded(results: list[dict[str, Any]]) -> list[str]:
         forward = row["images_per_step_forward"]
         said[row["method"]] = f"{row['method']} {row['images_per_step']}" + (
             f" (and {forward} more to train P, forward alone)" if forward else "")
-  return ["", "Crops encoded in a training step: " + "; ".join(said.values())
+  return ["Crops encoded in a training step: " + "; ".join(said.values())
           + "."] if said else []
 
 
-def _spent(results: list[dict[str, Any]], protocol: str, style: str) -> list[str]:
+def _spent(results: list[dict[str, Any]], protocol: str) -> layout.Table:
   """A table of what each encoder's training has cost."""
   rows: dict[str, dict[int, dict[str, Any]]] = {}
   for result in results:
@@ -144,8 +167,7 @@ def _spent(results: list[dict[str, Any]], protocol: str, style: str) -> list[str
   body = [["Encoder", *spent.TITLES]]
   body += [[method, *spent.cells([*of_seeds.values()])]
            for method, of_seeds in rows.items()]
-  return ["", *layout.as_lines([""] * len(body[0]), body, style, labels=1),
-          *layout.as_notes(["", spent.NOTE], style)]
+  return layout.Table([""] * len(body[0]), body, labels=1, notes=[spent.NOTE])
 
 
 def _difference(cells: Cells, method: str, crops: str, feature: str
@@ -169,11 +191,11 @@ def _mass(results: list[dict[str, Any]]) -> list[str]:
           f"{100 * min(masses):.1f} %."]
 
 
-def _all(cells: Cells, style: str) -> list[str]:
+def _all(cells: Cells, notes: list[str]) -> layout.Table:
   body = [["Encoder", "Crops", *FEATURES.values()]]
   for method, crops in dict.fromkeys((m, c) for m, c, _ in cells):
     body.append([method, crops, *(
         layout.cell(cells.get((method, crops, feature)),
                     _difference(cells, method, crops, feature))
         for feature in FEATURES)])
-  return layout.as_lines([""] * 4, body, style, labels=2)
+  return layout.Table([""] * 4, body, labels=2, notes=notes)

@@ -1,6 +1,7 @@
-"""Cells and tables as text, markdown and LaTeX."""
+"""Cells and tables, as data and as text, markdown and LaTeX."""
 
 from collections.abc import Mapping, Sequence
+import dataclasses
 import re
 from typing import Any
 import unicodedata
@@ -14,6 +15,31 @@ STYLES = ("text", "markdown", "latex")
 
 class Bold(str):
   """A cell that is best beyond the noise."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Table:
+  """A table before it is text.
+
+  Attributes:
+    above: the heading over each column; equal headings are written once.
+    body: the header, then the rows. `Bold` cells are bold; as text cannot be, they are
+      marked there.
+    labels: number of columns, from the left, that do not contain numbers.
+    notes: lines below it; those that begin with two spaces are items of a list.
+  """
+  above: list[str]
+  body: list[list[str]]
+  labels: int
+  notes: list[str] = dataclasses.field(default_factory=list)
+
+  def lines(self, style: str) -> list[str]:
+    """The table without its notes as lines of text; `style` is one of STYLES."""
+    if style == "markdown":
+      return _as_markdown(self.above, self.body, self.labels)
+    if style == "latex":
+      return _as_latex(self.above, self.body, self.labels)
+    return _as_text(self.above, self.body)
 
 
 def cell(seeds: Seeds | None, difference: Difference | None = None,
@@ -37,24 +63,6 @@ def cell(seeds: Seeds | None, difference: Difference | None = None,
   mark = " *" if difference is not None and difference.significant else ""
   return (Bold if bold else str)(
       f"{np.mean(values):.1f} ± {np.std(values, ddof=1):.1f} (n={len(values)}){mark}")
-
-
-def as_lines(above: list[str], body: list[list[str]], style: str,
-             labels: int = 3) -> list[str]:
-  """A table as lines of text.
-
-  Args:
-    above: the heading over each column; equal headings are written once.
-    body: the header, then the rows. `Bold` cells are bold; as text cannot be, they are
-      marked there.
-    style: one of STYLES.
-    labels: number of columns, from the left, that do not contain numbers.
-  """
-  if style == "markdown":
-    return _as_markdown(above, body, labels)
-  if style == "latex":
-    return _as_latex(above, body, labels)
-  return _as_text(above, body)
 
 
 def as_notes(notes: list[str], style: str) -> list[str]:

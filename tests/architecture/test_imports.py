@@ -21,7 +21,7 @@ LAYERS = (
     ("steps",),
     ("evaluate",),
     ("figures", "tables"),
-    ("methods",),
+    ("methods", "report"),
     ("run.session", "export"),
     ("transforms",),
     ("main", "sweep", "apply"),

@@ -121,7 +121,12 @@ def test_the_run_folder_holds_what_the_contract_says(quickstart):
           "checkpoints", "figures"} <= names
   assert {p.name for p in (quickstart / "figures").iterdir()} == {
       "examples.png", "latents.png", "latent_line.png", "round_trips.png",
-      "curves.png", "operators.png", "amounts.png"}
+      "curves.png", "operators.png", "amounts.png", "over_training.png",
+      "worst_cases.png", "told_apart.png", "embedding_map.png"}
+  # The page has every figure that there is, and misses none.
+  page = (quickstart / "report.html").read_text(encoding="utf-8")
+  assert page.count("<img ") == 8 and "Not in this folder" not in page
+  assert "The generator is" in page and "on D\N{NO-BREAK SPACE}→" in page
   described = json.loads((quickstart / "learned.json").read_text())["operators"]
   assert list(described) == ["specks", "glare", "tone"]
   assert all(found["sentence"].endswith(".") for found in described.values()
@@ -132,6 +137,7 @@ def test_the_run_folder_holds_what_the_contract_says(quickstart):
   assert {(line["stage"], line["step"]) for line in lines} == {
       (stage, step) for step in (1, 2) for stage in
       ("pretrain", "generator", "retrain-generator", "retrain-control")}
+  assert all(len(line) > 2 for line in lines)  # no line without a measurement
 
 
 def test_results_have_a_row_for_each_encoder_test_set_and_protocol(quickstart):
@@ -385,8 +391,9 @@ def test_a_run_killed_in_each_stage_ends_with_the_same_bits(
   assert main(args) == 0
   assert "going on from step 1" in capsys.readouterr().out
   assert results(tmp_path / "killed") == results(quickstart)
-  assert ((tmp_path / "killed" / "metrics.jsonl").read_text()
-          == (quickstart / "metrics.jsonl").read_text())
+  for name in ("metrics.jsonl", "report/over_training/000000001.png",
+               "report/over_training/000000002.png", "report/scores.json"):
+    assert (tmp_path / "killed" / name).read_bytes() == (quickstart / name).read_bytes()
 
 
 @pytest.fixture

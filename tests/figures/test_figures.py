@@ -4,7 +4,7 @@ import numpy as np
 from PIL import Image
 import pytest
 
-from augment_gen.figures import amounts, curves, drawing, grid, report
+from augment_gen.figures import amounts, canvas, drawing, grid, report
 
 
 def _images(*shape, seed=0):
@@ -75,57 +75,33 @@ def test_round_trip_sheet_shows_differences(tmp_path):
     assert np.all(difference[0] == 255) and np.all(difference[1] == 0)
 
 
+def test_captions_stand_below_their_images(tmp_path):
+  a, b = _images(2, 28, 28, 1), _images(2, 28, 28, 1, seed=1)
+  page = grid.round_trip_sheet({"x": a, "y": b}, tmp_path / "a.png",
+                               captions={"y": ["D 0.50", "D 0.25"]})
+  plain = grid.round_trip_sheet({"x": a, "y": b}, tmp_path / "b.png")
+  assert page.shape[0] - plain.shape[0] == 2 * (drawing.LINE - drawing.GAP) + drawing.GAP
+  for image in (*a, *b):
+    assert _contains(page, _shown(image))
+  # Something is written below the last image of the right column, and of it alone.
+  below = page[-drawing.MARGIN - drawing.LINE + 4:] < 128
+  middle = page.shape[1] // 2
+  assert below[:, middle:].any() and not below[:, :middle].any()
+
+
+def test_rows_of_images_have_their_names_to_the_left(tmp_path):
+  rows = {"step 1": _images(3, 28, 28, 1), "step 20": _images(2, 28, 28, 1, seed=1)}
+  page = grid.row_sheet(rows, tmp_path / "rows.png", title="over training")
+  _same_as_file(page, tmp_path / "rows.png")
+  for image in (*rows["step 1"], *rows["step 20"]):
+    assert _contains(page, _shown(image))
+
+
 def test_wide_names_do_not_overlap(tmp_path):
   names = ["a name much wider than its image", "another name as wide as that"]
   page = grid.round_trip_sheet(
       {name: _images(1, 28, 28, 1) for name in names}, tmp_path / "wide.png")
   assert page.shape[1] > sum(map(drawing.text_width, names))
-
-
-def _lines(steps=3):
-  for step in range(steps):
-    yield {"step": step, "stage": "pretrain", "loss": 2.0 - 0.1 * step,
-           "accuracy": 0.5, "query/grad_norm": 1.0 + step,
-           "query/param_norm": 9.0}
-  for step in range(steps):
-    yield {"step": step, "stage": "generator", "generator/adversarial_f": 1.0,
-           "generator/cycle_p": float("nan"), "disc_f/grad_norm": 1.0}
-  yield {"step": 2, "stage": "pretrain", "online/knn_D_to_C": 30.0,
-         "gauges/effective_rank": 9.0, "gauges/dimensions": 16.0,
-         "gauges/rank_share": 0.6, "gauges/added_lidar": 7.0, "gauges/alignment": 0.3}
-  yield {"step": 2, "stage": "generator", "health/latent_r2": 0.6,
-         "health/probe_clean": 40.0}
-
-
-def test_metrics_are_sorted_into_panels():
-  panels = curves._sort(_lines())
-  assert list(panels) == ["pretrain", "generator"]
-  assert {family: list(curve) for family, curve in panels["pretrain"].items()
-          } == {
-      "loss": ["loss"], "accuracy": ["accuracy"],
-      "gradient norm": ["query/grad_norm"],
-      "nearest neighbours, %": ["online/knn_D_to_C"],
-      "effective rank of F": ["gauges/effective_rank", "gauges/added_lidar"],
-      "gauges of F": ["gauges/rank_share", "gauges/alignment"]}
-  assert panels["pretrain"]["loss"]["loss"] == [(0, 2.0), (1, 1.9), (2, 1.8)]
-  assert list(panels["generator"]["loss"]) == [
-      "generator/adversarial_f", "generator/cycle_p"]
-  assert list(panels["generator"]["health"]) == ["health/latent_r2"]
-  assert set(curves.ORDER) == set(curves.FAMILIES)
-
-
-@pytest.mark.parametrize("lines", [[], list(_lines()), list(_lines(150))])
-def test_loss_curves(tmp_path, lines):
-  path = tmp_path / "curves.png"
-  page = curves.loss_curves(lines, path)
-  _same_as_file(page, path)
-  assert (np.min(page) < 100) == bool(lines)
-
-
-def test_running_mean_bears_gaps():
-  values = np.array([1.0, np.nan, 3.0, 5.0, np.nan])
-  np.testing.assert_allclose(
-      curves._running_mean(values, 3), [1.0, 2.0, 4.0, 4.0, np.nan])
 
 
 def test_line_of_latents_changes_the_amount_alone():
@@ -171,9 +147,9 @@ def test_amounts_sheet(tmp_path):
   # The true range lies behind in grey.
   described = _described()
   described["operators"]["blur"]["amounts"]["defocus"]["true"] = None
-  grey = lambda page: np.all(page == page[..., :1], axis=-1) & (page[..., 0] > 180) & (
-      page[..., 0] < 250)
-  assert grey(page).sum() > 10 * grey(amounts.amounts_sheet(described, path)).sum()
+  band = [int(canvas.COLOURS["band"][i:i + 2], 16) for i in (1, 3, 5)]
+  grey = lambda page: np.all(page == np.array(band), axis=-1).sum()
+  assert grey(page) > 1000 > grey(amounts.amounts_sheet(described, path))
   empty = amounts.amounts_sheet(_described(alive=False), path)
   _same_as_file(empty, path)
 

@@ -169,9 +169,9 @@ def test_a_share_scales_strengths_and_residual_alone():
   def applied(variables):
     return [(chain.apply(variables, x, z, share=share),
              chain.apply(variables, z, x, share, method="amounts"))
-            for share in (1.0, 0.5, 0.0)]
+            for share in (1.0, 0.5, 0.0, 3.0)]
 
-  (whole, of_whole), (half, of_half), (none, of_none) = applied(
+  (whole, of_whole), (half, of_half), (none, of_none), (more, of_more) = applied(
       jax.tree.map(lambda a: jnp.full(a.shape, 0.02), jax.eval_shape(
           chain.init, jax.random.key(0), x, z)))
   assert (of_whole["light.gain"] > 0.05).all() and (whole > x + 0.02).all()
@@ -180,5 +180,9 @@ def test_a_share_scales_strengths_and_residual_alone():
   for of in (of_half, of_none):
     np.testing.assert_array_equal(of["light.power"], of_whole["light.power"])
   np.testing.assert_allclose(none, x, atol=1e-7)
+  # Above 1, strengths stop at their bound, 0.5.
+  np.testing.assert_allclose(
+      of_more["light.gain"], np.minimum(3 * of_whole["light.gain"], 0.5), rtol=1e-6)
+  assert (of_more["light.gain"] == 0.5).any() and (more > whole).all()
   # The residual is added to an image that has changed less.
   np.testing.assert_allclose(half - x, (whole - x) / 2, atol=2e-3)

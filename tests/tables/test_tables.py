@@ -11,6 +11,7 @@ from scipy import stats
 
 from augment_gen import tables
 from augment_gen.config import errors
+from augment_gen.tables import augmentation_generator as augmentation
 
 BASE, OURS = [3.0, 4.0, 3.5], [55.0, 54.0, 56.5]
 
@@ -322,3 +323,10 @@ def test_values_that_are_none_are_named(tmp_path, capsys, name, value, words):
   err = capsys.readouterr().err
   assert err.count("\n") == 1
   assert "results.json': row 4 of 6 (MoCo v2 + G_A) has" in err and words in err
+
+
+def test_gains_are_numbers_too():
+  first, *_ = augmentation.gains([_with_controls(0)], "l2")
+  assert (first.rival, first.best.method) == ("best control", "MoCo v2 + control, AdaBN")
+  assert first.accuracies == (OURS[0], 10.0) and first.difference is None
+  assert first.points == OURS[0] - 10.0 and str(first) == f"{first.points:+.2f} (one seed)"

@@ -9,12 +9,14 @@ import dataclasses
 from typing import Any
 
 import jax
+from jax.tree_util import Partial
 
 from augment_gen.config import Config, names
 from augment_gen.evaluate import adabn, amounts, checkup, health
+from augment_gen.evaluate.chunks import chunked
 from augment_gen.evaluate.finetune import Finetuning
 from augment_gen.evaluate.protocol import evaluate_encoder, fingerprints, missing
-from augment_gen.figures import report
+from augment_gen.figures import inspection, report
 from augment_gen.methods import encoder_init
 from augment_gen.methods.augmentation_generator import rules, stages, watch
 from augment_gen.methods.pretrainers import pretrainer
@@ -22,6 +24,7 @@ from augment_gen.models.build import build_augmenter
 from augment_gen.run import costs, loop, preemption, provenance
 from augment_gen.run.checkpoint import checksum
 from augment_gen.run.contracts import Run
+from augment_gen.run.folder import last_measured
 from augment_gen.run.metrics import parameter_overview
 from augment_gen.run.takeover import take_over
 from augment_gen.tables.augmentation_generator import LOADED, UNTRAINED
@@ -132,11 +135,18 @@ def _train_generator(run: Run, pretrained):
     parameter_overview(title, player.params, run.log)
   variables = stages.encoder_variables(run.config, pretrained)
   encode = stages.encode(run.config)
+  every = run.config.log.health_every_steps
+
+  def online(state) -> dict[str, float]:
+    inspection.keep_strip(run.config, run.task, state, run.folder)
+    if not every and int(state.step) < stage.total_steps:
+      return {}
+    return {f"health/{name}": value for name, value in checkup.measure(
+        run.config, run.task, encode, variables, state).items()}
+
   stage = dataclasses.replace(
-      stage, online_every=run.config.log.health_every_steps,
-      online=lambda state: {
-          f"health/{name}": value for name, value in checkup.measure(
-              run.config, run.task, encode, variables, state).items()})
+      stage, online=online,
+      online_every=every or inspection.strip_interval(stage.total_steps))
   generator = loop.end_of(run, stage, wanted)
   measured = _last_health(run)
   for warning in health.warnings(measured):
@@ -145,7 +155,9 @@ def _train_generator(run: Run, pretrained):
     run.log("health: not measured, for want of a clean X_f or of any edit: "
             f"{', '.join(unknown)}")
   if not run.folder.has_drawn("generator", report.GENERATOR):
-    report.generator(run.config, run.task, generator, run.folder, run.writer)
+    report.generator(
+        run.config, run.task, generator, run.folder, run.writer,
+        chunked(Partial(encode, variables), health.CHUNK), stage.frozen.get("encoder"))
   if build_augmenter(run.config).latents:
     _describe(run, generator)
   return generator
@@ -166,13 +178,7 @@ def _describe(run: Run, generator) -> None:
 
 def _last_health(run: Run) -> dict[str, float]:
   """The generator's last health measurement in metrics.jsonl."""
-  measured: dict[str, float] = {}
-  for line in run.folder.read_metrics():
-    if line["stage"] == "generator":
-      found = {name.removeprefix("health/"): value
-               for name, value in line.items() if name.startswith("health/")}
-      measured = found or measured
-  return measured
+  return last_measured(run.folder.read_metrics(), "generator", "health/")
 
 
 def _evaluate(run: Run, states: dict[str, Any], generator) -> dict[str, Any]:
