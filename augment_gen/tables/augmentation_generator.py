@@ -76,7 +76,10 @@ Cells = dict[tuple[Line, Column], dict[int, float]]
 
 def format_table(results: list[dict[str, Any]], protocol: str,
                  style: str) -> str:
-  """Formats the table of experiments with G_A; see `tables.format_table`."""
+  """Formats the table of experiments with G_A; see `tables.format_table`.
+
+  Source: Hayase et al., Table 1.
+  """
   cells = _collect(results, protocol)
   lines = _in_order(dict.fromkeys(line for line, _ in cells))
   columns = sorted(
