@@ -60,14 +60,32 @@ PAPERS: dict[str, dict[str, str | tuple[str, str]]] = {
     "Chen et al. 2020": {"(1)": "SimCLR: NT-Xent", "Algorithm 1": "SimCLR: a step"},
     "Chen & He 2021": {"(1)": "SimSiam: negative cosine similarity",
                        "Algorithm 1": "SimSiam: a step"},
-    "Grill et al. 2020": {"(2)": "BYOL: regression of the target", "Algorithm 1": "BYOL: a step"},
+    "Grill et al. 2020": {"(2)": "BYOL: regression of the target",
+                          "Algorithm 1": "BYOL: a step"},
     "Caron et al. 2020": {"(2)": "SwAV: swapped prediction",
                           "(5)": "SwAV: codes by Sinkhorn-Knopp",
                           "(6)": "SwAV: multi-crop"},
 }
 TITLES = {
-    "Hayase et al.": "Augmentation generator: Hayase, Yasutomi, Inoue",
-    "Koyama et al.": "CRL-TAC: Koyama, Minami, Miyato, Gal"}
+    "Hayase et al.": "Augmentation generator",
+    "Koyama et al.": "CRL-TAC"}
+REFERENCES = {
+    "Hayase et al.": "T. Hayase, S. Yasutomi, N. Inoue: *Downstream Augmentation "
+                     "Generation for Contrastive Learning.*",
+    "Koyama et al.": "M. Koyama, K. Minami, T. Miyato, Y. Gal: *Contrastive Representation "
+                     "Learning with Trainable Augmentation Channel*, 2021.",
+    "He et al. 2020": "K. He, H. Fan, Y. Wu, S. Xie, R. Girshick: *Momentum Contrast for "
+                      "Unsupervised Visual Representation Learning*, CVPR 2020. MoCo v2: "
+                      "X. Chen, H. Fan, R. Girshick, K. He: *Improved Baselines with "
+                      "Momentum Contrastive Learning*, 2020.",
+    "Chen et al. 2020": "T. Chen, S. Kornblith, M. Norouzi, G. Hinton: *A Simple Framework "
+                        "for Contrastive Learning of Visual Representations*, ICML 2020.",
+    "Chen & He 2021": "X. Chen, K. He: *Exploring Simple Siamese Representation Learning*, "
+                      "CVPR 2021.",
+    "Grill et al. 2020": "J.-B. Grill et al.: *Bootstrap Your Own Latent*, NeurIPS 2020.",
+    "Caron et al. 2020": "M. Caron et al.: *Unsupervised Learning of Visual Features by "
+                         "Contrasting Cluster Assignments*, NeurIPS 2020.",
+}
 _SOURCE = re.compile(r"^\s*Source: (.*?)\.$", re.MULTILINE | re.DOTALL)
 
 
@@ -130,12 +148,15 @@ def as_markdown() -> str:
       if not code and isinstance(meaning, str):
         raise ValueError(f"no docstring has the source {paper}, {item}")
       what, why = (meaning, "") if isinstance(meaning, str) else meaning
-      rows.append((item.replace("|", "\\|"), what.replace("|", "\\|"), code or f"– ({why})"))
+      rows.append([cell.replace("|", "\\|")
+                   for cell in (item, what, code or f"– ({why})")])
     if paper in TITLES:
       lines += [f"## {TITLES[paper]}", "", *_table(["", "what it is", "code"], rows), ""]
     else:
       rest += [(f"{paper}, {item}", *cells) for item, *cells in rows]
-  lines += ["## Pre-trainers", "", *_table(["", "what it is", "code"], rest)]
+  lines += ["## Pre-trainers", "", *_table(["", "what it is", "code"], rest), "",
+            "## References", ""]
+  lines += [f"- {paper}: {words}" for paper, words in REFERENCES.items()]
   return "\n".join(lines) + "\n"
 
 
@@ -144,7 +165,7 @@ def _table(header: list[str], rows: list) -> list[str]:
 
 
 def _link(name: str, path: pathlib.Path) -> str:
-  shown = name.removeprefix("augment_gen.")
+  shown = f"`{name.removeprefix('augment_gen.')}`"
   # Names that begin with _ have no entry of their own in the API reference.
   public = name.startswith("augment_gen") and not any(
       part.startswith("_") for part in name.split("."))

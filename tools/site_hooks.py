@@ -97,8 +97,9 @@ def module_of(path: pathlib.Path) -> str:
 def page_of(path: pathlib.Path) -> str:
   """augment_gen/losses/cycle.py -> reference/losses/cycle.md."""
   place = path.relative_to(ROOT / PACKAGE).with_suffix("")
-  if place.name == "__init__":
-    place = place.with_name("index")
+  # A page index.md is that of the folder.
+  renamed = {"__init__": "index", "index": "index_py"}
+  place = place.with_name(renamed.get(place.name, place.name))
   return f"reference/{place.as_posix()}.md"
 
 
