@@ -33,7 +33,11 @@ _MATH = re.compile(r'<(span|div) class="arithmatex">\\[(\[](.*?)\\[)\]]</\1>', r
 
 
 def on_config(config):
-  """Adds the API reference and the configs to the navigation."""
+  """Adds the API reference, the configs and the experiments to the navigation."""
+  results = next(part["Results"] for part in config.nav if "Results" in part)
+  results.append({"Log of experiments": ["experiments/README.md", *(
+      f"experiments/{path.name}"
+      for path in sorted((ROOT / "docs" / "experiments").glob("0*.md")))]})
   reference = next(part["Reference"] for part in config.nav if "Reference" in part)
   reference.append({"Configs": ["configs/index.md", *(
       {path.stem: f"configs/{path.stem}.md"} for path in _configs())]})
@@ -84,7 +88,9 @@ def on_page_content(content, **_):
   """Turns formulas into MathML."""
   def formula(match):
     display = "block" if match[1] == "div" else "inline"
-    return convert(html.unescape(match[2]).strip(), display=display)
+    # latex2mathml knows the same environment under another name, which GitHub does not.
+    tex = html.unescape(match[2]).strip().replace("{aligned}", "{align*}")
+    return convert(tex, display=display)
   return _MATH.sub(formula, content)
 
 

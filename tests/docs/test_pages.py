@@ -5,7 +5,6 @@ import functools
 import importlib.util
 import pathlib
 import re
-import sys
 
 import pytest
 
@@ -134,13 +133,24 @@ def test_messages_of_the_troubleshooting_page_are_those_of_the_code():
       assert part.strip(" ,:;?") in everything, f"no message has '{part}'"
 
 
-def test_the_hook_shows_code_without_its_docstring():
+@pytest.fixture(scope="module")
+def hooks():
   pytest.importorskip("mkdocs")
   pytest.importorskip("latex2mathml")
-  hooks = load("site_hooks")
+  return load("site_hooks")
+
+
+def test_the_site_shows_code_without_its_docstring(hooks):
   code = hooks.source_of("augment_gen.losses.adversarial.generator_loss")
   assert code.splitlines()[0] == "def generator_loss(fake: jax.Array) -> jax.Array:"
   assert '"""' not in code and "softplus(-fake)" in code
   with pytest.raises(ValueError, match="has no nothing"):
     hooks.source_of("augment_gen.losses.adversarial.nothing")
-  assert "mkdocs" in sys.modules
+
+
+def test_formulas_become_mathml(hooks):
+  made = hooks.on_page_content(
+      '<p><span class="arithmatex">\\(x_p\\)</span></p><div class="arithmatex">\\['
+      "\\begin{aligned} a &amp;= b \\\\ c &amp;= d \\end{aligned}\\]</div>")
+  assert made.count("<math") == 2 and "<msub>" in made
+  assert made.count("<mtr>") == 2 and "&" not in re.sub(r"&#\w+;", "", made)
