@@ -106,8 +106,7 @@ def test_a_failure_stops_the_notebook_with_the_message(environment, capsys):
 def test_all_cells_run(path, tmp_path, monkeypatch):
   nbclient, nbformat = map(pytest.importorskip, ("nbclient", "nbformat"))
   notebook = nbformat.read(path, as_version=4)
-  setup = next(cell for cell in notebook.cells if "VARIANT = " in cell.source)
-  assert setup.source.count('VARIANT = ""') == 1
+  [setup] = [cell for cell in notebook.cells if 'VARIANT = ""' in cell.source]
   setup.source = setup.source.replace('VARIANT = ""', 'VARIANT = "runlocal"')
   # A copy of the checkout, so that the runs do not stay in it.
   files = subprocess.run(["git", "ls-files", "augment_gen", "configs", "notebooks",
