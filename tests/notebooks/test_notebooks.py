@@ -125,7 +125,7 @@ def test_all_cells_run(path, tmp_path, monkeypatch):
   monkeypatch.setenv("JUPYTER_PATH", str(tmp_path / "jupyter"))
   monkeypatch.delenv("PYTHONPATH", raising=False)
   nbclient.NotebookClient(
-      notebook, timeout=1200, kernel_name="here",
+      notebook, timeout=1800, kernel_name="here",
       resources={"metadata": {"path": str(tmp_path / "notebooks")}}).execute()
   pictures = [output for cell in notebook.cells if cell.cell_type == "code"
               for output in cell.outputs if "image/png" in output.get("data", {})]
