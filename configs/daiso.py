@@ -1,5 +1,7 @@
 r"""ImageNet-DAISO (section 4.1, Table 1 right): a change of light.
 
+Source: Hayase et al., section 4.1.
+
     python -m augment_gen.main --config=configs/daiso.py \
         --config.data.root=FOLDER --workdir=runs/daiso
 

@@ -1,5 +1,7 @@
 """MNIST (Koyama et al.): crops of a digit that fills the image.
 
+Source: Koyama et al., MNIST.
+
     python -m augment_gen.main --config=configs/mnist.py --workdir=runs/mnist
 
 The poster reports on f: CRL-TAC 98.05, top-n 98.59, SimCLR 98.06. On the projection

@@ -1,5 +1,7 @@
 r"""EMNIST-Omniglot (section 4.1, Table 1 left): random dots.
 
+Source: Hayase et al., section 4.1.
+
     python -m augment_gen.main --config=configs/omniglot.py \
         --workdir=runs/omniglot
 

@@ -1,5 +1,7 @@
 r"""Regional MNIST (Koyama et al.): a digit somewhere on a larger blank canvas.
 
+Source: Koyama et al., Regional MNIST.
+
     python -m augment_gen.main --config=configs/regional_mnist.py \
         --workdir=runs/regional-mnist
 

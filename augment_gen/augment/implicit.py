@@ -61,6 +61,8 @@ def _paint(image: jax.Array, cover: jax.Array, ink: jax.Array) -> jax.Array:
 def _dots(key: jax.Array, image: jax.Array, *, large: float = 0.0) -> jax.Array:
   """Random dots, the implicit augmentation of the paper's Omniglot (Fig. 4).
 
+  Source: Hayase et al., Fig. 4.
+
   NOTE(paper): The paper does not give their number and sizes. Here, the number is
   uniform on 10 to 60 per 784 pixels of area, and the places are uniform. Each dot is a
   single pixel or, with probability `large`, 2 x 2 pixels. All are in full ink.
@@ -276,6 +278,8 @@ def _apply_chunk(name: str, key: jax.Array, indices: jax.Array,
 
 def apply_once(name: str, images: np.ndarray, seed: int) -> np.ndarray:
   """Augments each image once and reproducibly: X_f -> X̃_f.
+
+  Source: Hayase et al., Fig. 1.
 
   The result for an image depends only on the image, its index, the name and the seed.
 

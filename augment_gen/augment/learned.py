@@ -17,6 +17,8 @@ def draw_latents(keys: jax.Array, bank: jax.Array | None,
                  dim: int) -> jax.Array:
   """Draws one latent per example.
 
+  Source: Hayase et al., (15).
+
   Args:
     keys: [B] typed keys.
     bank: float32 [M, Z], Z̃ = {G_L(x̃) : x̃ ∈ X̃_f}. Its rows are drawn uniformly with

@@ -13,6 +13,8 @@ _ANGLES = 4096  # size of the table for drawing the angle to the mean
 def draw_t(keys: jax.Array, log_p: jax.Array, m: int) -> jax.Array:
   """Draws m different transformations per image, one after the other, from P(T|X).
 
+  Source: Koyama et al., Algorithm 1.
+
   NOTE(paper): We draw without replacement (Gumbel top-m; Kool et al. 2019), which the
   poster does not specify. If P is sharp, draws with replacement repeat the same crop,
   and any encoder gives equal crops equal embeddings.
@@ -31,6 +33,8 @@ def draw_t(keys: jax.Array, log_p: jax.Array, m: int) -> jax.Array:
 
 def draw_z(keys: jax.Array, h: jax.Array, beta: float) -> jax.Array:
   """Draws Z ~ C_β exp(β S(Z, h)), S the cosine: von Mises-Fisher about h.
+
+  Source: Koyama et al., Proposition 1.
 
   The angle to the mean does not depend on the mean, so the gradient passes to h.
 

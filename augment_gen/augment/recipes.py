@@ -98,6 +98,8 @@ NAMES = tuple(_RECIPES)
 def recipe(name: str, crop: Crop | None = None) -> Augment:
   """Returns the recipe called `name`.
 
+  Source: Hayase et al., (3).
+
   Args:
     name: one of NAMES.
     crop: replaces the recipe's own crop, or is added to a recipe without one.

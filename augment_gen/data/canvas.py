@@ -11,6 +11,8 @@ from augment_gen.data import base
 def put_on(images: base.ImageSet, side: int, seed: int) -> base.ImageSet:
   """Puts each image at a uniformly random place on a black canvas.
 
+  Source: Koyama et al., Regional MNIST.
+
   NOTE(paper): the poster specifies neither the canvas nor the distribution of places.
   Here, all places at which the whole image lies on the canvas are equally likely.
 

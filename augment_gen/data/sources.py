@@ -1,12 +1,12 @@
 """Image sources by spec: `KIND:ADDRESS[?option=value&option=value]`.
 
-  tfds:NAME[/CONFIG][:SPLIT]   a TensorFlow dataset, see tfds.py
-  folder:PATH                  image files, with or without a table, see folder.py
-  daiso:PATH                   DAISO-100, see daiso.py
-  hf:PATH                      a data set of Hugging Face on this machine, see hf.py
-  npz:FILE, idx:FILE           arrays, see arrays.py
-  rendered:latin, :scripts     characters drawn from fonts, see rendered.py
-  products:shop, :world        products under two lights, see products/source.py
+    tfds:NAME[/CONFIG][:SPLIT]   a TensorFlow dataset, see tfds.py
+    folder:PATH                  image files, with or without a table, see folder.py
+    daiso:PATH                   DAISO-100, see daiso.py
+    hf:PATH                      a data set of Hugging Face on this machine, see hf.py
+    npz:FILE, idx:FILE           arrays, see arrays.py
+    rendered:latin, :scripts     characters drawn from fonts, see rendered.py
+    products:shop, :world        products under two lights, see products/source.py
 
 `{root}` anywhere in a spec is replaced by config.data.root. The options of a kind and
 their defaults are the fields of its class and are described there.

@@ -36,7 +36,7 @@ ADJUST: dict[str, dict[str, bool]] = {
 
 @dataclasses.dataclass(frozen=True)
 class Tfds(base.Source):
-  """Options of tfds:NAME[/CONFIG][:SPLIT]; SPLIT is "train" if not given.
+  """Options of `tfds:NAME[/CONFIG][:SPLIT]`; SPLIT is "train" if not given.
 
   Splits use the syntax of TFDS: "train+test", "train[:10%]". The splits of Omniglot
   share one space of 1,623 labels, so "train+test" is the whole dataset.

@@ -18,6 +18,8 @@ def example_sheet(
 ) -> np.ndarray:
   """Examples of each set under its name (Fig. 4).
 
+  Source: Hayase et al., Fig. 4.
+
   Args:
     sets: name -> [N, H, W, C] uint8, or float in [0, 1]; the first
       rows * columns images are shown.
@@ -51,6 +53,8 @@ def latent_sheet(
     title: str = "",
 ) -> np.ndarray:
   """A generator's views of images under several latents (Fig. 5).
+
+  Source: Hayase et al., Fig. 5.
 
   Args:
     images: x, [R, H, W, C] float in [0, 1], or uint8.

@@ -46,6 +46,8 @@ def heat_sheet(grid: CropGrid, images: np.ndarray, p: np.ndarray,
                path: str | os.PathLike) -> np.ndarray:
   """Images with P(T|X) drawn over them, one row per image.
 
+  Source: Koyama et al., P(T|X).
+
   Args:
     grid: the windows.
     images: float [R, H, W, C] in [0, 1], or uint8.
@@ -74,6 +76,8 @@ def instance_sheet(representations: Mapping[str, np.ndarray],
                    labels: np.ndarray, path: str | os.PathLike) -> np.ndarray:
   """Instances as rows, sorted by class, and dimensions as columns.
 
+  Source: Koyama et al., instances.
+
   If the representations have collapsed, all rows look the same.
 
   Args:
@@ -100,6 +104,8 @@ def instance_sheet(representations: Mapping[str, np.ndarray],
 def circle_sheet(representations: Mapping[str, np.ndarray], labels: np.ndarray,
                  path: str | os.PathLike) -> np.ndarray:
   """Two-dimensional representations on the circle, coloured by class.
+
+  Source: Koyama et al., circle.
 
   Args:
     representations: name -> float [N, 2].

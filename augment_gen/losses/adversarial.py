@@ -13,6 +13,8 @@ import jax.numpy as jnp
 def discriminator_loss(real: jax.Array, fake: jax.Array) -> jax.Array:
   """−log D(real) − log(1 − D(fake)): (8) for D_f and (9) for D_p.
 
+  Source: Hayase et al., (8), (9).
+
   Args:
     real: float32 [B], logits for embeddings from the discriminator's own set.
     fake: float32 [B], logits for embeddings of generated images.
@@ -25,6 +27,8 @@ def discriminator_loss(real: jax.Array, fake: jax.Array) -> jax.Array:
 
 def generator_loss(fake: jax.Array) -> jax.Array:
   """−log D(fake): (11) for G_A against D_f and (12) for G_E against D_p.
+
+  Source: Hayase et al., (11), (12).
 
   Args:
     fake: float32 [B], logits for embeddings of generated images.

@@ -14,6 +14,8 @@ _EPSILON = 1e-12
 def negative_cosine(p: jax.Array, z: jax.Array) -> jax.Array:
   """D(p, z) = −(p / ‖p‖) · (z / ‖z‖) of SimSiam (Chen & He 2021, equation 1).
 
+  Source: Chen & He 2021, (1).
+
   Args:
     p: float [n, D], predictions, of any length.
     z: float [n, D], targets, of any length.
@@ -27,6 +29,8 @@ def negative_cosine(p: jax.Array, z: jax.Array) -> jax.Array:
 
 def regression(p: jax.Array, z: jax.Array) -> jax.Array:
   """‖p / ‖p‖ − z / ‖z‖‖² = 2 − 2 cos(p, z) of BYOL (Grill et al. 2020, equation 2).
+
+  Source: Grill et al. 2020, (2).
 
   Args, and shape of the result, as for `negative_cosine`; values lie in [0, 4].
   """

@@ -34,6 +34,8 @@ def cycle_loss(
 ) -> tuple[jax.Array, dict[str, jax.Array]]:
   """The cycle-consistency loss ℓ_r of (13).
 
+  Source: Hayase et al., (13).
+
   Args:
     x_f: x̃_f, [B, H, W, C] in [0, 1].
     x_f_cycle: G_A(G_E(x̃_f), G_L(x̃_f)); None leaves the first term out.

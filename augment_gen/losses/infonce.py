@@ -9,6 +9,8 @@ def infonce(q: jax.Array, k_pos: jax.Array, k_neg: jax.Array,
             temperature: float) -> tuple[jax.Array, jax.Array]:
   """ℓ(q, k+) of equation (2) for each query, in log space.
 
+  Source: Hayase et al., (2).
+
   Args:
     q: float32 [B, D], queries of unit norm.
     k_pos: float32 [B, D], the positive key k+ of each query, of unit norm.

@@ -13,6 +13,8 @@ def information(
 ) -> tuple[jax.Array, dict[str, jax.Array]]:
   """Estimates (2) from m transformations of each of N images.
 
+  Source: Koyama et al., (2), Proposition 1.
+
     I(X; Z) = E_{X,Z} log (E_{T'|X} e^{βS(Z, h(T'(X)))}
                            / E_{T'',X̃} e^{βS(Z, h(T''(X̃)))})
 
@@ -90,6 +92,9 @@ def information(
 
 
 def entropy(log_p: jax.Array) -> jax.Array:
-  """H(T|X) in nats: float32 log-probabilities [..., K] -> float32 [...]."""
+  """H(T|X) in nats: float32 log-probabilities [..., K] -> float32 [...].
+
+  Source: Koyama et al., entropy.
+  """
   p = jnp.exp(log_p)
   return -jnp.sum(jnp.where(p > 0, p * log_p, 0.0), axis=-1)

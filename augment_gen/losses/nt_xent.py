@@ -10,6 +10,8 @@ def nt_xent(anchors: jax.Array, everyone: jax.Array, own: jax.Array,
             ) -> tuple[jax.Array, jax.Array]:
   """ℓ(i, j) for each anchor i, in log space.
 
+  Source: Chen et al. 2020, (1).
+
     ℓ(i, j) = −log e^{z_i·z_j/τ} / Σ_{k ≠ i} e^{z_i·z_k/τ}
 
   Args:

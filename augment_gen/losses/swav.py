@@ -10,6 +10,8 @@ def codes(scores: jax.Array, epsilon: float, iterations: int,
           used: jax.Array | None = None) -> jax.Array:
   """Q* of equation 5, which assigns the samples of all devices to the prototypes.
 
+  Source: Caron et al. 2020, (5).
+
   Q* = Diag(u) exp(CᵀZ / ε) Diag(v) has equal sums over the prototypes for each sample,
   and, up to the number of iterations, equal sums over the samples for each prototype
   (equation 4). It is computed in log space, as exp(1 / 0.05) is near the limit of
@@ -41,6 +43,8 @@ def codes(scores: jax.Array, epsilon: float, iterations: int,
 def swapped_prediction(scores: jax.Array, targets: jax.Array,
                        temperature: float) -> jax.Array:
   """The loss of equation 2, with the further views of multi-crop (equation 6).
+
+  Source: Caron et al. 2020, (2), (6).
 
   −1/2 Σ_{i ∈ {1, 2}} 1/(V − 1) Σ_{v ≠ i} Σ_k q_ik log p_vk, with p_v the softmax of
   z_vᵀC / τ. NOTE(paper): equation 6 is a sum over the views; the official code takes the

@@ -191,6 +191,8 @@ def initial_variables(net: nn.Module, images: Any, key: jax.Array,
 class Discriminator(nn.Module):
   """D_f or D_p of (6), without the sigmoid.
 
+  Source: Hayase et al., (6).
+
   NOTE(paper): The paper does not give the architecture. We use a perceptron with leaky
   ReLUs of slope 0.2, as is common in adversarial training. It has no batch norm, which
   would separate real from generated embeddings by their batch statistics.

@@ -60,6 +60,8 @@ limit.defvjp(_limit_forward, _limit_backward)
 class OperatorChain(outputs.Augmenter):
   """G_A: X x Z -> X, for images of any size.
 
+  Source: Hayase et al., (5).
+
   Each amount of each operator is a piecewise linear quantile function of one latent:
   z uniform on [0, 1] becomes a learned distribution. What is random in space comes from
   a key made of the bits of z, so that G_A(x, z) stays a function of x and z.

@@ -33,6 +33,8 @@ class _HiddenLayers(nn.Module):
 class PerceptronAugmenter(outputs.Augmenter):
   """G_A: X x Z -> X.
 
+  Source: Hayase et al., (5).
+
   Attributes:
     image_shape: (H, W, C).
     hidden: units of each layer except the last.
@@ -71,6 +73,8 @@ class PerceptronAugmenter(outputs.Augmenter):
 
 class PerceptronEliminator(nn.Module):
   """G_E: X -> X and G_L: X -> Z, which share all layers but the last.
+
+  Source: Hayase et al., Fig. 2.
 
   Attributes:
     image_shape: (H, W, C).

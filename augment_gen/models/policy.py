@@ -13,6 +13,8 @@ from augment_gen.models import conv, norm
 class CropDistribution(nn.Module):
   """P(T|X, η): X -> log-probabilities of the windows of a grid.
 
+  Source: Koyama et al., P(T|X).
+
   NOTE(paper): The poster does not give the network. Here, each window is scored by its
   content, with a convolution whose receptive field is the window, rounded down to whole
   steps of the grid. The scores then also use the content of neighbouring windows. At

@@ -89,6 +89,8 @@ class BottleneckBlock(nn.Module):
 class ResNet(nn.Module):
   """F: X -> Y, without a classifier.
 
+  Source: Hayase et al., (1).
+
   Attributes:
     stage_sizes: number of blocks per stage.
     block: `BasicBlock` or `BottleneckBlock`.

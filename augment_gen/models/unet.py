@@ -22,6 +22,8 @@ _CELLS, _POOLED_HIDDEN = 4, 128  # side of the grid of cells, units that read th
 class UNetAugmenter(outputs.Augmenter):
   """G_A: X x Z -> X. With "square" latents it takes images of any size.
 
+  Source: Hayase et al., (5).
+
   NOTE(paper): The paper has "an input channel that corresponded to z". Here, side²
   latents form a map that is resized to the image. With few latents, everything drawn
   this way keeps to a coarse grid. The "learned" maps are ours.
@@ -78,6 +80,8 @@ class UNetAugmenter(outputs.Augmenter):
 
 class UNetEliminator(nn.Module):
   """G_E: X -> X and G_L: X -> Z, which share all layers but the last.
+
+  Source: Hayase et al., Fig. 2.
 
   NOTE(paper): The paper does not give the last layer of G_L. For the "square" layout we
   use a 1x1 convolution to one map, averaged over the squares that G_A spreads the

@@ -55,6 +55,8 @@ def make_step(net: PredictedEncoder, tx: optax.GradientTransformation,
               config: ByolConfig, views: Views, steps: int) -> Step:
   """Builds the step of BYOL's Algorithm 1.
 
+  Source: Grill et al. 2020, Algorithm 1.
+
   Args:
     net: H∘F and the predictor. As in the official code, the batch norms should span all
       devices but not both views (`norm.EACH_VIEW`).

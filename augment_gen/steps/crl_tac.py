@@ -51,6 +51,8 @@ def make_step(nets: Networks, txs: dict[str, optax.GradientTransformation],
               config: TacConfig, learned: bool, steps: int) -> Step:
   """Builds one iteration of the poster's Algorithm 1.
 
+  Source: Koyama et al., Algorithm 1.
+
   Updates:
     (a) θ maximises (2), or its lower bound, on m crops per image drawn from P(T|x).
     (b) η maximises (2), on uniform draws weighted by P(t|x), plus weighted H(T|X).

@@ -32,7 +32,10 @@ from augment_gen.steps.state import apply_gradients, named, NetState, update_ema
 
 @struct.dataclass
 class Networks:
-  """The Flax modules, without parameters."""
+  """The Flax modules, without parameters.
+
+  Source: Hayase et al., Fig. 2.
+  """
   encoder: nn.Module = struct.field(pytree_node=False)  # F
   augmenter: nn.Module = struct.field(pytree_node=False)  # G_A(x, z)
   eliminator: nn.Module = struct.field(pytree_node=False)  # (G_E, G_L)(x)
@@ -77,6 +80,8 @@ def make_step(nets: Networks, txs: dict[str, optax.GradientTransformation],
               config: GeneratorConfig) -> Step:
   """Builds one round of Algorithm 1.
 
+  Source: Hayase et al., Algorithm 1.
+
   Updates:
     1. D_f and D_p minimise (7), with the generated embeddings held fixed.
     2. G_A, G_E and G_L minimise (10), with both discriminators held fixed.
@@ -119,7 +124,10 @@ def _generators_loss(
     discriminators: dict[str, Any], encoder: FrozenEncoder, batch: Batch,
     key: jax.Array,
 ) -> tuple[jax.Array, tuple[jax.Array, jax.Array, Metrics]]:
-  """Computes (10), and the features of the generated images that (7) needs."""
+  """Computes (10), and the features of the generated images that (7) needs.
+
+  Source: Hayase et al., (10), Fig. 3.
+  """
   losses = config.losses
   weights = _weights_of_d_f(losses)
   g_a = lambda x, z: nets.augmenter.apply({"params": params["augmenter"]}, x, z)
@@ -179,7 +187,10 @@ def _discriminators_loss(
     nets: Networks, config: GeneratorConfig, params: dict[str, Any],
     encoder: FrozenEncoder, batch: Batch, y_a: jax.Array, y_e: jax.Array,
 ) -> tuple[jax.Array, Metrics]:
-  """Computes (7) = (8) + (9), plus the R1 penalty."""
+  """Computes (7) = (8) + (9), plus the R1 penalty.
+
+  Source: Hayase et al., (7), Fig. 3.
+  """
   see = frozen_encoder.make_see(nets.encoder, config.discriminator.features)
   metrics: Metrics = {}
   total: jax.Array | float = 0.0

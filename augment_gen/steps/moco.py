@@ -66,7 +66,10 @@ def restart(state: MocoState, tx: optax.GradientTransformation) -> MocoState:
 
 def momentum_update(key_params: PyTree, query_params: PyTree,
                     momentum: float) -> PyTree:
-  """θ_k ← m θ_k + (1 − m) θ_q (He et al. 2020, equation 2)."""
+  """θ_k ← m θ_k + (1 − m) θ_q (He et al. 2020, equation 2).
+
+  Source: He et al. 2020, (2).
+  """
   return jax.tree.map(
       lambda k, q: momentum * k + (1.0 - momentum) * q, key_params, query_params)
 
@@ -81,6 +84,8 @@ def enqueue(queue: jax.Array, pointer: jax.Array,
 def make_step(net: ProjectedEncoder, tx: optax.GradientTransformation,
               config: MocoConfig, views: Views) -> Step:
   """Builds the step of MoCo's Algorithm 1, in the order of the official code.
+
+  Source: He et al. 2020, Algorithm 1.
 
   Args:
     net: the module of both f_q and f_k.

@@ -30,6 +30,8 @@ def objective(h: jax.Array, keys: jax.Array, config: PolicyConfig,
               ) -> tuple[jax.Array, dict[str, jax.Array]]:
   """Estimates (2) for this device's images against those of all devices.
 
+  Source: Koyama et al., (2).
+
   Args:
     h: [b, m, D] unit vectors, h(T(x)) for m transformations of each image.
     keys: [b] keys for the draws of Z.
@@ -52,6 +54,8 @@ def objective(h: jax.Array, keys: jax.Array, config: PolicyConfig,
 def make_update(policy: nn.Module, tx: optax.GradientTransformation,
                 config: PolicyConfig, size: int, steps: int) -> Callable:
   """Builds an update of η by (2), on uniform draws weighted by P(t|x), and by H(T|X).
+
+  Source: Koyama et al., Algorithm 1, entropy.
 
   NOTE(paper): The poster only mentions an "extra regularization term to increase
   H(T|X)". With a constant weight (0.5), P stayed uniform. With a weight set by a

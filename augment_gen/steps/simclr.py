@@ -26,6 +26,8 @@ def make_step(net: ProjectedEncoder, tx: optax.GradientTransformation,
               config: SimclrConfig, views: Views) -> Step:
   """Builds the step of SimCLR's Algorithm 1, over the global batch.
 
+  Source: Chen et al. 2020, Algorithm 1.
+
   Args:
     net: H∘F. Its batch norms must span all devices: both views of an image lie on one
       device, and the statistics of that device would reveal the pairs.

@@ -27,6 +27,8 @@ def make_step(net: PredictedEncoder, tx: optax.GradientTransformation,
               config: SimsiamConfig, views: Views) -> Step:
   """Builds the step of SimSiam's Algorithm 1.
 
+  Source: Chen & He 2021, Algorithm 1.
+
   Args:
     net: H∘F and the predictor. As in the official code, the batch norms should span all
       devices but not both views (`norm.EACH_VIEW`).

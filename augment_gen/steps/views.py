@@ -50,6 +50,8 @@ def with_second_view(augment: Callable, second: Callable,
                      last: bool = False) -> Callable:
   """Builds t(x), and t'(x) changed by `second`, with the sides swapped at random.
 
+  Source: Hayase et al., (15).
+
   NOTE(paper): (15) has ℓ(F(x), F(G_A(x, z))), and the paper calls G_A an "additional
   augmentation". We add it to the hand-made augmentations on one side. The side is drawn
   for each image, so that f_q sees both kinds of view. The paper does not say whether
@@ -100,7 +102,10 @@ def small_crops(augment: Callable, count: int) -> Callable:
 
 
 def learned_second(augmenter, latent_dim: int, from_bank: bool) -> Callable:
-  """Builds x -> G_A(x, z), with z drawn uniformly from the bank Z̃ or from the prior."""
+  """Builds x -> G_A(x, z), with z drawn uniformly from the bank Z̃ or from the prior.
+
+  Source: Hayase et al., (15).
+  """
 
   def second(frozen, x, key):
     bank = frozen["bank"] if from_bank else None

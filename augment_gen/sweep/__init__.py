@@ -1,7 +1,7 @@
 """Runs a config over seeds and settings, and prints the table.
 
-  augment-gen sweep --config=quickstart --seeds=0-2 --folder=runs/orders \\
-    --set retrain.order=first,last [--dry-run] [--config.FIELD=VALUE …]
+    augment-gen sweep --config=quickstart --seeds=0-2 --folder=runs/orders \\
+      --set retrain.order=first,last [--dry-run] [--config.FIELD=VALUE …]
 
 grid.py reads what varies, plan.py makes the runs and lets them share stages,
 processes.py runs them.

@@ -1,6 +1,6 @@
 """Prints the results of runs as the papers' tables, over seeds.
 
-  augment-gen tables RUN_FOLDER... [--protocol=moco] [--format=latex] [--cost]
+    augment-gen tables RUN_FOLDER... [--protocol=moco] [--format=latex] [--cost]
 
 Runs that differ only in the seed are averaged. Runs of several experiments become
 additional columns (with G_A) or additional tables (CRL-TAC). Runs of one experiment that

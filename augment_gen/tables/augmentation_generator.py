@@ -109,7 +109,10 @@ Cells = dict[tuple[Line, Column], dict[int, float]]
 
 def format_table(results: list[dict[str, Any]], protocol: str, style: str,
                  cost: bool = False) -> str:
-  """Formats the table of experiments with G_A; see `tables.format_table`."""
+  """Formats the table of experiments with G_A; see `tables.format_table`.
+
+  Source: Hayase et al., Table 1.
+  """
   table = of_results(results, protocol, cost)
   return "\n".join(
       [*table.lines(style), "", *layout.as_notes(table.notes, style)]).rstrip() + "\n"

@@ -29,6 +29,8 @@ def format_table(results: list[dict[str, Any]], protocol: str, style: str,
                  cost: bool = False) -> str:
   """Formats the tables of each experiment; see `tables.format_table`.
 
+  Source: Koyama et al., Regional MNIST, MNIST.
+
   The first table has the poster's layout. The second one has every encoder on every kind
   of crop: without an untrained encoder for comparison, our numbers show what P found, not
   what h learned. "*" marks a difference from the untrained encoder.

@@ -1,4 +1,4 @@
-"""launch/tpu_vm.sh with a fake gcloud, and the format of the notebook."""
+"""launch/tpu_vm.sh with a fake gcloud."""
 
 import json
 import os
@@ -13,11 +13,8 @@ import time
 
 import pytest
 
-from augment_gen import config as config_lib
-
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 SCRIPT = ROOT / "launch" / "tpu_vm.sh"
-NOTEBOOK = ROOT / "notebooks" / "quickstart.ipynb"
 
 # Records its arguments, answers `describe`, and acts as the host for `ssh`.
 FAKE_GCLOUD = f"""#!{sys.executable}
@@ -351,33 +348,3 @@ def test_run_before_setup_says_so(cloud):
   assert done.returncode == 2
   assert "run setup first" in done.stderr
   assert not (cloud.host / "augment_gen" / "run.logs").exists()
-
-
-# The notebook and the examples -----------------------------------------------
-
-
-def test_notebook():
-  notebook = json.loads(NOTEBOOK.read_text(encoding="utf-8"))
-  assert (notebook["nbformat"], notebook["nbformat_minor"]) == (4, 5)
-  cells = notebook["cells"]
-  assert len({cell["id"] for cell in cells}) == len(cells)
-  for cell in cells:
-    assert cell["cell_type"] in ("markdown", "code")
-    if cell["cell_type"] == "code":
-      assert cell["outputs"] == [] and cell["execution_count"] is None
-      python = re.sub(r"^(\s*)[!%].*$", r"\1pass", "".join(cell["source"]),
-                      flags=re.MULTILINE)
-      compile(python, cell["id"], "exec")
-
-
-@pytest.mark.parametrize("path", [NOTEBOOK, ROOT / "launch" / "README.md"],
-                         ids=lambda path: path.name)
-def test_examples_name_existing_settings(path):
-  names = re.findall(r"--config\.([\w.]+)=", path.read_text(encoding="utf-8"))
-  assert names
-  config = config_lib.default_config()
-  for name in names:
-    section = config
-    for part in name.split("."):
-      assert part in section, f"config.{name} does not exist"
-      section = section[part]

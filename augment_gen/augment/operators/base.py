@@ -68,6 +68,8 @@ class Amount:
 class Operator:
   """One step of the chain.
 
+  Source: Hayase et al., (3).
+
   Attributes:
     name: as in `generator.networks.operators`.
     amounts: what it takes.

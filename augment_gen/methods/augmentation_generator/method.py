@@ -49,6 +49,8 @@ _WITHOUT_FINETUNE = ("retrain-control", "retrain-oracle")
 def rows(config: Config, title: str) -> dict[str, tuple[str, str]]:
   """The rows of Table 1 by encoder: (method, additional augmentation).
 
+  Source: Hayase et al., Table 1.
+
   Args:
     config: says whether F starts from a file, and whether stage 1 trains it.
     title: the pre-trainer's title.

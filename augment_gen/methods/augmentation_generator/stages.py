@@ -185,7 +185,10 @@ def _frozen_encoder(config: Config, encoder: nn.Module, sets: dict[str, Images],
 
 def latent_bank(config: Config, images: Images | np.ndarray,
                 trained: generator_step.GeneratorState) -> np.ndarray:
-  """Z̃ = {G_L(x̃) : x̃ ∈ X̃_f} of (15), float32 [M, Z] for M images."""
+  """Z̃ = {G_L(x̃) : x̃ ∈ X̃_f} of (15), float32 [M, Z] for M images.
+
+  Source: Hayase et al., (15).
+  """
   _, g_el = generator_functions(config)
   bank = extract(
       lambda params, x: g_el(params, x)[1], trained.eliminator.final_params, images,
