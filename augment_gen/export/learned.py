@@ -153,8 +153,8 @@ def of_this_process() -> None:
   """Must be called before JAX computes: its threads do not survive a fork.
 
   Raises:
-    UserError: this process is a fork of one in which JAX has computed already. Without
-      this check it would hang.
+    UserError: this process is a fork of one in which JAX has computed already. Here it
+      would hang, if it did not before.
   """
   if _first_process() != os.getpid():
     raise UserError(

@@ -34,7 +34,7 @@ def page(records: Sequence[Record]) -> str:
       body += [tag("h1", record.title, id=f"run{number}"),
                tag("p", str(record.path), class_="note"),
                *_run(record, f"run{number}-", whole=False)]
-  style = importlib.resources.files(__package__).joinpath("style.css").read_text("utf-8")
+  style = importlib.resources.files(__package__).joinpath("style.css").read_text(encoding="utf-8")
   head = Markup(
       '<meta charset="utf-8"><meta name="viewport" content="width=device-width, '
       'initial-scale=1"><meta name="color-scheme" content="light dark">'
@@ -133,7 +133,9 @@ def _results(records: Sequence[Record]) -> Iterator[Markup]:
 
 
 def _table(found: layout.Table, title: str) -> Iterator[Markup]:
-  yield table(found.body, title, found.labels, found.above)
+  body = [[tag("strong", cell) if isinstance(cell, layout.Bold) else cell
+           for cell in row] for row in found.body]
+  yield table(body, title, found.labels, found.above)
   said = (note for note in found.notes if note)
   for is_entry, group in itertools.groupby(said, lambda note: note.startswith("  ")):
     notes = [note.strip() for note in group]

@@ -15,6 +15,7 @@ from torchvision import tv_tensors
 from torchvision.transforms import v2
 
 from augment_gen import export
+from augment_gen.export.learned import of_this_process
 from augment_gen.transforms import as_learned
 
 _SEEDS = 2**62
@@ -32,7 +33,7 @@ class LearnedAugmentation(v2.Transform):
   Args:
     learned: what `export.load` has returned, or a folder for it. Workers of a DataLoader
       that are forked need a folder of `augment-gen export` that is not used before they
-      start; others may have any.
+      start, or they hang; those that are spawned may have any.
     p: probability that an image is changed.
     strength: see `export.Learned.__call__`.
     latents: "bank" or "prior", likewise.
@@ -76,5 +77,6 @@ class LearnedAugmentation(v2.Transform):
 def _leave_the_accelerator_to_torch() -> None:
   """In a worker, JAX must not take the memory of a GPU."""
   if data.get_worker_info() is not None:
+    of_this_process()
     import jax  # pylint: disable=g-import-not-at-top
     jax.config.update("jax_platforms", "cpu")

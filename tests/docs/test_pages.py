@@ -15,8 +15,6 @@ ROOT = pathlib.Path(__file__).parents[2]
 PAGES = sorted([*(ROOT / "docs").rglob("*.md"), *(
     ROOT / name for name in ("README.md", "CONTRIBUTING.md", "CHANGELOG.md",
                              "launch/README.md"))])
-# Commands that pages mention before they are merged.
-COMING = {"check", "report"}
 
 each = pytest.mark.parametrize(
     "page", PAGES, ids=lambda page: page.relative_to(ROOT).as_posix())
@@ -102,7 +100,7 @@ def test_an_unknown_source_is_an_error(line):
 def test_commands_and_settings_exist(page):
   text = page.read_text(encoding="utf-8")
   for command in re.findall(r"augment-gen ([a-z][\w-]*)", text):
-    assert command in COMMANDS or command in COMING, command
+    assert command in COMMANDS, command
   if "experiments" in page.parts or page.name == "results.md":
     return  # these name the settings of their time
   for name in re.findall(r"--(?:config\.|set )([a-z]\w*(?:\.\w+)*)", text):
