@@ -34,7 +34,8 @@ def page(records: Sequence[Record]) -> str:
       body += [tag("h1", record.title, id=f"run{number}"),
                tag("p", str(record.path), class_="note"),
                *_run(record, f"run{number}-", whole=False)]
-  style = importlib.resources.files(__package__).joinpath("style.css").read_text(encoding="utf-8")
+  style = importlib.resources.files(__package__).joinpath("style.css").read_text(
+      encoding="utf-8")
   head = Markup(
       '<meta charset="utf-8"><meta name="viewport" content="width=device-width, '
       'initial-scale=1"><meta name="color-scheme" content="light dark">'
