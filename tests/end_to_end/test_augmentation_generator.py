@@ -27,7 +27,7 @@ from augment_gen.data import feed, sources
 from augment_gen.data.task import load_task
 from augment_gen.evaluate import knn, protocol
 from augment_gen.evaluate.finetune import Finetuning
-from augment_gen.figures import report
+from augment_gen.figures import of_run
 from augment_gen.main import main
 from augment_gen.methods.augmentation_generator import method as experiment
 from augment_gen.methods.augmentation_generator import stages
@@ -326,7 +326,7 @@ def test_the_same_command_again_repeats_nothing(quickstart, capsys, monkeypatch)
   monkeypatch.setattr(
       feed.ImageFeed, "host_batch", lambda *_: pytest.fail("trained again"))
   for part in ("generator", "operators"):
-    monkeypatch.setattr(report, part, lambda *_: pytest.fail("drawn again"))
+    monkeypatch.setattr(of_run, part, lambda *_: pytest.fail("drawn again"))
   assert main(command("quickstart", quickstart)) == 0
   out = capsys.readouterr().out
   # Two steps teach nothing, and the run says so each time.

@@ -4,7 +4,7 @@ import numpy as np
 from PIL import Image
 import pytest
 
-from augment_gen.figures import amounts, canvas, drawing, grid, report
+from augment_gen.figures import amounts, canvas, drawing, grid, of_run
 
 
 def _images(*shape, seed=0):
@@ -109,7 +109,7 @@ def test_line_of_latents_changes_the_amount_alone():
   direction = np.array([0.6, 0.0, -0.8])
   z = rng.random((20000, 3))
   start = np.array([0.45, 0.9, 0.5])
-  line = np.asarray(report._latent_line(start, z, 3.0 + z @ direction))
+  line = np.asarray(of_run._latent_line(start, z, 3.0 + z @ direction))
   assert line.shape == (8, 3) and line.min() >= 0 and line.max() <= 1
   assert np.all(np.diff(line @ direction) > 0.1)  # from weak to strong
   across = np.array([0.8, 0.0, 0.6])
@@ -119,7 +119,7 @@ def test_line_of_latents_changes_the_amount_alone():
 
 def test_line_of_latents_along_one_of_them_has_no_two_the_same():
   z = np.random.default_rng(0).random((20000, 3))
-  line = np.asarray(report._latent_line(np.full(3, 0.4), z, z[:, 1]))
+  line = np.asarray(of_run._latent_line(np.full(3, 0.4), z, z[:, 1]))
   assert np.all(np.diff(line[:, 1]) > 0.1)
   assert line[0, 1] < 0.02 and line[-1, 1] > 0.98
 

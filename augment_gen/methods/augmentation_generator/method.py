@@ -16,7 +16,7 @@ from augment_gen.evaluate import adabn, amounts, checkup, health
 from augment_gen.evaluate.chunks import chunked
 from augment_gen.evaluate.finetune import Finetuning
 from augment_gen.evaluate.protocol import evaluate_encoder, fingerprints, missing
-from augment_gen.figures import inspection, report
+from augment_gen.figures import inspection, of_run
 from augment_gen.methods import encoder_init
 from augment_gen.methods.augmentation_generator import rules, stages, watch
 from augment_gen.methods.pretrainers import pretrainer
@@ -80,7 +80,7 @@ def reads_finetune(stage: str, values: Mapping[str, Any]) -> bool:
 
 def run(run: Run) -> dict[str, Any] | None:
   """See `contracts.Method`."""
-  report.examples(run.task, run.folder, run.writer, run.config.log)
+  of_run.examples(run.task, run.folder, run.writer, run.config.log)
   arms = names(run.config.retrain.arms)
   need_retrained = run.wants("retrain") or run.wants("evaluate")
   need_generator = run.wants("generator") or (
@@ -116,7 +116,7 @@ def run(run: Run) -> dict[str, Any] | None:
       retrained[arm] = loop.end_of(
           run, watch.with_gauges(run, stage), run.wants("retrain"))
       watch.report(run, stage.name)
-  report.curves(run.folder, run.writer)
+  of_run.curves(run.folder, run.writer)
 
   # 4. Each F, from stage 1 and from every arm of stage 3, gets a new linear head.
   if not run.wants("evaluate"):
@@ -156,8 +156,8 @@ def _train_generator(run: Run, pretrained):
   if unknown := health.unmeasured(measured):
     run.log("health: not measured, for want of a clean X_f or of any edit: "
             f"{', '.join(unknown)}")
-  if not run.folder.has_drawn("generator", report.GENERATOR):
-    report.generator(
+  if not run.folder.has_drawn("generator", of_run.GENERATOR):
+    of_run.generator(
         run.config, run.task, generator, run.folder, run.writer,
         chunked(Partial(encode, variables), health.CHUNK), stage.frozen.get("encoder"))
   if build_augmenter(run.config).latents:
@@ -170,7 +170,7 @@ def _describe(run: Run, generator) -> None:
   described = run.folder.read_learned("generator")
   if described is None:
     described = checkup.describe(run.config, run.task, generator)
-    report.operators(
+    of_run.operators(
         run.config, run.task, generator, described, run.folder, run.writer)
     run.folder.write_learned(described)  # last, as it says that all this was done
   run.log("learned (details in learned.json, figures/amounts.png and operators.png):")

@@ -20,7 +20,7 @@ from augment_gen.config import Config, EvaluateConfig, names
 from augment_gen.data.base import evenly, ImageSet
 from augment_gen.evaluate.chunks import chunked
 from augment_gen.evaluate.protocol import evaluate_features, fingerprints, missing
-from augment_gen.figures import report
+from augment_gen.figures import of_run
 from augment_gen.losses.information import entropy
 from augment_gen.methods.crl_tac import rules, stages
 from augment_gen.run import costs, loop, preemption, provenance
@@ -55,7 +55,7 @@ def reads_finetune(stage: str, values: Mapping[str, Any]) -> bool:
 
 def run(run: Run) -> dict[str, Any] | None:
   """See `contracts.Method`."""
-  report.examples(run.task, run.folder, run.writer, run.config.log)
+  of_run.examples(run.task, run.folder, run.writer, run.config.log)
   controls = names(run.config.tac.controls)
   states: dict[str, Any] = {}
   stage = stages.train(run.config, run.task, "tac")
@@ -72,7 +72,7 @@ def run(run: Run) -> dict[str, Any] | None:
   # 2. An encoder and P(T|X), from the same initial weights.
   if "tac" in needed:
     states["tac"] = loop.end_of(run, stage, run.wants("tac"))
-  report.curves(run.folder, run.writer)
+  of_run.curves(run.folder, run.writer)
   if "tac" in needed:
     _draw(run, states)
   if not run.wants("evaluate"):
@@ -95,7 +95,7 @@ def _draw(run: Run, states: dict[str, Any]) -> None:
        for encoder, kind, text in (("simclr", UNIFORM, "uniform crops"),
                                    ("tac", "P", "crops of P"))
        if encoder in states}
-  report.policy(
+  of_run.policy(
       stages.crop_grid(run.config), images, np.exp(crops.log_p(name)), h,
       run.folder, run.writer, run.config.log)
 
