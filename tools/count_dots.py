@@ -21,11 +21,11 @@ import jax
 import numpy as np
 from scipy import ndimage
 
-from augment_gen import export
 from augment_gen.config import errors
 from augment_gen.data.base import evenly
 from augment_gen.data.task import load_task
 from augment_gen.evaluate.chunks import floats
+from augment_gen.export import runs
 from augment_gen.run.random import stream
 
 _IMAGES = 2048
@@ -56,7 +56,7 @@ def of_run(folder: pathlib.Path) -> dict[str, dict[str, float]]:
     UserError: the folder holds no run or no stage 2, the images have colours, or the
       clean X_f is not known.
   """
-  config = export.load_config(folder)
+  config = runs.load_config(folder)
   if config.data.channels != 1:
     raise errors.UserError(f"{folder}: dots are counted on grey images alone")
   task = load_task(config.data)
