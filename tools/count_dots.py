@@ -21,6 +21,7 @@ import jax
 import numpy as np
 from scipy import ndimage
 
+from augment_gen import export
 from augment_gen.config import errors
 from augment_gen.data.base import evenly
 from augment_gen.data.task import load_task
