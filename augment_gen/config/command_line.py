@@ -32,7 +32,7 @@ Exit status: 0 done; 2 a mistake, said in one line each; 75 stopped by SIGTERM o
 Ctrl-C, and saved (give the same command again); 130 stopped by Ctrl-C at once.
 
   augment-gen train …  is the same command
-  python -m augment_gen.tables DIR…  prints the results of runs as a table."""
+  augment-gen tables DIR…  prints the results of runs as a table"""
 _HELP_FLAGS = ("h", "help", "helpshort", "helpfull")
 
 

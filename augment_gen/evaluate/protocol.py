@@ -30,8 +30,14 @@ GAUGE_IMAGES = 2048
 Score = Callable[[np.ndarray, np.ndarray], dict[str, Any]]
 
 
-def fingerprints(config: EvaluateConfig) -> dict[str, Any]:
+def fingerprints(config: EvaluateConfig, before: Mapping[str, Any] | None = None
+                 ) -> dict[str, Any]:
   """What the provenance says of the protocols; equal if accuracies may be compared.
+
+  Args:
+    config: the settings.
+    before: the provenance of an earlier start of the run, whose rows are kept, also those
+      of protocols that this start does not ask for.
 
   Returns:
     "protocol": the fingerprint of l2, moco and knn, and "protocols": those of the others,
@@ -46,10 +52,11 @@ def fingerprints(config: EvaluateConfig) -> dict[str, Any]:
   own = {name: values.pop(name) for name in ("finetune", "labels")}
   own["labels"] |= {"iterations": config.l2_iterations, "tolerance": logistic.TOLERANCE}
   values["l2_tolerance"] = logistic.TOLERANCE
-  chosen = [name for name in config_lib.names(config.protocols) if name in own]
+  chosen = {name: config_lib.fingerprint(own[name])
+            for name in config_lib.names(config.protocols) if name in own}
+  chosen = (before or {}).get("protocols", {}) | chosen
   return {"protocol": config_lib.fingerprint(values),
-          **({"protocols": {name: config_lib.fingerprint(own[name]) for name in chosen}}
-             if chosen else {})}
+          **({"protocols": chosen} if chosen else {})}
 
 
 def missing(config: EvaluateConfig, rows: Iterable[Mapping[str, Any]],

@@ -158,13 +158,15 @@ def load_config(run: str | os.PathLike[str]) -> config_lib.Config:
 
   Raises:
     UserError: the folder has no config, or one without all of today's fields; those of
-      section `log` may be others.
+      sections `log` and `evaluate` may be others.
   """
   values = read_config(run)
-  # What was written when changes no result: fields of other versions do no harm.
-  known = dataclasses.asdict(config_lib.LogConfig())
-  values["log"] = known | {name: value for name, value in values.get("log", {}).items()
-                           if name in known}
+  # These sections change no network: fields of other versions do no harm.
+  for section, today in (("log", config_lib.LogConfig()),
+                         ("evaluate", config_lib.EvaluateConfig())):
+    known = dataclasses.asdict(today)
+    values[section] = known | {
+        name: value for name, value in values.get(section, {}).items() if name in known}
   return config_lib.typed(ml_collections.ConfigDict(values))
 
 

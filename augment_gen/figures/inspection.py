@@ -51,6 +51,11 @@ def keep_strip(config: Config, task: Task, state: GeneratorState, folder: RunFol
   Image.fromarray(np.concatenate([drawing.to_rgb(v) for v in views], axis=1)).save(path)
 
 
+def has_strips(folder: RunFolder) -> bool:
+  """Whether there is anything that `over_training` can draw."""
+  return any(_strips(folder).glob("*.png"))
+
+
 def over_training(task: Task, folder: RunFolder, writer: MetricWriter) -> None:
   """over_training.png: the strips of `keep_strip`, below their images x."""
   paths = sorted(_strips(folder).glob("*.png"))

@@ -26,8 +26,10 @@ from augment_gen.run.random import stream
 from augment_gen.steps.frozen_encoder import FrozenEncoder
 from augment_gen.steps.generator import GeneratorState
 
-# Files that `generator` always draws; the last of them is drawn last.
-GENERATOR = ("latents.png", "latent_line.png", "round_trips.png", "embedding_map.png")
+# Files that `generator` always draws, and those that it draws if it is given F as the
+# discriminators see it.
+_GENERATOR = ("latents.png", "latent_line.png", "round_trips.png", "embedding_map.png")
+_JUDGED = ("worst_cases.png", "told_apart.png")
 
 _LATENTS = 8  # columns of Fig. 5
 _ROWS = 6
@@ -50,6 +52,17 @@ def examples(task: Task, folder: RunFolder, writer: MetricWriter,
   image = grid.example_sheet(
       chosen, folder.figures / "examples.png", columns=config.figure_images)
   writer.image("figures/examples", 0, image)
+
+
+def generator_files(folder: RunFolder, judged_too: bool) -> tuple[str, ...]:
+  """The files that `generator` draws.
+
+  Args:
+    folder: the run's folder.
+    judged_too: whether it is given F as the discriminators see it.
+  """
+  return (*_GENERATOR, *(_JUDGED if judged_too else ()),
+          *(["over_training.png"] if inspection.has_strips(folder) else ()))
 
 
 def generator(config: Config, task: Task, state: GeneratorState,
@@ -132,6 +145,11 @@ def _scores(columns: dict[str, np.ndarray], judge: judged.Judge) -> dict[str, li
           for place, (name, is_augmented) in enumerate(zip(columns, augmented))}
 
 
+def operators_files(described: dict[str, Any]) -> tuple[str, ...]:
+  """The files that `operators` draws."""
+  return ("amounts.png", *(["operators.png"] if _alive(described) else ()))
+
+
 def operators(config: Config, task: Task, state: GeneratorState,
               described: dict[str, Any], folder: RunFolder, writer: MetricWriter) -> None:
   """operators.png and amounts.png of a chain of operators.
@@ -145,7 +163,7 @@ def operators(config: Config, task: Task, state: GeneratorState,
     writer: also gets the figures.
   """
   chain = build_augmenter(config)
-  alive = [name for name, found in described["operators"].items() if found["alive"]]
+  alive = _alive(described)
   image = amounts_lib.amounts_sheet(described, folder.figures / "amounts.png")
   writer.image("figures/amounts", int(state.step), image)
   if not alive:
@@ -158,6 +176,10 @@ def operators(config: Config, task: Task, state: GeneratorState,
       {name: np.asarray(apply({"params": state.augmenter.final_params}, x, z, only=name))
        for name in alive}, np.asarray(x[0]), folder.figures / "operators.png")
   writer.image("figures/operators", int(state.step), image)
+
+
+def _alive(described: dict[str, Any]) -> list[str]:
+  return [name for name, found in described["operators"].items() if found["alive"]]
 
 
 def _changes(g_a: Callable, x: jax.Array, key: jax.Array,

@@ -37,11 +37,14 @@ class Meter:
   Args:
     folder: the run's folder.
     stage: the stage.
+    resumed: whether it goes on from a checkpoint. If it does not, what is noted is of
+      training that is lost.
   """
 
-  def __init__(self, folder: pathlib.Path, stage: Stage):
+  def __init__(self, folder: pathlib.Path, stage: Stage, resumed: bool):
     self._folder, self._stage = folder, stage
-    self._before = read(folder).get(stage.name, {}).get("seconds", 0.0)
+    before = read(folder).get(stage.name, {}) if resumed else {}
+    self._before = before.get("seconds", 0.0)
 
   def note(self, step: int, seconds: float, flops: float | None) -> None:
     """Writes the costs up to a step that was saved.

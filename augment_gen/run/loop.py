@@ -79,8 +79,8 @@ def train(stage: Stage, *, folder: RunFolder, mesh: jax.sharding.Mesh,
   began = time.monotonic()
   checkpoints = Checkpoints(
       folder.checkpoints(stage.name), config.keep_checkpoints, log)
-  meter, flops = costs.Meter(folder.path, stage), None
   restored = checkpoints.restore(stage.state)
+  meter, flops = costs.Meter(folder.path, stage, restored is not None), None
   state = stage.state if restored is None else restored
   first = int(state.step)
   if first >= stage.total_steps:

@@ -33,6 +33,9 @@ def load(folders: Sequence[str]) -> list[dict[str, Any]]:
     path = pathlib.Path(folder) / "results.json"
     if not path.parent.is_dir():
       problems.append(f"'{folder}' is no folder: give the --workdir of a run")
+    elif not path.exists() and not (path.parent / "config.json").exists():
+      problems.append(f"'{folder}' is no run folder, as it has neither config.json nor "
+                      "results.json: give the --workdir of a run")
     elif not path.exists():
       problems.append(f"'{folder}' has no results.json: the run has not "
                       "finished stage 'evaluate'; start it again to continue")

@@ -148,6 +148,14 @@ def test_each_protocol_has_the_fingerprint_of_its_own_settings():
     assert (other["protocol"] == base["protocol"]) == ("l2_iterations" not in change)
 
 
+def test_fingerprints_of_rows_that_stay_are_kept():
+  before = protocol.fingerprints(dataclasses.replace(CONFIG, protocols="labels"))
+  after = protocol.fingerprints(dataclasses.replace(CONFIG, protocols="l2"), before)
+  assert after["protocols"] == before["protocols"]
+  assert "protocols" not in protocol.fingerprints(
+      dataclasses.replace(CONFIG, protocols="l2"), {"stages": {}})
+
+
 def test_fingerprint_sees_what_changes_accuracies():
   base = protocol.fingerprints(CONFIG)
   same = dataclasses.replace(CONFIG, batch_size=64, protocols="knn")

@@ -10,7 +10,7 @@ import pytest
 
 from augment_gen.data.base import ImageSet
 from augment_gen.evaluate import judged
-from augment_gen.figures import canvas, grid, inspection
+from augment_gen.figures import canvas, grid, inspection, of_run
 from augment_gen.run.folder import RunFolder
 
 CONFIG = types.SimpleNamespace(seed=3)
@@ -87,6 +87,21 @@ def test_a_run_has_ten_strips_or_one_for_each_step():
 def test_without_strips_there_is_no_figure(folder, task):
   inspection.over_training(task, folder, writer := Writer())
   assert not writer.names
+
+
+def test_a_figure_that_was_deleted_is_missed(folder, task, brighter):
+  """What a start compares with the folder is all that it would draw."""
+  assert "over_training.png" not in of_run.generator_files(folder, judged_too=True)
+  inspection.keep_strip(CONFIG, task, _state(5), folder)
+  files = of_run.generator_files(folder, judged_too=True)
+  assert {"over_training.png", "worst_cases.png", "told_apart.png"} <= set(files)
+  # Without F as the discriminators see it these two cannot be drawn.
+  assert set(files) - set(of_run.generator_files(folder, judged_too=False)) == {
+      "worst_cases.png", "told_apart.png"}
+  described = {"operators": {"blur": {"alive": True}, "noise": {"alive": False}}}
+  assert of_run.operators_files(described) == ("amounts.png", "operators.png")
+  described["operators"]["blur"]["alive"] = False
+  assert of_run.operators_files(described) == ("amounts.png",)
 
 
 def test_worst_cases_are_the_worst(folder, task, monkeypatch):

@@ -261,15 +261,17 @@ def test_command_line(tmp_path, capsys):
 
 def test_every_bad_folder_is_named_at_once(tmp_path, capsys):
   (tmp_path / "unfinished").mkdir()
-  bad = [str(tmp_path / "missing"), str(tmp_path / "unfinished"),
+  (tmp_path / "unfinished" / "config.json").write_text("{}")
+  (tmp_path / "other").mkdir()
+  bad = [str(tmp_path / "missing"), str(tmp_path / "unfinished"), str(tmp_path / "other"),
          made.write(tmp_path / "damaged", '{"experiment": "x", "ro'),
          made.write(tmp_path / "foreign", "[1]"),
          made.write(tmp_path / "partial", json.dumps(made.result([{"method": "m"}])))]
   assert tables.main(bad) == 2
   lines = capsys.readouterr().err.splitlines()
-  assert len(lines) == 5 and all(x.startswith("error: ") for x in lines)
-  for line, words in zip(lines, ("no folder", "no results.json", "damaged",
-                                 "no results file", "rows without: accuracy")):
+  assert len(lines) == 6 and all(x.startswith("error: ") for x in lines)
+  for line, words in zip(lines, ("no folder", "not finished", "no run folder",
+                                 "damaged", "no results file", "rows without: accuracy")):
     assert words in line
 
 

@@ -156,10 +156,12 @@ def _train_generator(run: Run, pretrained):
   if unknown := health.unmeasured(measured):
     run.log("health: not measured, for want of a clean X_f or of any edit: "
             f"{', '.join(unknown)}")
-  if not run.folder.has_drawn("generator", of_run.GENERATOR):
+  encoder = stage.frozen.get("encoder")
+  if not run.folder.has_drawn("generator", of_run.generator_files(
+      run.folder, encoder is not None)):
     of_run.generator(
         run.config, run.task, generator, run.folder, run.writer,
-        chunked(Partial(encode, variables), health.CHUNK), stage.frozen.get("encoder"))
+        chunked(Partial(encode, variables), health.CHUNK), encoder)
   if build_augmenter(run.config).latents:
     _describe(run, generator)
   return generator
@@ -167,9 +169,10 @@ def _train_generator(run: Run, pretrained):
 
 def _describe(run: Run, generator) -> None:
   """Says in words, numbers and figures what a G_A whose latents have names has learned."""
-  described = run.folder.read_learned("generator")
-  if described is None:
-    described = checkup.describe(run.config, run.task, generator)
+  before = run.folder.read_learned("generator")
+  described = before or checkup.describe(run.config, run.task, generator)
+  if before is None or not run.folder.has_drawn(
+      "generator", of_run.operators_files(described)):
     of_run.operators(
         run.config, run.task, generator, described, run.folder, run.writer)
     run.folder.write_learned(described)  # last, as it says that all this was done
@@ -196,7 +199,7 @@ def _evaluate(run: Run, states: dict[str, Any], generator) -> dict[str, Any]:
       "experiment": provenance.experiment(run.config), "rows": [],
       "gauges": watch.last_gauges(run),
       "provenance": provenance.of_results(
-          run, fingerprints(run.config.evaluate), {**known, **ends})}
+          run, fingerprints(run.config.evaluate, before["provenance"]), {**known, **ends})}
   if generator is not None:
     results["health"] = _last_health(run)
   elif "health" in before:
@@ -240,7 +243,8 @@ def _rows(run: Run, title: str, state, adapted: bool, before: list[dict[str, Any
   """
   protocols = missing(run.config.evaluate, before, finetune is not None)
   if not protocols.protocols:
-    run.log(f"evaluate: {title} was evaluated before")
+    if before:
+      run.log(f"evaluate: {title} was evaluated before")
     return []
   run.log(f"evaluate: {title}")
   variables = jax.device_get(stages.encoder_variables(run.config, state))

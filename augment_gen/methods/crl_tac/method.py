@@ -113,7 +113,8 @@ def _evaluate(run: Run, states: dict[str, Any]) -> dict[str, Any]:
   results: dict[str, Any] = {
       "experiment": provenance.experiment(run.config), "rows": [],
       "provenance": provenance.of_results(
-          run, fingerprints(run.config.evaluate), {**known, **ends})}
+          run, fingerprints(run.config.evaluate, before.get("provenance")),
+          {**known, **ends})}
   sets = {run.config.data.finetune_name: run.task.finetune, **run.task.tests}
   crops = _Crops(run, states["tac"], sets)
   results["policy"] = {name: crops.summary(name) for name in run.task.tests}
