@@ -65,7 +65,6 @@ def stages(config: Config, task: Task, devices: int, workdir: pathlib.Path | Non
   entries = (_of_augmentation_generator(config, devices)
              if config.method == "augmentation_generator" else _of_crl_tac(config))
   found: list[Outline] = []
-  chosen = names(config.stages)
   for name, entry in entries.items():
     kept: list[Stage] = []
 
@@ -80,8 +79,13 @@ def stages(config: Config, task: Task, devices: int, workdir: pathlib.Path | Non
       done = there[-1] if there else 0
     found.append(Outline(name, state, kept[0].feed, kept[0].total_steps, done,
                          "" if done else entry.source, entry.make, entry.like,
-                         not {"all", name.partition("-")[0]}.isdisjoint(chosen)))
+                         _is_chosen(config, name.partition("-")[0])))
   return found
+
+
+def _is_chosen(config: Config, stage: str) -> bool:
+  """As `contracts.Run.wants`."""
+  return not {"all", stage}.isdisjoint(names(config.stages))
 
 
 def problems(config: Config, found: Sequence[Outline]) -> Iterator[str]:
@@ -112,7 +116,7 @@ def _of_augmentation_generator(config: Config, devices: int) -> dict[str, _Entry
       config, task, devices)
   found = {"pretrain": _Entry(pretrain, pretrain, "pretrain",
                               of_generator or config.pretrain.from_run)}
-  if "generator" in names(config.stages) or (
+  if _is_chosen(config, "generator") or (
       not set(arms).isdisjoint(augmentation_generator.GENERATOR_ARMS)):
     found["generator"] = _Entry(
         lambda task, states: augmentation_generator.generator(

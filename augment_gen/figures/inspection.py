@@ -6,6 +6,7 @@ is made when the images are no longer at hand.
 
 from collections.abc import Callable
 import pathlib
+import shutil
 from typing import Any
 
 import jax
@@ -49,6 +50,18 @@ def keep_strip(config: Config, task: Task, state: GeneratorState, folder: RunFol
   path = _strips(folder) / f"{int(state.step):09}.png"
   path.parent.mkdir(parents=True, exist_ok=True)
   Image.fromarray(np.concatenate([drawing.to_rgb(v) for v in views], axis=1)).save(path)
+
+
+def take_over_strips(source: str, folder: RunFolder) -> None:
+  """Copies the strips of a run whose stage 2 is taken over, if there are none here.
+
+  Args:
+    source: the folder of that run; "" for none.
+    folder: the run's folder.
+  """
+  theirs = pathlib.Path(source, "report", "over_training")
+  if source and theirs.is_dir() and not has_strips(folder):
+    shutil.copytree(theirs, _strips(folder), dirs_exist_ok=True)
 
 
 def has_strips(folder: RunFolder) -> bool:

@@ -68,6 +68,14 @@ def test_what_a_run_would_do_without_compiling(folder, tmp_path, capsys):
   assert "are free at" in found["disk"][0]
 
 
+@pytest.mark.parametrize("stages, has_generator", [("all", True), ("pretrain,retrain", False)])
+def test_stage_2_is_trained_even_if_no_arm_uses_it(stages, has_generator, capsys):
+  status, found, err = run(capsys, *TINY, "--quick", "--config.retrain.arms=control",
+                           f"--config.stages={stages}")
+  assert (status, err) == (0, "")
+  assert any(line.startswith("generator") for line in found["stages"]) == has_generator
+
+
 def test_steps_and_reading_are_measured(folder, capsys, tmp_path):
   status, found, err = run(
       capsys, *TINY, "--config.stages=pretrain", "--config.pretrain.method=simclr",

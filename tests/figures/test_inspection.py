@@ -104,6 +104,22 @@ def test_a_figure_that_was_deleted_is_missed(folder, task, brighter):
   assert of_run.operators_files(described) == ("amounts.png",)
 
 
+def test_strips_are_taken_over_with_stage_2(folder, task, brighter, tmp_path):
+  inspection.keep_strip(CONFIG, task, _state(5), folder)
+  other = RunFolder(tmp_path / "other", {})
+  for source in ("", str(tmp_path / "other")):  # none, and a run without strips
+    inspection.take_over_strips(source, other)
+    assert not inspection.has_strips(other)
+  inspection.take_over_strips(str(folder.path), other)
+  inspection.over_training(task, other, writer := Writer())
+  assert writer.names == [("figures/over_training", 5)]
+  # Strips of its own stay.
+  inspection.keep_strip(CONFIG, task, _state(7), folder)
+  inspection.take_over_strips(str(folder.path), other)
+  assert len(list((other.report / "over_training").iterdir())) == 1
+  other.close()
+
+
 def test_worst_cases_are_the_worst(folder, task, monkeypatch):
   images = np.stack([np.full((6, 6, 1), n / 20, np.float32) for n in range(10)])
   error = np.array([3, 9, 1, 7, 0, 5, 8, 2, 6, 4], np.float32) / 10

@@ -91,6 +91,7 @@ def run(run: Run) -> dict[str, Any] | None:
   take_over(run.config.pretrain.from_run, ("pretrain",), run.folder)
   take_over(
       run.config.generator.from_run, ("pretrain", "generator"), run.folder)
+  inspection.take_over_strips(run.config.generator.from_run, run.folder)
   stage = stages.pretrain(run.config, run.task, run.devices)
   for note in (encoder_init.load(run.config) or (None, []))[1]:
     run.log(note)
