@@ -1,5 +1,6 @@
 """Tests of augment/operators against slow references, and of their slopes at 0."""
 
+import functools
 import math
 
 import jax
@@ -24,17 +25,21 @@ def _image(channels: int, side: int = 28, seed: int = 0) -> np.ndarray:
   return (0.5 * x + 0.5 * scipy.ndimage.gaussian_filter(x, (2, 2, 0))).astype(np.float32)
 
 
-def _amounts(operator: Operator, **given: float) -> dict[str, jax.Array]:
+def _amounts(operator: Operator, **given: float) -> dict[str, np.float32]:
   """All strengths 0, other amounts as in the middle of their start, unless given."""
   middle = {a.name: 0.0 if a.strength else float(np.mean(a.start))
             for a in operator.amounts}
-  return {name: jnp.float32(v) for name, v in (middle | given).items()}
+  return {name: np.float32(v) for name, v in (middle | given).items()}
+
+
+@functools.cache
+def _compiled(name: str):
+  return jax.jit(BY_NAME[name].apply)
 
 
 def _apply(name: str, image: np.ndarray, seed: int = 0, **given: float) -> np.ndarray:
-  operator = BY_NAME[name]
-  return np.array(operator.apply(
-      jnp.asarray(image), _amounts(operator, **given), jax.random.key(seed)))
+  return np.array(_compiled(name)(
+      jnp.asarray(image), _amounts(BY_NAME[name], **given), jax.random.key(seed)))
 
 
 def _uniform(seed: int, shape) -> np.ndarray:
@@ -47,23 +52,34 @@ def test_strengths_of_0_change_nothing(operator):
   np.testing.assert_allclose(_apply(operator.name, image), image, atol=2e-3)
 
 
+@functools.cache
+def _of_strengths(name: str):
+  """What an operator makes of an image with many keys, as a mark may lie anywhere.
+
+  Returns a jitted function of the image, the amounts and a direction to change them in:
+  the pictures, and how they change in that direction, [64, H, W, C].
+  """
+  keys = jax.random.split(jax.random.key(1), 64)
+  def of(image, amounts, direction):
+    apply = lambda amounts: jax.vmap(
+        lambda key: BY_NAME[name].apply(image, amounts, key))(keys)
+    return jax.jvp(apply, (amounts,), (direction,))
+  return jax.jit(of)
+
+
 @pytest.mark.parametrize("name,amount", STRENGTHS)
 def test_a_strength_can_be_learned_from_0(name, amount):
   """At 0 the image changes with a strength, and as fast as it does a little above."""
-  operator, image = BY_NAME[name], jnp.asarray(_image(3))
+  operator, image, of = BY_NAME[name], _image(3), _of_strengths(name)
   if name == "geometry":
     # Between pixels of an image that is not smooth, bilinear sampling has two slopes.
-    image = jnp.asarray(scipy.ndimage.gaussian_filter(np.asarray(image), (3, 3, 0)))
+    image = scipy.ndimage.gaussian_filter(image, (3, 3, 0))
   step = 0.02 * next(a.span for a in operator.amounts if a.name == amount)
-
-  def of(value):
-    # Many keys, as a mark may lie anywhere.
-    return jax.vmap(lambda key: operator.apply(
-        image, _amounts(operator) | {amount: value}, key))(
-            jax.random.split(jax.random.key(1), 64))
-
-  at_0, slope = jax.jvp(of, (jnp.float32(0),), (jnp.float32(1),))
-  change = of(jnp.float32(step)) - at_0
+  amounts = _amounts(operator)
+  direction = {a: np.float32(a == amount) for a in amounts}
+  at_0, slope = of(image, amounts, direction)
+  change = of(image, amounts | {amount: np.float32(step)}, direction)[0] - at_0
+  slope, change = np.asarray(slope), np.asarray(change)
   assert np.isfinite(slope).all()
   slope, change = np.mean(slope, axis=0) * step, np.mean(change, axis=0)
   assert np.abs(slope).sum() > 0.3 * np.abs(change).sum() > 0
@@ -80,7 +96,7 @@ def test_all_amounts_have_finite_slopes_for_all_images(operator, channels, shape
   shape = (*shape, channels)
   images = [np.zeros(shape, np.float32), np.ones(shape, np.float32),
             np.random.RandomState(0).uniform(0, 1, shape).astype(np.float32)]
-  ends = [{a.name: jnp.float32(end(a)) for a in operator.amounts}
+  ends = [{a.name: np.float32(end(a)) for a in operator.amounts}
           for end in (lambda a: a.low, lambda a: a.high, lambda a: max(a.low, 0.0))]
   loss = lambda image, amounts: jnp.sum(jnp.square(
       operator.apply(image, amounts, jax.random.key(0))))
@@ -114,7 +130,7 @@ def test_the_expected_number_of_specks_has_the_right_slope():
   brightness = lambda light, key: jnp.mean(
       operator.apply(black, _amounts(operator) | {"light": light}, key))
   keys = jax.random.split(jax.random.key(0), 32)
-  slopes = jax.vmap(jax.grad(brightness), (None, 0))(jnp.float32(0.1), keys)
+  slopes = jax.jit(jax.vmap(jax.grad(brightness), (None, 0)))(jnp.float32(0.1), keys)
   # A tenth of the area that specks would cover is missing, as a fifth of them is faint.
   np.testing.assert_allclose(np.mean(slopes), 0.9, rtol=0.05)
 

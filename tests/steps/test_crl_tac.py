@@ -1,6 +1,7 @@
 """CRL-TAC's step, compared with finite differences of (2), on one or more devices."""
 
 import dataclasses
+import functools
 
 from flax import linen as nn
 import jax
@@ -49,15 +50,27 @@ def with_channel(config=CONFIG, **changes):
       config, policy=dataclasses.replace(config.policy, **changes))
 
 
-def one_step(config=CONFIG, learned=True, nets=NETS, n=8, devices=1):
-  state = tac.init(nets, TXS, (6, 6, 1), jax.random.key(0))
+@functools.cache
+def fresh_state():
+  return jax.device_get(tac.init(NETS, TXS, (6, 6, 1), jax.random.key(0)))
+
+
+@functools.cache
+def compiled(config, learned, devices):
   mesh = parallel.make_mesh(jax.devices()[:devices])
-  step = parallel.map_step(
-      tac.make_step(nets, TXS, config, learned, steps=10), mesh,
+  return mesh, parallel.map_step(
+      tac.make_step(NETS, TXS, config, learned, steps=10), mesh,
       lambda resident, x: {"x_p": x})
-  before = jax.device_get(state)
+
+
+@functools.cache
+def one_step(config=CONFIG, learned=True, devices=1, number=0):
+  """The states before and after step `number`, and its metrics."""
+  before = fresh_state()
+  before = before.replace(step=before.step + number)
+  mesh, step = compiled(config, learned, devices)
   after, metrics = step(
-      parallel.replicate(state, mesh), {}, {}, parallel.shard(images(n), mesh),
+      parallel.replicate(before, mesh), {}, {}, parallel.shard(images(), mesh),
       parallel.replicate(jax.random.key(7), mesh))
   return before, jax.device_get(after), jax.device_get(metrics)
 
@@ -93,8 +106,8 @@ def similarity(z, h):
 
 
 def encode(params, chosen, x):
-  crops = jnp.stack([
-      jnp.stack([x[i, t // 4:t // 4 + 3, t % 4:t % 4 + 3] for t in row])
+  crops = np.stack([
+      np.stack([x[i, t // 4:t // 4 + 3, t % 4:t % 4 + 3] for t in row])
       for i, row in enumerate(np.asarray(chosen))])
   h = NETS.encoder.apply({"params": params}, crops.reshape(-1, 3, 3, 1),
                          train=True)
@@ -192,11 +205,7 @@ def test_entropy_counts_up_to_the_target():
 def test_weight_of_entropy_follows_its_schedule():
   """In the third of 10 steps, 0.8 of the weight is left."""
   def third_step(**changes):
-    config = with_channel(**changes)
-    state = tac.init(NETS, TXS, (6, 6, 1), jax.random.key(0))
-    step = jax.jit(tac.make_step(NETS, TXS, config, learned=True, steps=10))
-    state = state.replace(step=state.step + 2)
-    return step(state, {}, {"x_p": images()}, jax.random.key(7))
+    return one_step(with_channel(**changes), number=2)[1:]
 
   falling, metrics = third_step(entropy_schedule="linear")
   lighter, _ = third_step(entropy_weight=0.3 * 0.8)
