@@ -16,8 +16,8 @@ from augment_gen.data.base import ImageSet
 from augment_gen.data.task import Task
 from augment_gen.run import parallel
 from augment_gen.run.contracts import Stage
+from augment_gen.run.progress import duration
 from augment_gen.run.session import Checked
-from augment_gen.sweep.plan import duration
 
 _SECONDS, _STEPS = 3.0, 10  # of a stage that are measured, whichever ends first
 _READ_SECONDS, _READ_BATCHES = 5.0, 16

@@ -16,6 +16,7 @@ from augment_gen.report import gallery, verdict
 from augment_gen.report.html import breakable, bullets, paragraphs, table, tag
 from augment_gen.report.record import Record
 from augment_gen.run.folder import differences
+from augment_gen.run.progress import duration
 from augment_gen.tables import augmentation_generator, crl_tac, layout
 
 _TONES = {verdict.GOOD: "good", verdict.BAD: "bad", verdict.OPEN: "open"}
@@ -177,11 +178,10 @@ def _value(value: Any) -> str:
 
 def _provenance(record: Record) -> Iterator[Markup]:
   for number, start in enumerate(record.starts, start=1):
-    seconds = start.get("seconds")
     entries = {
         "began": start.get("time"), "command": tag("code", start.get("command", "-")),
         "commit": start.get("commit") or "unknown",
-        "took": "unknown" if seconds is None else _duration(seconds),
+        "took": duration(start.get("seconds")),
         "finished": "yes" if start.get("finished") else "no",
         "devices": ", ".join(start.get("devices", [])),
         "versions": ", ".join(f"{name} {version}" for name, version in
@@ -202,10 +202,3 @@ def _provenance(record: Record) -> Iterator[Markup]:
 
 def _entries(entries: dict[str, Any], title: str) -> Markup:
   return table([["entry", "value"], *map(list, entries.items())], title, labels=2)
-
-
-def _duration(seconds: float) -> str:
-  minutes, rest = divmod(round(seconds), 60)
-  hours, minutes = divmod(minutes, 60)
-  return (f"{hours} h {minutes} min" if hours else f"{minutes} min {rest} s" if minutes
-          else f"{seconds:.1f} s")

@@ -68,7 +68,8 @@ def test_what_a_run_would_do_without_compiling(folder, tmp_path, capsys):
   assert "are free at" in found["disk"][0]
 
 
-@pytest.mark.parametrize("stages, has_generator", [("all", True), ("pretrain,retrain", False)])
+@pytest.mark.parametrize("stages, has_generator", [
+    ("all", True), ("pretrain,retrain", False)])
 def test_stage_2_is_trained_even_if_no_arm_uses_it(stages, has_generator, capsys):
   status, found, err = run(capsys, *TINY, "--quick", "--config.retrain.arms=control",
                            f"--config.stages={stages}")

@@ -112,7 +112,7 @@ def test_the_page_says_what_the_folder_knows(text):
   for words in ("The learned augmentation helped: +20.0 points on D\N{NO-BREAK SPACE}→",
                 "The generator is healthy", "pretrain: the encoder has collapsed",
                 "D_f is right on 62 % of 40 images", "PCA of F(x)", "1.2.3",
-                "pip install 'augment_gen[report]'", "1 h 6 min", "f00d",
+                "pip install 'augment_gen[report]'", "1 h 7 min", "f00d",
                 "config=x & y"):
     assert words in seen
   assert "the greatest 0.300" in seen
