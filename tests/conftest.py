@@ -12,12 +12,12 @@ os.environ["JAX_PLATFORMS"] = "cpu"
 # Two ways to spend less time on compiling. XLA's emitters of fused code by way of MLIR
 # take twice as long as its older ones, which end with jaxlib 0.10; and there is little to
 # gain by splitting small programs between threads. An XLA that does not know a flag ends
-# the process.
-_JAXLIB = importlib.metadata.version("jaxlib")
-if _JAXLIB.startswith("0.10."):
-  os.environ["XLA_FLAGS"] += " --xla_cpu_use_fusion_emitters=false"
-if _JAXLIB.startswith(("0.10.", "0.11.", "0.12.")):
-  os.environ["XLA_FLAGS"] += " --xla_cpu_parallel_codegen_split_count=1"
+# the process, so flags are set for the series that know them.
+os.environ["XLA_FLAGS"] += "".join(
+    f" {flag}" for flag, known in {
+        "--xla_cpu_use_fusion_emitters=false": ("0.10.",),
+        "--xla_cpu_parallel_codegen_split_count=1": ("0.10.", "0.11.", "0.12."),
+    }.items() if importlib.metadata.version("jaxlib").startswith(known))
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
 import jax
