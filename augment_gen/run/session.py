@@ -144,8 +144,11 @@ def _report(run: Run) -> str:
   """Makes the report; returns its path, or why there is none."""
   try:
     return str(report.write([run.folder.path]))
-  except UserError as error:  # the run itself is whole
+  except UserError as error:
     return f"none, {error}"
+  except Exception as error:  # a bug in the page must not end a run that is whole
+    return (f"none, {type(error).__name__}: {error} (a bug; augment-gen report "
+            f"{run.folder.path} shows where)")
 
 
 def _hello(options: Options, mesh, task, log) -> None:
