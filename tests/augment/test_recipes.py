@@ -1,5 +1,7 @@
 """Recipes, implicit augmentations and latents."""
 
+import functools
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -53,8 +55,8 @@ def test_moco_v2_crops_like_crop_alone():
   ramp = np.linspace(0, 1, SIZE, dtype=np.float32)
   ramp = np.tile(ramp[None, :, None], (SIZE, 1, 1))
   key = jax.random.key(4)
-  crop = geometric.random_resized_crop(
-      stream(key, "crop"), ramp, scale=(0.2, 1.0))
+  crop = jax.jit(lambda key, x: geometric.random_resized_crop(
+      stream(key, "crop"), x, scale=(0.2, 1.0)))(key, ramp)
   np.testing.assert_allclose(
       jax.jit(recipes.recipe("crop"))(key, ramp), crop, atol=1e-6)
   moco = jax.jit(recipes.recipe("moco_v2"))(key, ramp)
@@ -167,7 +169,7 @@ def test_dots_scale_with_the_area_and_keep_the_rest():
 
 def test_gradient_is_visible_on_black_and_linear():
   black = np.zeros((16, 16, 1), np.float32)
-  light = np.asarray(implicit.implicit("gradient")(jax.random.key(1), black))
+  light = np.asarray(jax.jit(implicit.implicit("gradient"))(jax.random.key(1), black))
   assert 0.4 <= light.max() <= 0.9 and light.min() < 1e-6
   for axis in (0, 1):
     np.testing.assert_allclose(np.diff(light[..., 0], n=2, axis=axis), 0,
@@ -226,37 +228,44 @@ def test_unknown_names_list_the_known(call, names):
 
 
 def test_latents_from_the_prior_and_the_bank():
-  prior = np.asarray(learned.draw_latents(keys_of(500), None, 4))
+  draw = jax.jit(lambda keys, bank: learned.draw_latents(keys, bank, 4))
+  prior = np.asarray(draw(keys_of(500), None))
   assert prior.shape == (500, 4) and prior.dtype == np.float32
   assert prior.min() >= 0 and prior.max() < 1
   np.testing.assert_allclose(prior.mean(axis=0), 0.5, atol=0.06)
   assert np.abs(np.corrcoef(prior.T) - np.eye(4)).max() < 0.2
 
   bank = jnp.asarray(np.arange(20, dtype=np.float32).reshape(5, 4))
-  drawn = np.asarray(learned.draw_latents(keys_of(500), bank, 4))
+  drawn = np.asarray(draw(keys_of(500), bank))
   rows, counts = np.unique(drawn, axis=0, return_counts=True)
   np.testing.assert_array_equal(rows, bank)
   assert counts.min() > 65 and counts.max() < 140
   # A latent depends on its key, not on its position in the batch.
   np.testing.assert_array_equal(
-      learned.draw_latents(keys_of(500)[7:9], bank, 4), drawn[7:9])
+      draw(keys_of(500)[7:9], bank), drawn[7:9])
   with pytest.raises(ValueError, match="dimensions"):
     learned.draw_latents(keys_of(2), bank, 3)
 
 
-@pytest.mark.parametrize("strength", [0.02, 0.1])
-@pytest.mark.parametrize("kind", ["perceptron", "unet"])
-def test_match_strength_scales_what_makes_the_logits(kind, strength):
+@functools.cache
+def untrained(kind):
   network = {
       "perceptron": PerceptronAugmenter(
           (6, 6, 1), hidden=8, layers=3, output="edit"),
       "unet": UNetAugmenter(
           4, 1, layout="learned", latent_scale=8.0, output="edit")}[kind]
-  x = jax.random.uniform(jax.random.key(0), (16, 6, 6, 1))
-  z = jax.random.uniform(jax.random.key(1), (16, 3))
-  params = jax.jit(network.init)(jax.random.key(2), x, z)["params"]
+  rng = np.random.default_rng(0)
+  x, z = rng.random((16, 6, 6, 1), np.float32), rng.random((16, 3), np.float32)
+  params = jax.device_get(jax.jit(network.init)(jax.random.key(2), x, z))["params"]
+  return network, jax.jit(network.apply), params, x, z
+
+
+@pytest.mark.parametrize("strength", [0.02, 0.1])
+@pytest.mark.parametrize("kind", ["perceptron", "unet"])
+def test_match_strength_scales_what_makes_the_logits(kind, strength):
+  network, apply, params, x, z = untrained(kind)
   scaled = learned.match_strength(network, params, x, z, strength)
-  x_a = network.apply({"params": scaled}, x, z)
+  x_a = apply({"params": scaled}, x, z)
   assert np.mean(np.abs(x_a - x)) == pytest.approx(strength, rel=1e-3)
   ratio = scaled["image"]["kernel"] / params["image"]["kernel"]
   np.testing.assert_allclose(ratio, ratio.mean(), rtol=1e-4)

@@ -26,7 +26,7 @@ def slow(z, tau):
 def test_against_the_equation(n, dim, tau):
   z = unit(n, n, dim)
   own = np.arange(n)
-  losses, logits = nt_xent(z, z, own, (own + n // 2) % n, tau)
+  losses, logits = jax.jit(nt_xent)(z, z, own, (own + n // 2) % n, tau)
   np.testing.assert_allclose(losses, slow(z, tau), rtol=2e-5)
   assert losses.dtype == np.float32 and logits.shape == (n, n)
   assert np.all(np.isneginf(np.diag(logits)))
@@ -35,7 +35,7 @@ def test_against_the_equation(n, dim, tau):
 def test_part_of_the_anchors_has_part_of_the_losses():
   z = unit(0, 8, 4)
   part = np.array([2, 3, 6, 7])
-  losses, _ = nt_xent(z[part], z, part, (part + 4) % 8, 0.5)
+  losses, _ = jax.jit(nt_xent)(z[part], z, part, (part + 4) % 8, 0.5)
   np.testing.assert_allclose(losses, slow(z, 0.5)[part], rtol=2e-5)
 
 
@@ -43,5 +43,5 @@ def test_small_temperatures_neither_overflow_nor_lose_the_gradient():
   z = unit(1, 6, 4).astype(np.float32)
   own = np.arange(6)
   loss = lambda z: nt_xent(z, z, own, (own + 3) % 6, 1e-3)[0].mean()
-  value, grad = jax.value_and_grad(loss)(z)
+  value, grad = jax.jit(jax.value_and_grad(loss))(z)
   assert np.isfinite(value) and np.all(np.isfinite(grad)) and np.any(grad != 0)

@@ -18,8 +18,8 @@ def test_area_resize():
 
 
 def test_pyramid_has_maps_of_all_scales_but_the_whole():
-  z = jax.random.normal(jax.random.key(0), (500, 30))
-  maps, variables = latent_maps.Pyramid(6, 5).init_with_output(
+  z = np.random.default_rng(0).standard_normal((500, 30), np.float32)
+  maps, variables = jax.jit(latent_maps.Pyramid(6, 5).init_with_output)(
       jax.random.key(1), z)
   assert maps.shape == (500, 6, 5, 3)  # levels of 6 x 5, 3 x 3 and 2 x 2
   np.testing.assert_allclose(
@@ -39,8 +39,8 @@ def test_marks_against_each_pixel_written_out():
   network = latent_maps.Marks(2)
   params = jax.tree.map(
       lambda a: np.asarray(a + 0.2 * rng.normal(size=a.shape), np.float32),
-      network.init(jax.random.key(0), maps, amount, h)["params"])
-  drawn = np.asarray(network.apply({"params": params}, maps, amount, h))
+      jax.jit(network.init)(jax.random.key(0), maps, amount, h)["params"])
+  drawn = np.asarray(jax.jit(network.apply)({"params": params}, maps, amount, h))
   gain, kernel, bias = (params["gain"], params["threshold"]["kernel"][0, 0],
                         params["threshold"]["bias"])
   seen = set()

@@ -1,5 +1,7 @@
 """P(T|X) and the encoder of crops."""
 
+import functools
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -11,8 +13,13 @@ from augment_gen.models.policy import CropDistribution
 
 
 def disturbed(params):
+  rng = np.random.default_rng(2)
   return jax.tree.map(
-      lambda a: a + 0.3 * jax.random.normal(jax.random.key(2), a.shape), params)
+      lambda a: a + 0.3 * rng.standard_normal(a.shape, np.float32), params)
+
+
+def images(*shape):
+  return np.random.default_rng(0).random(shape, np.float32)
 
 
 @pytest.mark.parametrize("grid", [
@@ -21,12 +28,14 @@ def disturbed(params):
     CropGrid(image_size=18, crop=6, stride=3, scales=(1.0, 1.5))])
 def test_a_distribution_over_all_windows_uniform_at_first(grid):
   net = CropDistribution(grid, width=4)
-  x = jax.random.uniform(jax.random.key(0), (3, *[grid.image_size] * 2, 2))
-  log_p, variables = net.init_with_output(jax.random.key(1), x)
+  x = images(3, *[grid.image_size] * 2, 2)
+  variables = jax.jit(net.init)(jax.random.key(1), x)
+  apply = jax.jit(net.apply)
+  log_p = apply(variables, x)
   assert log_p.shape == (3, grid.size) and log_p.dtype == jnp.float32
   np.testing.assert_allclose(log_p, -np.log(grid.size), rtol=1e-5)
   params = disturbed(variables["params"])
-  log_p = net.apply({"params": params}, x)
+  log_p = apply({"params": params}, x)
   np.testing.assert_allclose(jnp.exp(log_p).sum(axis=1), 1.0, rtol=1e-4)
   assert float(jnp.std(log_p)) > 0.1
 
@@ -34,9 +43,9 @@ def test_a_distribution_over_all_windows_uniform_at_first(grid):
 def test_scales_can_have_equal_mass():
   grid = CropGrid(image_size=18, crop=6, stride=3, scales=(1.0, 1.5))
   net = CropDistribution(grid, width=4, scale_mass="equal")
-  x = jax.random.uniform(jax.random.key(0), (3, 18, 18, 1))
-  params = disturbed(net.init(jax.random.key(1), x)["params"])
-  p = np.exp(net.apply({"params": params}, x))
+  x = images(3, 18, 18, 1)
+  params = disturbed(jax.jit(net.init)(jax.random.key(1), x)["params"])
+  p = np.exp(jax.jit(net.apply)({"params": params}, x))
   sides = grid.boxes()[:, 2]
   for side in (6, 9):
     np.testing.assert_allclose(p[:, sides == side].sum(axis=1), 0.5, rtol=1e-5)
@@ -47,12 +56,13 @@ def test_a_window_is_scored_by_what_it_and_its_neighbours_show():
   """P(t|x) / P(t'|x) does not depend on pixels far from both windows."""
   grid = CropGrid(image_size=40, crop=8, stride=4)
   net = CropDistribution(grid, width=4)
-  x = jax.random.uniform(jax.random.key(0), (1, 40, 40, 1))
-  variables = net.init(jax.random.key(1), x)
+  x = images(1, 40, 40, 1)
+  variables = jax.jit(net.init)(jax.random.key(1), x)
   params = disturbed(variables["params"])
-  ratio = lambda x: net.apply({"params": params}, x)[0, 0] - net.apply(
-      {"params": params}, x)[0, 1]
-  slope = np.asarray(jax.grad(ratio)(x))[0, ..., 0]
+  def ratio(x):
+    log_p = net.apply({"params": params}, x)
+    return log_p[0, 0] - log_p[0, 1]
+  slope = np.asarray(jax.jit(jax.grad(ratio))(x))[0, ..., 0]
   # Windows 0 and 1 and their neighbours end before row 12 and column 16.
   assert np.abs(slope[:12, :16]).max() > 0
   np.testing.assert_allclose(slope[12:], 0.0, atol=1e-5)
@@ -61,9 +71,10 @@ def test_a_window_is_scored_by_what_it_and_its_neighbours_show():
 
 def test_convnet():
   net = ConvNet((1, 2), width=3)
-  x = jnp.ones((4, 9, 9, 1))
-  variables = net.init(jax.random.key(0), x, train=False)
-  (y, maps), new = net.apply(variables, x, train=True, mutable=["batch_stats"])
+  x = np.ones((4, 9, 9, 1), np.float32)
+  variables = jax.jit(functools.partial(net.init, train=False))(jax.random.key(0), x)
+  (y, maps), new = jax.jit(functools.partial(
+      net.apply, train=True, mutable=["batch_stats"]))(variables, x)
   assert y.shape == (4, 3 * 3 * 6) and y.dtype == jnp.float32
   assert maps["stem_conv"].shape == maps["stage1"].shape == (4, 5, 5, 3)
   assert maps["stage2"].shape == (4, 3, 3, 6)

@@ -31,6 +31,7 @@ NET = ProjectedEncoder(Linear(), UnitHead())
 P = LatentDistribution(3, width=2)
 
 
+@jax.jit
 def plain(frozen, x, key):
   """The second view without a recipe, so that its latent can be recognised."""
   return views.chosen_second(Veil(), P)(frozen, x, key)
@@ -124,5 +125,5 @@ def test_p_learns_to_leave_out_what_hides_the_image():
           net, t, x, seen, jax.random.key(t))[0])
   for t in range(60):
     own = update(own, t)
-  p = np.exp(P.apply({"params": own.params}, x))
+  p = np.exp(jax.jit(P.apply)({"params": own.params}, x))
   assert p[:, 2].mean() < 0.05 and p[:, 0].mean() > 0.5
