@@ -8,16 +8,13 @@ import signal
 os.environ["XLA_FLAGS"] = (
     os.environ.get("XLA_FLAGS", "") +
     " --xla_force_host_platform_device_count=8").strip()
+# XLA's emitters of fused code by way of MLIR take twice as long to compile as its older
+# ones, which end with jaxlib 0.10. Splitting small programs between threads gains nothing.
+# An XLA that does not know a flag ends the process.
+os.environ["XLA_FLAGS"] += (
+    " --xla_cpu_use_fusion_emitters=false --xla_cpu_parallel_codegen_split_count=1"
+    if importlib.metadata.version("jaxlib").startswith("0.10.") else "")
 os.environ["JAX_PLATFORMS"] = "cpu"
-# Two ways to spend less time on compiling. XLA's emitters of fused code by way of MLIR
-# take twice as long as its older ones, which end with jaxlib 0.10; and there is little to
-# gain by splitting small programs between threads. An XLA that does not know a flag ends
-# the process, so flags are set for the series that know them.
-os.environ["XLA_FLAGS"] += "".join(
-    f" {flag}" for flag, known in {
-        "--xla_cpu_use_fusion_emitters=false": ("0.10.",),
-        "--xla_cpu_parallel_codegen_split_count=1": ("0.10.", "0.11.", "0.12."),
-    }.items() if importlib.metadata.version("jaxlib").startswith(known))
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
 import jax
