@@ -82,11 +82,8 @@ def run(source: str, out: str, settings: Settings) -> None:
   given = pictures.given(source, config, settings.on_bad_image, labelled=False)
   bank = None
   if settings.latents == "bank":
-    try:
-      bank = runs.bank_of(path, config, trained, settings.root)
-    except UserError as error:
-      raise UserError(*error.problems, "the bank needs the run's X̃_f: name its folder "
-                      "with --root, or draw from the prior with --latents=prior") from None
+    bank = runs.bank_of(path, config, trained, settings.root, "name its folder with "
+                        "--root, or draw from the prior with --latents=prior")
   params = trained.augmenter.final_params
   table = manifest.Manifest(pathlib.Path(out), {
       "run": settings.run, "augmenter": checksum(params), "seed": settings.seed,

@@ -65,11 +65,8 @@ def run(images: Sequence[str], out: str, settings: Settings) -> None:
   random = np.random.default_rng(settings.seed)
   z: dict[str, np.ndarray] = {}
   if settings.bank:
-    try:
-      bank = runs.bank_of(path, config, trained, settings.root)
-    except UserError as error:
-      raise UserError(*error.problems, "the bank needs the run's X̃_f: name its folder with "
-                      "--root, or show the prior alone with --latents=prior") from None
+    bank = runs.bank_of(path, config, trained, settings.root, "name its folder with "
+                        "--root, or show the prior alone with --latents=prior")
     z["bank"] = bank[random.integers(len(bank), size=settings.count)]
   z["prior"] = random.random((settings.count, latent_dim(config)), np.float32)
   params = trained.augmenter.final_params

@@ -61,11 +61,8 @@ def run(run: str, out: str, stage: str, bank: bool, root: str = "") -> None:
   variables = runs.encoder_variables(path, config, stage)
   found = None
   if bank:
-    try:
-      found = runs.bank_of(path, config, trained, root)
-    except UserError as error:
-      raise UserError(*error.problems, "bank.npy needs the run's X̃_f: name its folder "
-                      "with --root, or leave it out with --no-bank") from None
+    found = runs.bank_of(path, config, trained, root, "name its folder with --root, or "
+                         "leave bank.npy out with --no-bank")
   try:
     folder.mkdir(parents=True, exist_ok=True)
     write_programs(folder, config, {

@@ -69,12 +69,8 @@ def load(run: pathlib.Path, encoder: str | None, root: str) -> Learned:
 
   @functools.cache
   def bank():
-    try:
-      return bank_of(run, config, trained, root)
-    except UserError as error:
-      raise UserError(*error.problems, "the bank needs the run's X̃_f: name its folder "
-                      "with root=, export the run where it is, or draw from the prior "
-                      "with latents='prior'") from None
+    return bank_of(run, config, trained, root, "name its folder with root=, export the "
+                   "run where it is, or draw from the prior with latents='prior'")
 
   return Learned(
       loader=load, arguments=(run, encoder, root), config=config,
@@ -121,26 +117,31 @@ def save_encoder(run: str | os.PathLike[str], file: str | os.PathLike[str],
 
 
 def bank_of(run: pathlib.Path, config: config_lib.Config,
-            trained: generator_step.GeneratorState, root: str = "") -> np.ndarray:
+            trained: generator_step.GeneratorState, root: str, advice: str) -> np.ndarray:
   """The run's bank Z̃ of latents, made anew from its X̃_f: float32 [M, Z] in [0, 1].
 
   Args:
     run: the run's folder.
     config: its config.
     trained: its state at the end of stage 2.
-    root: where its images lie now, in place of config.data.root.
+    root: where its images lie now, in place of config.data.root; "" for there.
+    advice: what the user can do if X̃_f is not to be had.
 
   Raises:
     UserError: X̃_f is missing, or is not what the run was trained on.
   """
+  advice = f"the bank needs the run's X̃_f: {advice}"
   data = dataclasses.replace(config.data, root=root) if root else config.data
-  finetune = load_finetune(data)
+  try:
+    finetune = load_finetune(data)
+  except UserError as error:
+    raise UserError(*error.problems, advice) from None
   before = provenance.read(run).get("finetune")
   if before not in (None, finetune.fingerprint):
     raise UserError(
         f"'{finetune.name}' is no longer the X̃_f that {run} was trained on (its "
         f"fingerprint was {before}, and is {finetune.fingerprint} now): bring the old "
-        "images back, or say where they lie")
+        "images back, or say where they lie", advice)
   return stages.latent_bank(config, finetune, trained)
 
 

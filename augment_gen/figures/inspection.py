@@ -106,7 +106,7 @@ def worst_cases(config: Config, task: Task, state: GeneratorState, judge: judged
   image = grid.round_trip_sheet(
       dict(zip(names, (found.x[fake], found.x_a[fake], found.x_f[real]))),
       folder.figures / "told_apart.png",
-      title="What D_f tells most easily",
+      title="What D_f is surest of",
       captions={names[1]: [f"$D_f$ {found.d_f_x_a[i]:.2f}" for i in fake],
                 names[2]: [f"$D_f$ {found.d_f_x_f[i]:.2f}" for i in real]})
   writer.image("figures/told_apart", int(state.step), image)

@@ -49,7 +49,7 @@ GENERATOR = {
         "The images of X̃_f that G_A(G_E(x̃), G_L(x̃)) restores worst, with the mean absolute "
         "error. What is missing on the right cannot be drawn by G_A."),
     "told_apart": Caption(
-        "What D_f tells most easily",
+        "What D_f is surest of",
         "Left: views G_A(x, z) that D_f finds least real. Right: real images of which it "
         "is surest. Look for what one side has and the other has not."),
 }

@@ -68,7 +68,7 @@ def read(folder: pathlib.Path) -> Record:
     (results,) = tables.load([str(folder)])
   return Record(
       path=folder, config=config, results=results, metrics=folders.read_metrics(folder),
-      learned=_json(folder / "learned.json"),
+      learned=_json(folder / folders.LEARNED),
       scores=_json(folder / "report" / inspection.SCORES),
       points=_json(folder / "report" / inspection.MAP),
       starts=folders.read_environment(folder), fingerprints=provenance.read(folder))

@@ -60,7 +60,7 @@ def _parser() -> argparse.ArgumentParser:
   parser.add_argument("--case", action="append", default=[], dest="cases",
                       metavar="'NAME: FIELD=A FIELD=B'", help="settings that go together; "
                       "given several times: one after the other")
-  parser.add_argument("--dry-run", action="store_true", help="prints the plan alone")
+  parser.add_argument("--dry-run", action="store_true", help="only prints the plan")
   parser.add_argument("--stop", action="store_true",
                       help="stops at the first run that fails; by default the others go on")
   return parser

@@ -133,7 +133,7 @@ def mixture_problems(results: Sequence[Mapping[str, Any]], protocol: str) -> lis
       for what, value in _traits(result, protocol):
         found.setdefault(what, {}).setdefault(value, []).append(run)
     lines += [
-        f"the runs of '{experiment}' are no seeds of one experiment: {what} is "
+        f"the runs of '{experiment}' are not seeds of one experiment: {what} is "
         + ", ".join(f"{value} in {_some(runs)}" for value, runs in values.items())
         for what, values in found.items() if len(values) > 1]
   return lines

@@ -205,7 +205,7 @@ def test_a_bank_of_other_images_is_refused(tmp_path, monkeypatch):
   monkeypatch.setattr(runs, "load_finetune", lambda data: images)
   monkeypatch.setattr(runs.stages, "latent_bank", lambda *args: args)
   config = types.SimpleNamespace(data=data)
-  assert runs.bank_of(tmp_path, config, "state") == (config, images, "state")
+  assert runs.bank_of(tmp_path, config, "state", "", "prior") == (config, images, "state")
   (tmp_path / "data.json").write_text('{"finetune": "old"}')
   with pytest.raises(UserError, match="its fingerprint was old, and is new now"):
-    runs.bank_of(tmp_path, config, "state")
+    runs.bank_of(tmp_path, config, "state", "", "prior")

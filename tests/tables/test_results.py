@@ -45,7 +45,7 @@ def test_what_differs_is_said_and_refused(change, words):
   assert any(words in line for line in caught.value.problems)
   assert "--mix" in caught.value.problems[-1]
   mixed = tables.format_table(runs, mix=True)
-  assert "(n=3)" in mixed and "WARNING: the runs of 'E' are no seeds" in mixed
+  assert "(n=3)" in mixed and "WARNING: the runs of 'E' are not seeds" in mixed
   # Another experiment, or another X̃_f, has a column of its own.
   for other in ({"experiment": "F"}, {"train": "S"}):
     assert "WARNING" not in tables.format_table([_run(0), _run(1, **{**change, **other})])
@@ -76,7 +76,7 @@ def test_the_command_refuses_in_lines(tmp_path, capsys):
   assert tables.main(folders) == 2
   lines = capsys.readouterr().err.splitlines()
   assert lines[0] == (
-      "error: the runs of 'E' are no seeds of one experiment: config.encoder.width is 16 "
+      "error: the runs of 'E' are not seeds of one experiment: config.encoder.width is 16 "
       f"in {folders[0]}, 8 in {folders[1]}")
   assert tables.main([*folders, "--mix", "--format=csv"]) == 0
   out, err = capsys.readouterr()
