@@ -61,14 +61,14 @@ def generator_step(config, task, pretrained):
     nets = generator.generator_networks(config)
     x = jnp.zeros((2, *task.pretrain.shape))
     variables = zeros(generator.encoder_variables(config, pretrained))
-    features = config.generator.discriminator.features
-    y, _ = frozen_encoder.make_see(nets.encoder, features)(variables, x)
-    seen = frozen_encoder.nothing_seen(nets.encoder, features, x)
+    y, detail = frozen_encoder.make_see(
+        nets.encoder, config.generator.discriminator.features)(variables, x)
+    seen = y.shape[1] + detail[0].size
     return {"encoder": frozen_encoder.FrozenEncoder(
         variables, {name: jnp.zeros((len(images), y.shape[1]))
                     for name, images in (("x_p", task.pretrain),
                                          ("x_f", task.finetune))},
-        jnp.zeros(seen.shape[1]), jnp.ones(seen.shape[1]))}
+        jnp.zeros(seen), jnp.ones(seen))}
 
   return traced_step(lambda: generator.generator(config, task, None), frozen)
 

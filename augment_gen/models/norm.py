@@ -8,7 +8,7 @@ import jax
 import jax.numpy as jnp
 
 from augment_gen.config import errors
-from augment_gen.models import reductions
+from augment_gen.models import forms, reductions
 from augment_gen.run import parallel
 
 
@@ -101,15 +101,16 @@ class BatchNorm(nn.Module):
         "batch_stats", "mean", jnp.zeros, (features,), jnp.float32)
     running_var = self.variable(
         "batch_stats", "var", jnp.ones, (features,), jnp.float32)
-    scale, bias = jnp.ones(features), jnp.zeros(features)
     if self.affine:
       scale = self.param("scale", self.scale_init, (features,), jnp.float32)
       bias = self.param("bias", nn.initializers.zeros, (features,), jnp.float32)
+    else:
+      scale, bias = jnp.ones(features), jnp.zeros(features)
 
     if not train:
-      factor = jax.lax.rsqrt(running_var.value + self.epsilon) * scale
-      y = (x.astype(jnp.float32) - _last(running_mean.value, x)) * _last(factor, x)
-      return (y + _last(bias, x)).astype(self.dtype or x.dtype)
+      return _by_running_averages(
+          x, running_mean.value, running_var.value, scale, bias, self.epsilon,
+          self.dtype or x.dtype)
 
     groups = abs(self.groups)
     if x.shape[0] % groups:
@@ -201,7 +202,15 @@ def _normalise_backward(channel_groups, epsilon, all_devices, saved, cotangents)
   return dx.astype(x.dtype), d_scale.sum(axis=(0, 1)), d_bias.sum(axis=(0, 1))
 
 
-normalise.defvjp(_normalise_forward, _normalise_backward)
+normalise.defvjp(forms.traced_once(_normalise_forward, static_argnums=(3, 4, 5)),
+                 forms.traced_once(_normalise_backward, static_argnums=(0, 1, 2)))
+
+
+@functools.partial(forms.traced_once, static_argnums=(5, 6))
+def _by_running_averages(x, mean, var, scale, bias, epsilon, dtype):
+  factor = jax.lax.rsqrt(var + epsilon) * scale
+  y = (x.astype(jnp.float32) - _last(mean, x)) * _last(factor, x)
+  return (y + _last(bias, x)).astype(dtype)
 
 
 def _together(channel_groups: int, all_devices: bool):

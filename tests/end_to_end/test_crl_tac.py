@@ -23,7 +23,7 @@ OWN_KINDS = ("own uniform", "own uniform, one crop", "true place")
 def command(workdir, *args, name="regional_mnist"):
   return ["main.py", f"--config={ROOT}/configs/{name}.py:runlocal",
           f"--workdir={workdir}", "--config.log.sinks=jsonl",
-          "--config.encoder.blocks=(1,1)", *args]  # compiling takes most of the time
+          "--config.encoder.blocks=(1,)", *args]  # compiling takes most of the time
 
 
 @pytest.fixture(scope="module")

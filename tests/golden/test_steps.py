@@ -11,20 +11,22 @@ from augment_gen.config.command_line import parse
 
 ROOT = pathlib.Path(__file__).parents[2]
 PATH = pathlib.Path(__file__).parent / "steps.json"
+# The encoder is what takes long to compile.
+SHALLOW = "--config.encoder.blocks=(1,)"
 # {name of the stage: (config, changes)}.
 STAGES = {
-    "pretrain, moco_v2": ("quickstart", ()),
-    "pretrain, simclr": ("quickstart", ("--config.pretrain.method=simclr",)),
-    # The encoder is what takes long to compile; SwAV's small crops need a ResNet.
+    "pretrain, moco_v2": ("quickstart", (SHALLOW,)),
+    "pretrain, simclr": ("quickstart", (SHALLOW, "--config.pretrain.method=simclr")),
+    # SwAV's small crops need a ResNet.
     **{f"pretrain, {method}": ("quickstart", (
         f"--config.pretrain.method={method}", f"--config.encoder.name={encoder}",
-        "--config.encoder.blocks=(1,)", "--config.pretrain.recipe=crop",
+        SHALLOW, "--config.pretrain.recipe=crop",
         "--config.simsiam.dim=16", "--config.swav.queue=32",
         "--config.supervised.classes=62"))
        for method, encoder in (("simsiam", "convnet"), ("byol", "convnet"),
                                ("swav", "resnet18"), ("supervised", "convnet"))},
-    "generator": ("quickstart", ()),
-    "tac": ("regional_mnist", ()),
+    "generator": ("quickstart", (SHALLOW,)),
+    "tac": ("regional_mnist", (SHALLOW,)),
 }
 
 

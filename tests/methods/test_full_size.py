@@ -32,14 +32,12 @@ def check(before, after, metrics):
 def test_augmentation_generator(name):
   config = config_of(name)
   task = task_of(config)
-  pretrain = lambda: generator.pretrain(config, task, 1)
-  check(*traced_step(pretrain))
-  state = jax.eval_shape(lambda: pretrain().state)
-
-  check(*generator_step(config, task, state))
-  trained = jax.eval_shape(lambda: generator.generator(config, task, None).state)
+  pretrained, *after = traced_step(lambda: generator.pretrain(config, task, 1))
+  check(pretrained, *after)
+  trained, *after = generator_step(config, task, pretrained)
+  check(trained, *after)
   check(*traced_step(lambda: generator.retrain(
-      config, task, 1, "prior", pretrain().state, zeros(trained))))
+      config, task, 1, "prior", zeros(pretrained), zeros(trained))))
 
 
 @pytest.mark.parametrize("name", ["regional_mnist.py", "mnist.py"])
