@@ -58,9 +58,9 @@ def compare(args: Sequence[str]) -> int:
   parser.add_argument("--n", type=int, default=4, help="latents of each kind (%(default)s)")
   parser.add_argument("--seed", type=int, default=0, help="of the latents (%(default)s)")
   parser.add_argument(
-      "--latents", choices=("both", "prior"), default="both",
-      help="z of the run's X̃_f, which is read for it, and of the prior; or of the prior "
-      "alone (%(default)s)")
+      "--latents", choices=("both", "bank", "prior"), default="both",
+      help="z of the run's X̃_f, which is read for it, of the prior, or of both "
+      "(%(default)s)")
   parser.add_argument("--max", type=int, default=16,
                       help="images of a folder, spread evenly over it (%(default)s)")
   _add_root(parser)
@@ -71,7 +71,7 @@ def compare(args: Sequence[str]) -> int:
 
   from augment_gen.apply import compare as command
   command.run(flags.images, flags.out, command.Settings(
-      flags.run, flags.n, flags.seed, flags.latents == "both", flags.max, flags.root))
+      flags.run, flags.n, flags.seed, flags.latents, flags.max, flags.root))
   return 0
 
 

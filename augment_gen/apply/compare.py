@@ -18,7 +18,7 @@ from augment_gen.models.build import build_augmenter, generator_functions, laten
 from augment_gen.models.operator_chain import OperatorChain
 from augment_gen.run import runtime
 
-STRENGTHS = (0.5, 1.0, 1.5)
+STRENGTHS = (0.5, 1.0)
 
 # (images [n, H, W, C] in [0, 1], latents [n, Z]) -> views.
 Function = Callable[[jax.Array | np.ndarray, jax.Array | np.ndarray], jax.Array]
@@ -32,14 +32,14 @@ class Settings:
     run: folder of the run.
     count: latents of each kind.
     seed: of the latents.
-    bank: whether to show latents of the bank beside those of the prior.
+    latents: "bank", "prior" or "both": what the latents are drawn from.
     most: images of a folder.
     root: where the images of the run lie now; "" for its config.data.root.
   """
   run: str
   count: int = 4
   seed: int = 0
-  bank: bool = True
+  latents: str = "both"
   most: int = 16
   root: str = ""
 
@@ -64,11 +64,12 @@ def run(images: Sequence[str], out: str, settings: Settings) -> None:
   trained = runs.generator_state(path, config)
   random = np.random.default_rng(settings.seed)
   z: dict[str, np.ndarray] = {}
-  if settings.bank:
+  if settings.latents != "prior":
     bank = runs.bank_of(path, config, trained, settings.root, "name its folder with "
                         "--root, or show the prior alone with --latents=prior")
     z["bank"] = bank[random.integers(len(bank), size=settings.count)]
-  z["prior"] = random.random((settings.count, latent_dim(config)), np.float32)
+  if settings.latents != "bank":
+    z["prior"] = random.random((settings.count, latent_dim(config)), np.float32)
   params = trained.augmenter.final_params
   strengths = STRENGTHS if isinstance(build_augmenter(config), OperatorChain) else (1.0,)
   g_a = {

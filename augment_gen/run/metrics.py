@@ -6,6 +6,7 @@ from typing import Any, TextIO
 from clu import parameter_overview as clu_overview
 import numpy as np
 
+from augment_gen.config.errors import Preempted
 from augment_gen.run.folder import RunFolder
 from augment_gen.run.sinks import Sinks
 
@@ -62,9 +63,9 @@ class MetricWriter:
   def __enter__(self) -> "MetricWriter":
     return self
 
-  def __exit__(self, *_: Any) -> None:
+  def __exit__(self, error: type[BaseException] | None, *_: Any) -> None:
     """Ends the sinks, too; nothing can be written after that."""
     self.close()
-    self._sinks.close()
+    self._sinks.close(failed=error is not None and error is not Preempted)
 
 

@@ -71,6 +71,19 @@ def as_torchvision_recipe(run: str | os.PathLike[str], latents: str = "bank"
         f"{folder} has no {LEARNED} that can be read: only a run whose G_A is a chain "
         "of operators, and whose stage 2 is finished, has a recipe") from None
   side = data["canvas"] or data["image_size"]
+  try:
+    transforms, missing = _translated(operators, latents, side)
+  except (KeyError, TypeError):
+    raise UserError(
+        f"{folder / LEARNED} is of another version of augment_gen: delete it and give the "
+        "run's command again, which describes what was learned anew") from None
+  return {"image_size": side, "channels": data["channels"], "latents": latents,
+          "transforms": transforms, "without_counterpart": missing}
+
+
+def _translated(operators: Mapping[str, Any], latents: str, side: int
+                ) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
+  """"transforms" and "without_counterpart" of a recipe."""
   transforms: list[dict[str, Any]] = []
   missing = []
   for name, operator in operators.items():
@@ -87,8 +100,7 @@ def as_torchvision_recipe(run: str | os.PathLike[str], latents: str = "bank"
                 if amount not in said | _SAID_WITH.get(name, set())]:
       missing.append({"operator": name, "amounts": left,
                       "sentence": operator["sentence"]})
-  return {"image_size": side, "channels": data["channels"], "latents": latents,
-          "transforms": transforms, "without_counterpart": missing}
+  return transforms, missing
 
 
 def as_python(recipe: Mapping[str, Any]) -> str:

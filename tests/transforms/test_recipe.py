@@ -101,6 +101,10 @@ def test_counterparts_without_a_note_do_the_same(name, amounts, same):
 def test_a_run_without_a_chain_has_none(tmp_path):
   with pytest.raises(UserError, match=r"no readable config\.json"):
     recipe.as_torchvision_recipe(tmp_path)
-  (tmp_path / "config.json").write_text('{"data": {}}')
+  (tmp_path / "config.json").write_text(
+      '{"data": {"image_size": 28, "canvas": 0, "channels": 1}}')
   with pytest.raises(UserError, match=r"no learned\.json"):
+    recipe.as_torchvision_recipe(tmp_path)
+  (tmp_path / "learned.json").write_text('{"operators": {"blur": {"alive": true}}}')
+  with pytest.raises(UserError, match="of another version of augment_gen: delete it"):
     recipe.as_torchvision_recipe(tmp_path)

@@ -87,9 +87,9 @@ class Sinks:
     """Writes what is held back."""
     self._each(lambda sink: sink.flush())
 
-  def close(self) -> None:
-    """Ends them all."""
-    self._each(lambda sink: sink.close())
+  def close(self, failed: bool = False) -> None:
+    """Ends them all, as runs that failed if an error ended this one."""
+    self._each(lambda sink: sink.close(failed))
     self._sinks.clear()
 
   def _each(self, call: Callable[[Sink], None]) -> None:

@@ -27,6 +27,10 @@ _Interface: Any = _clu_interface().MetricWriter
 class Sink(_Interface):
   """A `clu.metric_writers.MetricWriter` whose other kinds are left to choice."""
 
+  def close(self, failed: bool = False) -> None:
+    """Ends the run there, as one that failed if an error ended it here."""
+    raise NotImplementedError
+
   def _unsupported(self, *args: Any, **kwargs: Any) -> None:
     raise NotImplementedError("only scalars and images are written to sinks")
 

@@ -64,7 +64,8 @@ class EventFiles(Sink):
   def flush(self) -> None:
     self._records.flush()
 
-  def close(self) -> None:
+  def close(self, failed: bool = False) -> None:
+    del failed  # event files have no place for it
     self._records.close()
 
   def _add(self, **fields: Any) -> None:

@@ -67,8 +67,8 @@ class MlflowRun(Sink):
   def flush(self) -> None:
     """Nothing is held back."""
 
-  def close(self) -> None:
-    self._client.set_terminated(self.id)
+  def close(self, failed: bool = False) -> None:
+    self._client.set_terminated(self.id, status="FAILED" if failed else "FINISHED")
 
 
 def _flat(values: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:

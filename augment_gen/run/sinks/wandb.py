@@ -54,5 +54,5 @@ class WandbRun(Sink):
   def flush(self) -> None:
     """wandb sends what it gets by itself."""
 
-  def close(self) -> None:
-    self._run.finish()
+  def close(self, failed: bool = False) -> None:
+    self._run.finish(exit_code=int(failed))

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from augment_gen.config import Config, LogConfig
-from augment_gen.config.errors import UserError
+from augment_gen.config.errors import Preempted, UserError
 from augment_gen.run import session, sinks
 from augment_gen.run.folder import RunFolder
 from augment_gen.run.metrics import MetricWriter
@@ -98,9 +98,20 @@ def test_wandb_has_an_axis_for_each_stage_and_one_run_for_all_starts(folder, cal
       {"generator/loss": 2.0, "generator/step": 5},
       {"figures/examples": [("image", IMAGE.shape)]}]
   assert calls[-1][0] == "finish"
+  assert calls[-1][2] == {"exit_code": 0}
   write(folder, "wandb")
   ids = [call[2]["id"] for call in calls if call[0] == "init"]
   assert ids[0] == ids[1] == json.loads((folder.path / "sinks.json").read_text())["wandb"]
+
+
+@pytest.mark.parametrize("error, failed", [
+    (ValueError, True), (KeyboardInterrupt, True), (Preempted, False)])
+def test_services_hear_of_an_error_that_ended_the_run(error, failed, folder, calls):
+  with (pytest.raises(error),
+        MetricWriter(folder, sinks.open_all(config_of("wandb,mlflow"), VALUES, folder))):
+    raise error
+  assert [call[2] for call in calls[-2:]] == [
+      {"exit_code": int(failed)}, {"status": "FAILED" if failed else "FINISHED"}]
 
 
 def test_mlflow_has_the_config_and_one_run_for_all_starts(folder, calls):
