@@ -127,12 +127,14 @@ def test_processes_together_read_each_image_once(small_pieces, monkeypatch):
 
 
 def test_no_thread_is_left_behind():
+  before = set(threading.enumerate())  # of tests that did not close their feeds
   feed = ImageFeed({"x_p": Numbers(23)}, 8, 0, "pretrain")
   feed.host_batch(0)
-  assert any(thread.name.startswith("grain") for thread in threading.enumerate())
+  started = [thread for thread in threading.enumerate() if thread not in before]
+  assert any(thread.name.startswith("grain") for thread in started)
   feed.close()
   for _ in range(100):
-    if not any(thread.name.startswith("grain") for thread in threading.enumerate()):
+    if not any(thread.is_alive() for thread in started):
       return
     time.sleep(0.02)
   pytest.fail("threads go on")
