@@ -16,8 +16,6 @@ os.environ["XLA_FLAGS"] += (
     " --xla_cpu_use_fusion_emitters=false --xla_cpu_parallel_codegen_split_count=1"
     if importlib.metadata.version("jaxlib").startswith("0.10.") else "")
 os.environ["JAX_PLATFORMS"] = "cpu"
-# Tracing makes many objects that live on, which the collector need not visit each time.
-gc.set_threshold(100_000, 20, 50)
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
 import jax
@@ -28,6 +26,8 @@ from augment_gen.run import runtime  # importing the package adds its own XLA fl
 jax.config.update("jax_numpy_rank_promotion", "raise")
 # The tests spend most of their time compiling, often the same functions.
 jax.config.update("jax_disable_most_optimizations", True)
+# Tracing makes many objects that live on, which the collector need not visit each time.
+gc.set_threshold(100_000, 20, 50)
 # The workers, the programs that tests start and the next run of the tests share it.
 runtime.keep_compiled_code()
 jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.0)
@@ -65,7 +65,8 @@ def pytest_addoption(parser):
 
 def pytest_collection_modifyitems(config, items):
   # A worker runs a file whole. Long files come first, so that the workers end together.
-  items.sort(key=lambda item: item.path.parent.name not in ("end_to_end", "steps", "golden"))
+  first = ("end_to_end", "steps", "golden")
+  items.sort(key=lambda item: item.path.parent.name not in first)
   if not config.getoption("--slow"):
     for item in items:
       if "slow" in item.keywords:

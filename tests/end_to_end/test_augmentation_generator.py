@@ -12,7 +12,6 @@ import threading
 import time
 import types
 
-import jax
 import numpy as np
 from PIL import Image
 import pytest
