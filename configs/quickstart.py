@@ -26,10 +26,6 @@ def get_config(variant: str = ""):
   config.retrain.arms = "generator,control"
 
   presets.working_generator(config)
-  # One renderer draws X_p and X_f, so they differ in little but the dots. D_f may judge
-  # G_A(x_p, z), as in the paper, and dots are learned sooner (docs/experiments/018).
-  config.generator.losses.adversarial_f_weight = 1.0
-  config.generator.losses.adversarial_e_weight = 0.0
   config.generator.epochs = 0
   config.generator.steps = 400
 

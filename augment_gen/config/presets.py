@@ -28,11 +28,11 @@ def working_generator(config: ml_collections.ConfigDict) -> None:
   generator.discriminator.features = "maps"
   generator.discriminator.r1_weight = 1.0
   generator.losses.cost_weight = 0.2
-  # D_f judges G_A(G_E(x̃), z), which shows what x̃ shows. X_p may differ from X_f in more
-  # than the change, such as the width of strokes: judged on G_A(x_p, z), G_A would try to
-  # bridge that, too (docs/experiments/018).
-  generator.losses.adversarial_f_weight = 0.0
-  generator.losses.adversarial_e_weight = 1.0
+  # In the second half D_f judges G_A(G_E(x̃), z), which shows what x̃ shows. X_p may differ
+  # from X_f in more than the change, such as the width of strokes: judged on G_A(x_p, z)
+  # to the end, G_A would try to bridge that, too (docs/experiments/018 and 020).
+  generator.discriminator.same_content = 1.0
+  generator.discriminator.same_content_from = 0.5
   # D_f alone trains G_A. An operator that G_E cannot undo yet, such as dots, would
   # otherwise vanish before G_E has learned to undo it.
   generator.losses.cycle_trains_augmenter = False

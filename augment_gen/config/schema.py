@@ -160,6 +160,12 @@ class DiscriminatorConfig:
   # NOTE(paper): ours. Weight of the R1 penalty (Mescheder et al. 2018) on their
   # slope at real embeddings; the paper has none.
   r1_weight: NotNegative = 0.0
+  # NOTE(paper): ours. Share of the images judged by D_f, at the end of training, that are
+  # G_A(G_E(x̃_f), z), which shows what x̃_f shows, in place of G_A(x_p, z).
+  same_content: Annotated[float, Interval(ge=0, le=1)] = 0.0
+  # Share of the steps in which D_f judges G_A(x_p, z) alone. Over half of the other steps,
+  # the share of G_A(G_E(x̃_f), z) then grows to `same_content`.
+  same_content_from: Share = 0.0
 
 
 @dataclasses.dataclass(frozen=True)
@@ -193,11 +199,8 @@ class NetworksConfig:
 @dataclasses.dataclass(frozen=True)
 class LossesConfig:
   """The terms of (10), which G_A, G_E and G_L minimise."""
-  # D_f on G_A(x_p, z), as in (11). D_f is trained on what has a weight here or in the
-  # next field, in equal parts.
+  # D_f on G_A's images, as in (11).
   adversarial_f_weight: NotNegative = 1.0
-  # D_f on G_A(G_E(x̃_f), z), which shows what x̃_f shows.
-  adversarial_e_weight: NotNegative = 0.0
   # D_p on G_E(x̃_f), as in (12); 0: D_p plays no part.
   adversarial_p_weight: NotNegative = 1.0
   # NOTE(paper): λ of (10) is not given ("λ = 3e-4" in section 4.1 is the learning

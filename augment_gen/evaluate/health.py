@@ -70,7 +70,7 @@ BOUNDS = {
         "to F, clean images under G_A are still far from X̃_f ({}; 1 if G_A did "
         "nothing): it draws something else; look at round_trips.png, train longer "
         "(config.generator.steps), or change what D_f judges "
-        "(config.generator.losses.adversarial_f_weight, adversarial_e_weight)"),
+        "(config.generator.discriminator.same_content)"),
     "unpaired_gap": Bound(
         -math.inf, 0.3,
         "X_p under G_A can still be told from X̃_f ({}; 1 if G_A did nothing): it draws "

@@ -39,6 +39,27 @@ def generator_loss(fake: jax.Array) -> jax.Array:
   return jnp.mean(jax.nn.softplus(-fake))
 
 
+def score_function(fake: jax.Array, log_likelihood: jax.Array) -> jax.Array:
+  """Zero, whose gradient is that of `generator_loss` along what z switches on or off.
+
+  E_z[ℓ] has the gradient E_z[(ℓ − b) ∇ log p(z)] along the parameters of p. The baseline b
+  is the mean over the batch. The image itself counts in it, which makes the gradient
+  1 − 1/B times what it should be.
+
+  Source: Williams (1992), "REINFORCE".
+
+  Args:
+    fake: float32 [B], logits for embeddings of generated images.
+    log_likelihood: float32 [B], log p of what their latents switch on or off.
+
+  Returns:
+    Scalar float32, 0.
+  """
+  each = jax.lax.stop_gradient(jax.nn.softplus(-fake))
+  term = jnp.mean((each - jnp.mean(each)) * log_likelihood)
+  return term - jax.lax.stop_gradient(term)
+
+
 def r1_penalty(discriminate: Callable, real: jax.Array) -> jax.Array:
   """The R1 penalty E‖∇D(y)‖² / 2 at real embeddings (Mescheder et al. 2018).
 

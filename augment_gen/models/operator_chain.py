@@ -20,6 +20,8 @@ from augment_gen.models import conv, latent_maps, outputs
 # A unit of a parameter is this many spans of its amount. Adam moves every parameter by
 # about its learning rate per step: amounts must move faster than weights of networks.
 RATE = 5.0
+# A unit of a parameter is this much of the log odds that a strength is on.
+_GATE_RATE = 40.0
 # A strength may sink this many spans below 0, where it leaves an image unchanged.
 _SUNK = 0.5
 _RESIDUAL_SPAN = 0.1  # of the mean |change| by the residual
@@ -105,7 +107,7 @@ class OperatorChain(outputs.Augmenter):
 
   def _quantiles(self) -> jax.Array:
     """The quantile functions [amounts, KNOTS], in the amounts' units."""
-    units = (RATE * self._each("rate") * self._each("span"))[:, None]
+    units = (RATE * self._each("span"))[:, None]
     strengths = self._each("strength") > 0
     start = np.stack([_start(amount) for _, amount in self._all()]).astype(np.float32)
     # A column for each knot, and one for a shift of them all, so that what helps where an
@@ -152,12 +154,34 @@ class OperatorChain(outputs.Augmenter):
     weights = jnp.maximum(0.0, 1.0 - jnp.abs(
         place[..., None] - jnp.arange(KNOTS, dtype=jnp.float32)[None, None]))
     raw = jnp.sum(weights * self._quantiles()[None], axis=-1)
+    if (gated := self._gated()).size:
+      off = jnp.zeros(raw.shape, bool).at[:, gated].set(~self._on(z)[0])
+      raw = jnp.where(off, 0.0, raw)
     if self.see_image and x is not None:
       raw += self._each("span")[None] * _Shift(raw.shape[1], name="shift")(x)
     low, high = self._each("low"), self._each("high")
     # Only strengths may sink below their range.
     sunk = self._each("strength") * (low == 0) * _SUNK * self._each("span")
     return limit(raw, *(jnp.broadcast_to(v, raw.shape) for v in (low - sunk, low, high)))
+
+  def _gated(self) -> np.ndarray:
+    """The places of the amounts that are on or off."""
+    return np.flatnonzero(self._each("share"))
+
+  def _on(self, z: jax.Array) -> tuple[jax.Array, jax.Array]:
+    """Whether they are on, bool [B, gated], and the log odds of it, [gated]."""
+    share = self._each("share")[self._gated()]
+    odds = _GATE_RATE * self.param(
+        "gates", lambda key: jnp.asarray(np.log(share / (1 - share)) / _GATE_RATE))
+    return z[:, self._latent_of()[self._gated()]] < jax.nn.sigmoid(odds)[None], odds
+
+  @nn.compact
+  def log_likelihood(self, z: jax.Array) -> jax.Array:
+    """See `outputs.Augmenter`."""
+    if not self._gated().size:
+      return jnp.zeros(len(z))
+    on, odds = self._on(z)
+    return jnp.sum(jax.nn.log_sigmoid(jnp.where(on, odds[None], -odds[None])), axis=1)
 
   def _latent_of(self) -> np.ndarray:
     """The place in z of each amount's latent, int [amounts]."""

@@ -40,6 +40,14 @@ class Augmenter(nn.Module):
     """
     return jnp.ones_like(z)
 
+  def log_likelihood(self, z: jax.Array) -> jax.Array:
+    """log p of what each z [B, Z] switches on or off, up to a constant: float32 [B].
+
+    Its gradient trains the probabilities, which no slope of an image reaches (Williams
+    1992).
+    """
+    return jnp.zeros(len(z))
+
   def with_cost(self, x: jax.Array, z: jax.Array) -> tuple[jax.Array, jax.Array]:
     """Returns G_A(x, z) and its cost [B], see `LossesConfig.cost_weight`."""
     return self(x, z), jnp.zeros(len(z))

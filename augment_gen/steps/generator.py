@@ -18,8 +18,13 @@ import jax.numpy as jnp
 import optax
 
 from augment_gen.augment.learned import draw_latents
-from augment_gen.config import GeneratorConfig, LossesConfig
-from augment_gen.losses.adversarial import discriminator_loss, generator_loss, r1_penalty
+from augment_gen.config import DiscriminatorConfig, GeneratorConfig
+from augment_gen.losses.adversarial import (
+  discriminator_loss,
+  generator_loss,
+  r1_penalty,
+  score_function,
+)
 from augment_gen.losses.cycle import cycle_loss
 from augment_gen.losses.latent import random_directions, sliced_wasserstein
 from augment_gen.run import parallel
@@ -77,7 +82,7 @@ def init(nets: Networks, txs: dict[str, optax.GradientTransformation],
 
 
 def make_step(nets: Networks, txs: dict[str, optax.GradientTransformation],
-              config: GeneratorConfig) -> Step:
+              config: GeneratorConfig, steps: int) -> Step:
   """Builds one round of Algorithm 1.
 
   Source: Hayase et al., Algorithm 1.
@@ -88,6 +93,12 @@ def make_step(nets: Networks, txs: dict[str, optax.GradientTransformation],
 
   The updates are simultaneous: both gradients are taken at the same parameters. F is
   never updated.
+
+  Args:
+    nets: the networks.
+    txs: one optimiser for each player.
+    config: of the stage.
+    steps: length of the stage, in steps.
 
   Returns:
     A step, see `contracts.Step`. `frozen["encoder"]` is a `FrozenEncoder`; `batch` has
@@ -102,7 +113,7 @@ def make_step(nets: Networks, txs: dict[str, optax.GradientTransformation],
     discriminators = {"disc_f": state.disc_f.params, "disc_p": state.disc_p.params}
     # Both gradients use the same parameters and share the forward pass of G.
     (_, (y_a, y_e, g_metrics)), g_grads = jax.value_and_grad(g_loss, has_aux=True)(
-        generators, discriminators, encoder, batch, key)
+        generators, discriminators, encoder, batch, key, state.step / steps)
     (_, d_metrics), d_grads = jax.value_and_grad(d_loss, has_aux=True)(
         discriminators, encoder, batch, lax.stop_gradient(y_a),
         lax.stop_gradient(y_e))
@@ -122,14 +133,15 @@ def make_step(nets: Networks, txs: dict[str, optax.GradientTransformation],
 def _generators_loss(
     nets: Networks, config: GeneratorConfig, params: dict[str, Any],
     discriminators: dict[str, Any], encoder: FrozenEncoder, batch: Batch,
-    key: jax.Array,
+    key: jax.Array, done: jax.Array,
 ) -> tuple[jax.Array, tuple[jax.Array, jax.Array, Metrics]]:
   """Computes (10), and the features of the generated images that (7) needs.
+
+  `done` is the share of the stage's steps that lie behind.
 
   Source: Hayase et al., (10), Fig. 3.
   """
   losses = config.losses
-  weights = _weights_of_d_f(losses)
   g_a = lambda x, z: nets.augmenter.apply({"params": params["augmenter"]}, x, z)
   g_el = lambda x: nets.eliminator.apply({"params": params["eliminator"]}, x)
   noisy = functools.partial(_noisy, losses.cycle_noise, key)
@@ -146,12 +158,15 @@ def _generators_loss(
       [noisy(x_f, "noise_f"), noisy(kept(x_a), "noise_a")])))
   shown = nets.augmenter.apply({"params": params["augmenter"]}, z, method="shown")
 
-  judged = _judged_by_d_f(weights, g_a, x_a, x_e, nets.latent_dim, key)
-  y = _see_images(nets, config, encoder, jnp.concatenate([*judged, x_e]))
-  y_a, y_e = y[:-len(x_e)], y[-len(x_e):]
+  judged, z_judged = _judged_by_d_f(
+      config.discriminator, g_a, x_a, z, x_e, key, done)
+  y_a, y_e = jnp.split(_see_images(
+      nets, config, encoder, jnp.concatenate([judged, x_e])), 2)
   # NOTE(paper): (11) prints D_f∘G_A∘F, but only D_f∘F∘G_A has matching types.
-  fools = {name: generator_loss(_judge(nets, discriminators["disc_f"], part))
-           for name, part in zip(weights, jnp.split(y_a, len(weights)))}
+  logits = _judge(nets, discriminators["disc_f"], y_a)
+  fool_f = generator_loss(logits)
+  score = score_function(logits, nets.augmenter.apply(
+      {"params": params["augmenter"]}, z_judged, method="log_likelihood"))
   fool_p = generator_loss(_judge(nets, discriminators["disc_p"], y_e))
 
   x_f_cycle = None
@@ -166,15 +181,15 @@ def _generators_loss(
                losses.latent_weight))
   bank = _bank_distance(z_f, jnp.mean(shown, axis=0), key)
 
-  # NOTE(paper): In the paper the weights of "adversarial_e", `bank` and `cost` are 0,
-  # all others except λ are 1, and the cycle trains G_A, too.
-  loss = (sum(weights[name] * fool for name, fool in fools.items())
+  # NOTE(paper): In the paper the weights of `bank` and `cost` are 0, all others except λ
+  # are 1, nothing is switched on or off, and the cycle trains G_A, too.
+  loss = (losses.adversarial_f_weight * (fool_f + score)
           + losses.adversarial_p_weight * fool_p
           + losses.cycle_weight * cycle
           + losses.bank_weight * bank
           + losses.cost_weight * jnp.mean(cost))
   metrics = {
-      "loss": loss, **fools, "adversarial_p": fool_p, **terms,
+      "loss": loss, "adversarial_f": fool_f, "adversarial_p": fool_p, **terms,
       "bank_distance": bank, "cost": jnp.mean(cost),
       "edit_a": jnp.mean(jnp.abs(x_a - x_p)),
       "edit_e": jnp.mean(jnp.abs(x_e - x_f)),
@@ -222,30 +237,28 @@ def _see_images(nets: Networks, config: GeneratorConfig, encoder: FrozenEncoder,
   return frozen_encoder.of_images(see, encoder, x)
 
 
-def _weights_of_d_f(losses: LossesConfig) -> dict[str, float]:
-  """The non-zero weights of the terms of (11), by name."""
-  weights = {"adversarial_f": losses.adversarial_f_weight,
-             "adversarial_e": losses.adversarial_e_weight}
-  return {name: weight for name, weight in weights.items() if weight}
+def _judged_by_d_f(
+    config: DiscriminatorConfig, g_a: Callable, x_a: jax.Array, z: jax.Array,
+    x_e: jax.Array, key: jax.Array, done: jax.Array) -> tuple[jax.Array, jax.Array]:
+  """Returns the images that D_f judges, and their latents.
 
-
-def _judged_by_d_f(weights: dict[str, float], g_a: Callable, x_a: jax.Array,
-                   x_e: jax.Array, latent_dim: int, key: jax.Array
-                   ) -> list[jax.Array]:
-  """Returns one batch of images for each entry of `weights`.
-
-  NOTE(paper): (8) has only G_A(x_p, z), "adversarial_f". X_p and X_f differ in more
-  than the implicit augmentation, and D_f makes G_A bridge this difference too, for
-  example by thinning digits to the strokes of other characters. G_A(G_E(x̃_f), z),
-  "adversarial_e", shows the same content as x̃_f. It passes no gradient to G_E, which
-  would otherwise learn to leave x̃_f unchanged. docs/experiments/014 reports what each
-  term learns.
+  NOTE(paper): (8) has only G_A(x_p, z). X_p and X_f differ in more than the implicit
+  augmentation, and D_f makes G_A bridge this difference too, for example by thinning
+  digits to the strokes of other characters. G_A(G_E(x̃_f), z) shows the same content as
+  x̃_f. At first it says nothing: where G_E still leaves x̃_f as it is, the best G_A is the
+  identity, and operators would vanish before G_E has learned to undo them. So a growing
+  share of the images takes the place of G_A(x_p, z) once G_E has had time to learn
+  (docs/experiments/020). They pass no gradient to G_E, which would otherwise learn to
+  leave x̃_f unchanged.
   """
-  judged = {"adversarial_f": x_a}
-  if "adversarial_e" in weights:
-    z = draw_latents(example_keys(key, "latent_e", len(x_e)), None, latent_dim)
-    judged["adversarial_e"] = g_a(lax.stop_gradient(x_e), z)
-  return [judged[name] for name in weights]
+  if not config.same_content:
+    return x_a, z
+  start = config.same_content_from
+  share = config.same_content * jnp.clip(2 * (done - start) / (1 - start), 0.0, 1.0)
+  z_e = draw_latents(example_keys(key, "latent_e", len(x_e)), None, z.shape[1])
+  own = jax.vmap(jax.random.uniform)(example_keys(key, "judged", len(x_e))) < share
+  of_each = lambda a, b: jnp.where(own.reshape(-1, *[1] * (a.ndim - 1)), a, b)
+  return of_each(g_a(lax.stop_gradient(x_e), z_e), x_a), of_each(z_e, z)
 
 
 def _noisy(strength: float, key: jax.Array, x: jax.Array, name: str) -> jax.Array:

@@ -35,7 +35,7 @@ def _fixed(chain: OperatorChain, params, **amounts: float):
   strengths = {f"{operator.name}__{a.name}": a for operator in chain.operators
                for a in operator.amounts if a.strength}
   assert set(amounts) <= set(strengths)
-  rows = [np.append(np.full(KNOTS, amounts.get(name, 0.0) / (RATE * a.rate * a.span)), 0)
+  rows = [np.append(np.full(KNOTS, amounts.get(name, 0.0) / (RATE * a.span)), 0)
           for name, a in strengths.items()]
   return {"params": params["params"] | {
       "strengths": np.stack(rows).astype(np.float32)}}

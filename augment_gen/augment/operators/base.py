@@ -44,7 +44,9 @@ class Amount:
     shown_by: the strengths that make it visible; () for itself.
     reads: converts it to the unit of `says`.
     colour_only: whether grey images do not have it.
-    rate: how much faster than other amounts it is learned, for steep quantile functions.
+    share: for a strength that is either on or off, the share of the images on which it is
+      on before training; 0 for other amounts. It is learned by the score function, because
+      nothing lies between on and off.
   """
   name: str
   says: str
@@ -56,7 +58,7 @@ class Amount:
   shown_by: tuple[str, ...] = ()
   reads: Callable = lambda v: v
   colour_only: bool = False
-  rate: float = 1.0
+  share: float = 0.0
 
   @property
   def span(self) -> float:

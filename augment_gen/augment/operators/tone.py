@@ -13,9 +13,8 @@ _DARKEST = 1e-3  # a power of 0 has no slope
 def _tone(image: jax.Array, amounts: Amounts, u: jax.Array) -> jax.Array:
   """A tone curve: gamma, exposure, contrast about middle grey, and the negative.
 
-  The negative has an amount of its own, n (1 − x) + (1 − n) x. Were it a contrast of −1,
-  every image would have to pass through plain grey on the way there, and other operators
-  would wash it out before (docs/experiments/017).
+  The negative, n (1 − x) + (1 − n) x, is on or off. On the way there an image would pass
+  through plain grey, which no set of images looks like (docs/experiments/020).
   """
   del u
   x = jnp.clip(image, _DARKEST, 1.0)
@@ -42,10 +41,8 @@ TONE = Operator("tone", (
            reads=np.exp2),
     Amount("contrast", "contrast changes on {share}, to {range} of what it was",
            -0.95, 1.5, (-0.5, 0.3), reads=lambda v: 1 + v),
-    # Steep, so that nearly all images are positives or negatives, and quick: what moves
-    # is the share of the negatives.
     Amount("negative", "{share} are negatives, {range} of the way", 0.0, 1.0,
-           (-2.5, 0.9), rate=4.0),
+           (1.0, 1.0), share=0.3),
 ), _tone)
 
 COLOUR = Operator("colour", (

@@ -22,11 +22,9 @@ def problems(config: Config, devices: int) -> Iterator[str]:
     yield from policy_problems(
         config.retrain.policy, "retrain", config.retrain.batch_size,
         config.retrain.candidates, devices)
-  losses = config.generator.losses
-  if not (losses.adversarial_f_weight or losses.adversarial_e_weight):
-    yield ("config.generator.losses.adversarial_f_weight=0.0 and "
-           "adversarial_e_weight=0.0 leave D_f nothing to judge: give one of them a "
-           "weight")
+  if not config.generator.losses.adversarial_f_weight:
+    yield ("config.generator.losses.adversarial_f_weight=0.0: without D_f, G_A learns "
+           "nothing of X̃_f; give it a weight")
   yield from _latents(config)
 
 

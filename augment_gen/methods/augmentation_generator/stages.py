@@ -155,7 +155,7 @@ def generator(config: Config, task: Task,
       name="generator",
       state=generator_step.init(
           nets, txs, stage, building.image_shape(config), key),
-      step=generator_step.make_step(nets, txs, stage),
+      step=generator_step.make_step(nets, txs, stage, steps),
       frozen=frozen, feed=feed, total_steps=steps, key=key,
       show=("generator/loss", "discriminator/loss_f",
             "generator/latent_error"))
