@@ -49,6 +49,7 @@ class Draws:
   """
   z: torch.Tensor  # [B, Z], for G_A(x_p, z)
   z_e: torch.Tensor  # [B, Z], for G_A(G_E(x̃_f), z)
+  same: torch.Tensor  # bool [B], whether D_f judges G_A(G_E(x̃_f), z)
   noise_f: torch.Tensor | None  # on x̃_f
   noise_a: torch.Tensor | None  # on G_A(x_p, z)
   noise_e: torch.Tensor | None  # on G_E(x̃_f)
@@ -76,20 +77,15 @@ def generators_loss(nets: Networks, config: GeneratorConfig, frozen: Frozen,
   x_a = g_a(x_p, draws.z)
   x_e, z_f = g_el(_add(x_f, draws.noise_f))
 
-  weights, judged = [], []
-  if losses.adversarial_f_weight:
-    weights.append(losses.adversarial_f_weight)
-    judged.append(x_a)
-  if losses.adversarial_e_weight:
-    weights.append(losses.adversarial_e_weight)
-    judged.append(g_a(x_e.detach(), draws.z_e))
-  y = _to_scale(frozen, *see(frozen.encoder, config.discriminator.features,
-                             torch.cat([*judged, x_e])))
-  y_a, y_e = y[:-len(x_e)], y[-len(x_e):]
+  judged = x_a
+  if config.discriminator.same_content:
+    judged = torch.where(draws.same[:, None, None, None],
+                         g_a(x_e.detach(), draws.z_e), x_a)
+  y_a, y_e = _to_scale(frozen, *see(
+      frozen.encoder, config.discriminator.features, torch.cat([judged, x_e]))).chunk(2)
   fool = lambda logits: functional.softplus(-logits).mean()
-  loss = losses.adversarial_p_weight * fool(nets.disc_p(y_e))
-  for weight, logits in zip(weights, nets.disc_f(y_a).chunk(max(len(weights), 1))):
-    loss = loss + weight * fool(logits)
+  loss = (losses.adversarial_f_weight * fool(nets.disc_f(y_a))
+          + losses.adversarial_p_weight * fool(nets.disc_p(y_e)))
 
   x_p_cycle, z_cycle = g_el(_add(x_a, draws.noise_a))
   x_f_cycle = g_a(_add(x_e, draws.noise_e), z_f)
@@ -229,7 +225,8 @@ def draw(config: GeneratorConfig, x: torch.Tensor) -> Draws:
       strength * uniform(batch, 1, 1, 1) * torch.randn_like(x) if strength else None)
   directions = functional.normalize(torch.randn(_DIRECTIONS, dim, device=x.device))
   return Draws(
-      uniform(batch, dim), uniform(batch, dim), noise(), noise(), noise(),
+      uniform(batch, dim), uniform(batch, dim),
+      uniform(batch) < config.discriminator.same_content, noise(), noise(), noise(),
       uniform(batch, dim), torch.cat([torch.eye(dim, device=x.device), directions]))
 
 

@@ -13,8 +13,7 @@ _ROOT = pathlib.Path(__file__).parents[2]
 # which has no PyTorch side.
 UNET: dict[str, object] = {
     "generator.networks.augmenter": "unet", "generator.latent.layout": "learned",
-    "generator.latent.dim": 49, "generator.losses.adversarial_f_weight": 0.5,
-    "generator.losses.adversarial_e_weight": 1.0, "generator.losses.cost_weight": 0.0,
+    "generator.latent.dim": 49, "generator.losses.cost_weight": 0.0,
     "generator.losses.cycle_trains_augmenter": True,
     "generator.losses.cycle_f_weight": 0.03, "generator.losses.latent_slack": 0.155}
 

@@ -141,10 +141,10 @@ GENTLE = dataclasses.replace(latent_maps.MARKS, steepness=4.0)
 
 @pytest.mark.parametrize("config_file,side_of_images,settings", [
     # "maps", noise, R1 and D_f on G_A(G_E(x̃_f), z); the U-Nets pad 6 to 8.
-    ("quickstart", 6, ("--config.generator.networks.unet_depth=2",
-                       "--config.generator.losses.adversarial_f_weight=0.0")),
+    ("quickstart", 6, ("--config.generator.networks.unet_depth=2",)),
     # "stages", and D_f on both kinds of images.
-    ("photos", 12, ("--config.generator.networks.unet_depth=1",)),
+    ("photos", 12, ("--config.generator.networks.unet_depth=1",
+                    "--config.generator.discriminator.same_content=0.5")),
     # Perceptrons, the embedding alone, and the paper's losses.
     ("omniglot", 12, ("--config.generator.losses.l1_reduction=sum",
                       "--config.generator.losses.latent_slack=0.1"))])
@@ -174,7 +174,9 @@ def test_generator(side, config_file, side_of_images, settings, monkeypatch):
       name: moved_net(getattr(state, name), seed) for seed, name in enumerate(txs)})
   batch = {name: jnp.asarray(images, jnp.float32) / 255 for name, images in sets.items()}
   batch["index"] = {name: jnp.arange(BATCH) for name in sets}
-  new, metrics = jax.jit(generator_step.make_step(nets, txs, stage))(
+  # D_f judges what it does at the end of the stage.
+  state = dataclasses.replace(state, step=jnp.int32(1))
+  new, metrics = jax.jit(generator_step.make_step(nets, txs, stage, steps=1))(
       state, {"encoder": encoder}, batch, KEY)
 
   theirs, layers = side("generator"), side("layers")
@@ -216,8 +218,10 @@ def same_draws(theirs, stage, x):
   latents = lambda name: tensor(draw_latents(example_keys(KEY, name, len(x)), None, dim))
   noise = lambda name: planes(generator_step._noisy(
       strength, KEY, jnp.zeros_like(x), name)) if strength else None
+  same = jax.vmap(jax.random.uniform)(example_keys(KEY, "judged", len(x)))
   return theirs.Draws(
       latents("latent"), latents("latent_e"),
+      tensor(same < stage.discriminator.same_content),
       *(noise(f"noise_{name}") for name in "fae"),
       bank_prior=tensor(jax.random.uniform(stream(KEY, "bank_prior"), (len(x), dim))),
       directions=tensor(random_directions(stream(KEY, "bank_directions"), dim)))

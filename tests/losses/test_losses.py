@@ -81,6 +81,24 @@ def test_adversarial_losses_do_not_saturate():
       adversarial.discriminator_loss(far, -far), 400.0)
 
 
+def test_the_score_function_has_the_slope_of_the_expected_loss():
+  """Images are negatives with probability p, and D tells negatives from others."""
+  odds, size = 0.4, 200_000
+  p = 1 / (1 + np.exp(-odds))
+  negative = np.random.default_rng(0).random(size) < p
+  logits = jnp.where(negative, 0.5, -2.0)
+
+  def loss(odds):
+    likely = jax.nn.log_sigmoid(jnp.where(negative, odds, -odds))
+    return adversarial.generator_loss(logits) + adversarial.score_function(logits, likely)
+  value, slope = jax.value_and_grad(loss)(odds)
+  d = lambda logit: 1 / (1 + np.exp(-logit))
+  np.testing.assert_allclose(value, np.mean(-np.log(d(np.asarray(logits)))), rtol=1e-5)
+  expected = lambda p: -p * np.log(d(0.5)) - (1 - p) * np.log(d(-2.0))
+  exact = (expected(p + 1e-6) - expected(p)) / 1e-6 * p * (1 - p)
+  np.testing.assert_allclose(slope, exact, rtol=0.02)
+
+
 @pytest.mark.parametrize("reduction", ["sum", "mean"])
 def test_cycle_loss_is_equation_13(reduction):
   rng = np.random.default_rng(3)

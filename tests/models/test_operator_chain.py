@@ -99,6 +99,30 @@ def test_amounts_are_quantile_functions():
       np.testing.assert_allclose(values, between, atol=1e-5)
 
 
+def test_an_amount_that_is_on_or_off_is_on_with_its_own_probability():
+  chain = _chain("tone", "glare")
+  z = np.random.default_rng(0).random((4000, len(chain.latents)), np.float32)
+  *_, params = _inputs(chain)
+  amounts = jax.jit(functools.partial(chain.apply, method="amounts"))
+  likely = jax.jit(jax.value_and_grad(lambda params, z: chain.apply(
+      params, z, method="log_likelihood").mean()))
+  for odds, share in ((None, 0.3), (0.05, 1 / (1 + np.exp(-2.0)))):
+    if odds is not None:
+      params = {"params": params["params"] | {"gates": np.float32([odds])}}
+    negative = np.asarray(amounts(params, z)["tone.negative"])
+    assert set(np.unique(negative)) == {0.0, 1.0}
+    assert negative.mean() == pytest.approx(share, abs=0.02)
+    np.testing.assert_array_equal(
+        negative > 0, z[:, chain.latents.index("tone.negative")] < share)
+    value, slope = likely(params, z)
+    on = negative.mean()
+    np.testing.assert_allclose(
+        value, on * np.log(share) + (1 - on) * np.log(1 - share), rtol=1e-4)
+    # Along the log odds, d log p = on − share; the parameter is a fortieth of them.
+    np.testing.assert_allclose(slope["params"]["gates"], [40 * (on - share)], atol=1e-3)
+    assert not np.any(slope["params"]["strengths"])
+
+
 def test_limits_pass_gradients_that_lead_back():
   raw = jnp.asarray([-2.0, -2.0, -0.5, 0.5, 2.0, 2.0])
   slope = jnp.asarray([1.0, -1.0, 1.0, 1.0, -1.0, 1.0])

@@ -39,10 +39,9 @@ LOSSES = LossesConfig(
 CONFIG = GeneratorConfig(losses=LOSSES, latent=LatentConfig(dim=4))
 OURS = {content: dataclasses.replace(
     CONFIG, losses=dataclasses.replace(
-        LOSSES, adversarial_f_weight=weights[0], adversarial_e_weight=weights[1],
-        latent_slack=0.05),
-    discriminator=DiscriminatorConfig(r1_weight=0.8))
-        for content, weights in (("x_e", (0, 1.2)), ("both", (0.3, 0.8)))}
+        LOSSES, adversarial_f_weight=weight, latent_slack=0.05),
+    discriminator=DiscriminatorConfig(r1_weight=0.8, same_content=share))
+        for content, weight, share in (("x_e", 1.2, 1.0), ("both", 0.3, 0.5))}
 CONFIGS = pytest.mark.parametrize(
     "config", [GeneratorConfig(latent=LatentConfig(dim=4)), CONFIG,
                *OURS.values()], ids=["paper", "x_p", *OURS])
@@ -111,7 +110,7 @@ def run_step(nets, txs, frozen, state, devices=1, n=8, steps=1, config=CONFIG):
   key = (id(nets), id(txs), config, devices)
   if key not in _COMPILED:
     _COMPILED[key] = (nets, txs, parallel.map_step(
-        generator.make_step(nets, txs, config), mesh, fetch))
+        generator.make_step(nets, txs, config, steps=2), mesh, fetch))
   *_, step = _COMPILED[key]
   order = np.arange(n, dtype=np.int32)
   place = parallel.shard({"x_p": order, "x_f": order[::-1].copy()}, mesh)
@@ -121,15 +120,20 @@ def run_step(nets, txs, frozen, state, devices=1, n=8, steps=1, config=CONFIG):
   return jax.device_get((state, metrics))
 
 
+def middle(config):
+  """The step of two at which D_f judges what `config` says, after its first images."""
+  return int(config.discriminator.same_content > 0)
+
+
 def written_out_losses(nets, frozen, params, n=8, config=CONFIG):
   """Losses (7) and (10) as in the paper, as functions of all players' parameters.
 
-  They include the terms that `config` adds.
+  They include the terms that `config` adds, and are those of the step `middle(config)`.
   """
   enc = frozen["encoder"]
   x_p = jnp.asarray(frozen["images"]["x_p"])
   x_f = jnp.asarray(frozen["images"]["x_f"][::-1].copy())
-  key = jax.random.fold_in(jax.random.key(7), 0)
+  key = jax.random.fold_in(jax.random.key(7), middle(config))
   z = draw_latents(example_keys(key, "latent", n), None, 4)
 
   def big_f(x):
@@ -156,17 +160,16 @@ def written_out_losses(nets, frozen, params, n=8, config=CONFIG):
   seen_f = x_f + noise("noise_f")
   x_e = jax.lax.stop_gradient(g_e(seen_f))
   z_e = draw_latents(example_keys(key, "latent_e", n), None, 4)
-  contents = [(config.losses.adversarial_f_weight, g_a(x_p, z)),
-              (config.losses.adversarial_e_weight, g_a(x_e, z_e))]
-  judged = [x for weight, x in contents if weight]
+  draws = jnp.stack([jax.random.uniform(k) for k in example_keys(key, "judged", n)])
+  judged = jnp.stack([jnp.where(u < config.discriminator.same_content, a_e, a_p)
+                      for u, a_e, a_p in zip(draws, g_a(x_e, z_e), g_a(x_p, z))])
   def steepness(who, x):
     slope = jax.grad(lambda y: nets.discriminator.apply(
         {"params": params[who]}, y[None])[0])
     return mean(jnp.sum(jax.vmap(slope)(big_f(x)) ** 2, axis=1)) / 2
 
   loss_d = (mean(-log(d("disc_f", big_f(x_f))))
-            + sum(mean(-log(1 - d("disc_f", big_f(x)))) for x in judged
-                  ) / len(judged)
+            + mean(-log(1 - d("disc_f", big_f(judged))))
             + mean(-log(d("disc_p", big_f(x_p))))
             + mean(-log(1 - d("disc_p", big_f(g_e(seen_f))))))
   if config.discriminator.r1_weight:
@@ -181,8 +184,7 @@ def written_out_losses(nets, frozen, params, n=8, config=CONFIG):
           l1(g_l(seen) - z) - (4 if total else 1) * config.losses.latent_slack, 0))
   prior = jax.random.uniform(stream(key, "bank_prior"), (n, 4))
   lines = random_directions(stream(key, "bank_directions"), 4)
-  loss_g = (sum(weight * mean(-log(d("disc_f", big_f(x))))
-                for weight, x in contents)
+  loss_g = (config.losses.adversarial_f_weight * mean(-log(d("disc_f", big_f(judged))))
             + config.losses.adversarial_p_weight * mean(
                 -log(d("disc_p", big_f(g_e(seen_f)))))
             + config.losses.cycle_weight * loss_r
@@ -206,6 +208,7 @@ def test_each_player_receives_the_gradient_of_its_own_loss_and_no_other(config):
   """With SGD, (before − after) / lr is the gradient that was used."""
   lr = 0.1
   nets, txs, frozen, state = setting(lr)
+  state = dataclasses.replace(state, step=np.int32(middle(config)))
   before = {name: jax.device_get(getattr(state, name).params)
             for name in PLAYERS}
   slopes, (loss_d, loss_g) = losses_and_slopes(config)(before)
