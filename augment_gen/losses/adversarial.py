@@ -42,11 +42,9 @@ def generator_loss(fake: jax.Array) -> jax.Array:
 def score_function(fake: jax.Array, log_likelihood: jax.Array) -> jax.Array:
   """Zero, whose gradient is that of `generator_loss` along what z switches on or off.
 
-  E_z[ℓ] has the gradient E_z[(ℓ − b) ∇ log p(z)] along the parameters of p. The baseline b
-  is the mean over the batch. The image itself counts in it, which makes the gradient
-  1 − 1/B times what it should be.
-
-  Source: Williams (1992), "REINFORCE".
+  E_z[ℓ] has the gradient E_z[(ℓ − b) ∇ log p(z)] along the parameters of p (REINFORCE,
+  Williams 1992). The baseline b is the mean over the batch. The image itself counts in it,
+  which makes the gradient 1 − 1/B times what it should be.
 
   Args:
     fake: float32 [B], logits for embeddings of generated images.

@@ -37,7 +37,9 @@ def _fixed(chain: OperatorChain, params, **amounts: float):
   assert set(amounts) <= set(strengths)
   rows = [np.append(np.full(KNOTS, amounts.get(name, 0.0) / (RATE * a.span)), 0)
           for name, a in strengths.items()]
-  return {"params": params["params"] | {
+  always = {name: np.ones_like(odds) for name, odds in params["params"].items()
+            if name == "gates"}  # log odds of 40
+  return {"params": params["params"] | always | {
       "strengths": np.stack(rows).astype(np.float32)}}
 
 
@@ -80,6 +82,8 @@ def test_amounts_start_as_they_say(channels):
   for operator in chain.operators:
     for a in operator.amounts:
       start = np.linspace(*a.start, 6) if len(a.start) == 2 else a.start
+      if a.share:
+        start = np.where(np.linspace(0, 1, 6) < a.share, start, 0.0)
       np.testing.assert_allclose(found[f"{operator.name}.{a.name}"],
                                  np.clip(start, a.low, a.high), atol=1e-5)
 
@@ -89,9 +93,11 @@ def test_amounts_are_quantile_functions():
   chain = _chain("tone", "blur")
   _, z, params = _inputs(chain)
   rng = np.random.default_rng(3)
-  params = jax.tree.map(lambda a: rng.permuted(a, axis=1), params)
+  params = jax.tree.map(lambda a: rng.permuted(a, axis=-1), params)
   z = np.tile(np.linspace(0, 1, 51, dtype=np.float32)[:, None], z.shape[1])
   for name, values in _apply(chain, method="amounts")(params, z).items():
+    if name == "tone.negative":  # on or off
+      continue
     values = np.asarray(values)
     assert (np.diff(values) >= -1e-6).all(), name
     if name == "tone.contrast" and values[0] > -0.95 and values[-1] < 1.5:  # not cut off
