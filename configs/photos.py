@@ -13,8 +13,8 @@ FOLDER holds
 A table can say all this instead (docs/user_guide.md, "Images with a table").
 
 This is a starting point. One short trial on photographs did not learn the change
-(docs/experiments/017), with a preset that has changed since (018): look at the figures,
-not at the numbers alone. With some
+(docs/experiments/017), with a preset that has changed since (018, 020): look at the
+figures, not at the numbers alone. With some
 thousands of images, raise the epochs. With a GPU, also raise image_size and choose a
 larger encoder (encoder.name). `:runlocal` runs every stage for two steps on rendered
 characters.
