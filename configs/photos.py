@@ -1,4 +1,4 @@
-r"""Your own colour images: a clean set, and a labelled set under other conditions.
+r"""Your own images: a clean set, and a labelled set under other conditions.
 
     python -m augment_gen.main --config=configs/photos.py \
         --config.data.root=FOLDER --workdir=runs/photos
@@ -16,8 +16,8 @@ This is a starting point. One short trial on photographs did not learn the chang
 (docs/experiments/017), with a preset that has changed since (018, 020): look at the
 figures, not at the numbers alone. With some
 thousands of images, raise the epochs. With a GPU, also raise image_size and choose a
-larger encoder (encoder.name). `:runlocal` runs every stage for two steps on rendered
-characters.
+larger encoder (encoder.name). `:grey` is for grey images. `:runlocal` runs every stage for
+two steps on rendered characters.
 """
 
 from augment_gen.config import apply_variants, default_config, presets
@@ -52,7 +52,13 @@ def get_config(variant: str = ""):
   config.generator.discriminator.features = "stages"
 
   config.evaluate.protocols = "l2,knn"
-  return apply_variants(config, variant, {"runlocal": runlocal})
+  return apply_variants(config, variant, {"grey": grey, "runlocal": runlocal})
+
+
+def grey(config):
+  """Grey images; mean and std are those of ImageNet's images made grey, about."""
+  config.data.channels = 1
+  config.data.mean, config.data.std = (0.45,), (0.23,)
 
 
 def runlocal(config):

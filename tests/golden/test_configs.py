@@ -14,7 +14,7 @@ CONFIGS = (
     "omniglot.py:byol", "omniglot.py:swav", "omniglot.py:mnist",
     "omniglot.py:mnist,npz",
     "daiso.py", "daiso.py:room", "daiso.py:standin", "daiso.py:standin,room", "photos.py",
-    "regional_mnist.py",
+    "photos.py:grey", "regional_mnist.py",
     "regional_mnist.py:npz", "regional_mnist.py:rendered", "mnist.py")
 
 
