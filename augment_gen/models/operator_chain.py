@@ -155,8 +155,9 @@ class OperatorChain(outputs.Augmenter):
         place[..., None] - jnp.arange(KNOTS, dtype=jnp.float32)[None, None]))
     raw = jnp.sum(weights * self._quantiles()[None], axis=-1)
     if (gated := self._gated()).size:
-      off = jnp.zeros(raw.shape, bool).at[:, gated].set(~self._on(z)[0])
-      raw = jnp.where(off, 0.0, raw)
+      # Their slopes would weaken what should be off or on.
+      whole = jax.lax.stop_gradient(raw[:, gated])
+      raw = raw.at[:, gated].set(jnp.where(self._on(z)[0], whole, 0.0))
     if self.see_image and x is not None:
       raw += self._each("span")[None] * _Shift(raw.shape[1], name="shift")(x)
     low, high = self._each("low"), self._each("high")

@@ -127,6 +127,12 @@ def test_an_amount_that_is_on_or_off_is_on_with_its_own_probability():
     # Along the log odds, d log p = on − share; the parameter is a fortieth of them.
     np.testing.assert_allclose(slope["params"]["gates"], [40 * (on - share)], atol=1e-3)
     assert not np.any(slope["params"]["strengths"])
+  # What is on keeps its strength: its slope would lead through plain grey.
+  darkness = jax.jit(jax.grad(lambda params: chain.apply(
+      params, jnp.ones((50, 4, 4, 1)), z[:50]).mean()))(params)["params"]
+  rows = [a.name for operator in chain.operators for a in operator.amounts if a.strength]
+  assert not np.any(darkness["strengths"][rows.index("negative")])
+  assert np.any(darkness["strengths"][rows.index("contrast")])
 
 
 def test_limits_pass_gradients_that_lead_back():
@@ -186,6 +192,8 @@ def test_a_known_change_is_learned_from_its_pictures():
   """Quantiles of the true amounts are found by gradient descent on matched images."""
   chain = _chain("glare", "tone")
   x, z, params = _inputs(chain, count=16)
+  # No slope reaches the share of negatives.
+  params = {"params": params["params"] | {"gates": np.float32([-1])}}
   target = _apply(chain)(_fixed(chain, params, tone__contrast=-0.4), x, z)
   loss = jax.jit(lambda params: jnp.mean(jnp.square(chain.apply(params, x, z) - target)))
   step = jax.jit(lambda params: jax.tree.map(
