@@ -10,7 +10,6 @@ import functools
 from typing import TypeVar
 
 import numpy as np
-from scipy import stats
 
 SIGNIFICANCE = 0.05
 # Two values can be resampled in four ways: the interval would be their range.
@@ -65,6 +64,8 @@ class Difference:
 
   @functools.cached_property
   def _test(self):
+    from scipy import stats  # pylint: disable=g-import-not-at-top
+    # Imported here, because it takes a second, and every run imports this module.
     return stats.ttest_rel(self.ours, self.reference)
 
   @functools.cached_property
@@ -105,6 +106,7 @@ def bootstrap_interval(values) -> Interval:
   values = np.asarray(values, np.float64)
   if len(values) < _LEAST_TO_RESAMPLE:
     return _NONE
+  from scipy import stats  # pylint: disable=g-import-not-at-top
   found = stats.bootstrap(
       (values,), np.mean, confidence_level=1 - SIGNIFICANCE, method="percentile",
       rng=np.random.default_rng(0)).confidence_interval
