@@ -64,8 +64,8 @@ class Difference:
 
   @functools.cached_property
   def _test(self):
-    from scipy import stats  # pylint: disable=g-import-not-at-top
     # Imported here, because it takes a second, and every run imports this module.
+    from scipy import stats  # pylint: disable=g-import-not-at-top
     return stats.ttest_rel(self.ours, self.reference)
 
   @functools.cached_property
