@@ -41,8 +41,7 @@ TONE = Operator("tone", (
            reads=np.exp2),
     Amount("contrast", "contrast changes on {share}, to {range} of what it was",
            -0.95, 1.5, (-0.5, 0.3), reads=lambda v: 1 + v),
-    Amount("negative", "{share} are negatives, {range} of the way", 0.0, 1.0,
-           (1.0, 1.0), share=0.3),
+    Amount("negative", "{share} are negatives", 0.0, 1.0, (1.0, 1.0), share=0.3),
 ), _tone)
 
 COLOUR = Operator("colour", (
