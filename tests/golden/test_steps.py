@@ -26,7 +26,7 @@ STAGES = {
        for method, encoder in (("simsiam", "convnet"), ("byol", "convnet"),
                                ("swav", "resnet18"), ("supervised", "convnet"))},
     "generator": ("quickstart", (SHALLOW,)),
-    "tac": ("regional_mnist", (SHALLOW,)),
+    "tac": ("regional_mnist", ()),
 }
 
 
