@@ -154,12 +154,12 @@ class OperatorChain(outputs.Augmenter):
     weights = jnp.maximum(0.0, 1.0 - jnp.abs(
         place[..., None] - jnp.arange(KNOTS, dtype=jnp.float32)[None, None]))
     raw = jnp.sum(weights * self._quantiles()[None], axis=-1)
+    if self.see_image and x is not None:
+      raw += self._each("span")[None] * _Shift(raw.shape[1], name="shift")(x)
     if (gated := self._gated()).size:
       # Their slopes would weaken what should be off or on.
       whole = jax.lax.stop_gradient(raw[:, gated])
       raw = raw.at[:, gated].set(jnp.where(self._on(z)[0], whole, 0.0))
-    if self.see_image and x is not None:
-      raw += self._each("span")[None] * _Shift(raw.shape[1], name="shift")(x)
     low, high = self._each("low"), self._each("high")
     # Only strengths may sink below their range.
     sunk = self._each("strength") * (low == 0) * _SUNK * self._each("span")

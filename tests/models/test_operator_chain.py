@@ -127,6 +127,13 @@ def test_an_amount_that_is_on_or_off_is_on_with_its_own_probability():
     # Along the log odds, d log p = on − share; the parameter is a fortieth of them.
     np.testing.assert_allclose(slope["params"]["gates"], [40 * (on - share)], atol=1e-3)
     assert not np.any(slope["params"]["strengths"])
+  # What else the amounts follow does not blur it.
+  seeing = OperatorChain(chain.operators, see_image=True)
+  x = jnp.ones((50, 4, 4, 1))
+  shift = jax.jit(seeing.init)(jax.random.key(0), x, z[:50])["params"]["shift"]
+  moved = {"params": params["params"] | {"shift": jax.tree.map(lambda a: a + 0.1, shift)}}
+  found = seeing.apply(moved, z[:50], x, method="amounts")["tone.negative"]
+  assert np.all(np.asarray(found)[negative[:50] == 0] == 0)
   # What is on keeps its strength: its slope would lead through plain grey.
   darkness = jax.jit(jax.grad(lambda params: chain.apply(
       params, jnp.ones((50, 4, 4, 1)), z[:50]).mean()))(params)["params"]
