@@ -214,6 +214,29 @@ def _raster(key: jax.Array, image: jax.Array) -> jax.Array:
   return _paint(image, opacity * line, _ink(key, image))
 
 
+def _lamp(key: jax.Array, image: jax.Array) -> jax.Array:
+  """A warm lamp at one side: the light falls to 10 to 50 % at the other.
+
+  On RGB images the lamp's red is 0.7 to 2 stops above its blue.
+  """
+  rows, cols = sampling.pixel_grid(image)
+  angle = _uniform(key, "angle", 0.0, 2 * math.pi)
+  along = jnp.cos(angle) * cols + jnp.sin(angle) * rows
+  low, high = jnp.min(along), jnp.max(along)
+  shade = (along - low) / jnp.maximum(high - low, 1e-6)
+  light = 1 - shade * _uniform(key, "fall", 0.5, 0.9)
+  warmth = _uniform(key, "warmth", 0.7, 2.0)
+  tint = jnp.exp2(-warmth * jnp.linspace(0.0, 1.0, image.shape[-1]))
+  return image * light[..., None] * tint[None, None]
+
+
+def _underexposure(key: jax.Array, image: jax.Array) -> jax.Array:
+  """One to two and a half stops too dark, with the noise of a sensor in little light."""
+  image = image * jnp.exp2(-_uniform(key, "stops", 1.0, 2.5))
+  noise = jax.random.normal(stream(key, "noise"), image.shape)
+  return jnp.clip(image + _uniform(key, "deviation", 0.02, 0.06) * noise, 0.0, 1.0)
+
+
 _IMPLICIT: dict[str, recipes.Augment] = {
     "dots": _dots,
     # Dots of two sizes: G_A must also learn how many of each to draw.
@@ -228,6 +251,9 @@ _IMPLICIT: dict[str, recipes.Augment] = {
     "motion_blur": _motion_blur,
     "haze": _haze,
     "raster": _raster,
+    # For photographs: on a black ground, less light changes nothing.
+    "lamp": _lamp,
+    "underexposure": _underexposure,
 }
 NAMES = tuple(_IMPLICIT)
 
@@ -250,6 +276,9 @@ TRUE_RANGES: dict[str, dict[str, tuple[float, float]]] = {
     "motion_blur": {"blur.motion": (3, 7), "blur.turns": (0, 180)},
     "haze": {"tone.contrast": (0.3, 0.7)},
     "raster": {"raster.light": (30, 70), "raster.period": (3, 5)},
+    "lamp": {"shading.strength": (50, 90), "shading.turns": (0, 360),
+             "colour.warmth": (0.7, 2)},
+    "underexposure": {"tone.exposure": (-2.5, -1), "noise.read": (255 * 0.02, 255 * 0.06)},
 }
 
 

@@ -187,8 +187,11 @@ class NetworksConfig:
   eliminator: Literal["perceptron", "unet"] = "perceptron"  # G_E with G_L
   hidden: Count = 912  # units of the perceptrons
   layers: Annotated[int, Ge(2)] = 4  # dense layers, the last one included
-  unet_width: Count = 64  # channels at full resolution
+  unet_width: Count = 64  # channels of the first level
   unet_depth: Count = 4  # halvings of the resolution
+  # Side of the squares of pixels that a U-Net takes as the channels of one place (pixel
+  # unshuffle). At 2, it has a quarter of the operations.
+  unet_patch: Count = 1
   # G_A and G_E put out an "image", or an "edit", a change of their input.
   output: Literal["image", "edit"] = "image"
   # Decay of the EMA of G_A's and G_E's parameters, which all that comes after

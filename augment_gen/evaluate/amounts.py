@@ -8,11 +8,11 @@ from collections.abc import Mapping
 import functools
 from typing import Any
 
-import jax
 from jax.tree_util import Partial
 import numpy as np
 
 from augment_gen.evaluate.chunks import chunked
+from augment_gen.models.forms import jit_quickly
 from augment_gen.models.operator_chain import OperatorChain
 
 PyTree = Any
@@ -72,7 +72,7 @@ def sentences(described: Mapping[str, Any]) -> list[str]:
 
 
 def _amounts(chain, params, x: np.ndarray, z: np.ndarray) -> dict[str, np.ndarray]:
-  found = jax.jit(functools.partial(chain.apply, method="amounts"))(
+  found = jit_quickly(functools.partial(chain.apply, method="amounts"))(
       {"params": params}, z, x)
   return {name: np.asarray(values) for name, values in found.items()}
 

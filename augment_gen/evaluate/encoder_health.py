@@ -17,6 +17,7 @@ import numpy as np
 from augment_gen.evaluate import gauges
 from augment_gen.evaluate.chunks import floats
 from augment_gen.evaluate.health import Bound, CHUNK
+from augment_gen.models.forms import jit_quickly
 from augment_gen.run.random import stream
 
 IMAGES = 512  # images of X_p, at most
@@ -169,10 +170,5 @@ def _views(view: View, arrays: Any, images: np.ndarray, key: jax.Array) -> np.nd
 
 @functools.cache
 def _compiled(view: View) -> Callable:
-  """A view, compiled quickly rather than well, as it is computed a few times.
-
-  On a CPU the recipe "handwriting" takes 8 s to compile, and 2 s like this.
-  """
-  quickly = {"xla_backend_optimization_level": 0}
-  return jax.jit(
-      view, compiler_options=quickly if jax.default_backend() == "cpu" else None)
+  """A view; on a CPU, the recipe "handwriting" would otherwise take 8 s to compile."""
+  return jit_quickly(view)

@@ -20,6 +20,7 @@ from augment_gen.figures import grid, inspection
 from augment_gen.figures import policy as policy_lib
 from augment_gen.models import latent_maps
 from augment_gen.models.build import build_augmenter, generator_functions, latent_dim
+from augment_gen.models.forms import jit_quickly
 from augment_gen.run.folder import is_newer, RunFolder
 from augment_gen.run.metrics import MetricWriter
 from augment_gen.run.random import stream
@@ -171,7 +172,7 @@ def operators(config: Config, task: Task, state: GeneratorState,
   x = jnp.repeat(_some(task.pretrain, 1), _LATENTS, axis=0)
   # All latents of an operator rise together from its weakest amounts to its strongest.
   z = jnp.linspace(0.02, 0.98, _LATENTS)[:, None] * jnp.ones((1, latent_dim(config)))
-  apply = jax.jit(chain.apply, static_argnames="only")
+  apply = jit_quickly(chain.apply, static_argnames="only")
   image = grid.operator_sheet(
       {name: np.asarray(apply({"params": state.augmenter.final_params}, x, z, only=name))
        for name in alive}, np.asarray(x[0]), folder.figures / "operators.png")

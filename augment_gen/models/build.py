@@ -65,8 +65,8 @@ def _unet(config: config_lib.Config) -> outputs.Augmenter:
   if layout == "square":
     latent_maps.latent_side(config.generator.latent.dim)
   return unet.UNetAugmenter(
-      width=networks.unet_width, depth=networks.unet_depth, layout=layout,
-      output=networks.output, marks=latent_maps.MARKS,
+      width=networks.unet_width, depth=networks.unet_depth, patch=networks.unet_patch,
+      layout=layout, output=networks.output, marks=latent_maps.MARKS,
       latent_scale=_LATENT_SCALE[layout], dtype=dtype_of(config))
 
 
@@ -85,7 +85,8 @@ def _of_perceptrons(config: config_lib.Config) -> dict[str, Any]:
 
 def _operators(config: config_lib.Config) -> outputs.Augmenter:
   networks = config.generator.networks
-  residual = unet.UNet(networks.residual_width, networks.unet_depth, dtype_of(config))
+  residual = unet.UNet(networks.residual_width, networks.unet_depth, networks.unet_patch,
+                       dtype_of(config))
   return operator_chain.OperatorChain(
       operators.chosen(config_lib.names(networks.operators), config.data.channels),
       see_image=networks.amounts_see_image,
@@ -137,7 +138,8 @@ def build_eliminator(config: config_lib.Config) -> nn.Module:
     latent_maps.latent_side(dim)
   return unet.UNetEliminator(
       latent_dim=dim, width=networks.unet_width, depth=networks.unet_depth,
-      layout=layout, output=networks.output, dtype=dtype_of(config))
+      patch=networks.unet_patch, layout=layout, output=networks.output,
+      dtype=dtype_of(config))
 
 
 @functools.cache

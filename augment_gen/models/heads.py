@@ -8,6 +8,7 @@ import jax
 import jax.numpy as jnp
 
 from augment_gen.models import norm
+from augment_gen.models.forms import jit_quickly
 
 PyTree = Any
 
@@ -171,7 +172,7 @@ def initial_variables(net: nn.Module, images: Any, key: jax.Array,
     encoder: F's variables, `{"params": …, "batch_stats": …}`; None: F is random, too.
   """
 
-  @jax.jit
+  @jit_quickly
   def init(key):
     variables = net.init(key, images, train=False)
     if encoder is None:

@@ -15,7 +15,7 @@ import numpy as np
 
 from augment_gen.augment import learned
 from augment_gen.augment.operators import Amount, apply_all, KNOTS, Operator
-from augment_gen.models import conv, latent_maps, outputs
+from augment_gen.models import conv, latent_maps, outputs, unet
 
 # A unit of a parameter is this many spans of its amount. Adam moves every parameter by
 # about its learning rate per step: amounts must move faster than weights of networks.
@@ -71,15 +71,15 @@ class OperatorChain(outputs.Augmenter):
   Attributes:
     operators: the chain, in order.
     see_image: whether amounts also depend on x, through a small network's summary.
-    residual: a network [B, H, W, C + maps] -> [B, H, W, features] whose change is added
-      at the end, for what no operator can say; None for none.
+    residual: a U-Net whose change is added at the end, for what no operator can say; None
+      for none.
   """
   operators: tuple[Operator, ...]
   # In its first steps D_f knows nothing, but Adam would move the amounts at full speed.
   warmup_steps: ClassVar[int] = 100
   read_as: ClassVar[str] = "pooled"
   see_image: bool = False
-  residual: nn.Module | None = None
+  residual: unet.UNet | None = None
 
   @property
   def latents(self) -> tuple[str, ...]:
@@ -251,8 +251,10 @@ class OperatorChain(outputs.Augmenter):
       height, width, channels = x.shape[1:]
       maps = latent_maps.Pyramid(height, width, name="pyramid")(z - 0.5)
       h = self.residual(jnp.concatenate([jnp.clip(image, 0.0, 1.0), maps], axis=-1))
-      change = conv.Conv(channels, (1, 1), dtype=jnp.float32, name="residual_image",
-                         kernel_init=nn.initializers.zeros)(h)
+      change = unet.to_pixels(conv.Conv(
+          channels * self.residual.patch**2, (1, 1), dtype=jnp.float32,
+          name="residual_image", kernel_init=nn.initializers.zeros)(h),
+          self.residual.patch, height, width)
       change = change if _is_whole(share) else _times(share, change)
       image, residual = image + change, jnp.mean(jnp.abs(change), axis=(1, 2, 3))
     return jnp.clip(image, 0.0, 1.0), residual

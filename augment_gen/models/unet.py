@@ -4,7 +4,9 @@ NOTE(paper): These networks keep the shape of the U-Net of Ronneberger et al. (2
 3x3 convolutions at each resolution, channels that double as the resolution halves, and
 skip connections by concatenation. They also follow later practice: zero-padded
 convolutions, normalisation, and nearest-neighbour upsampling followed by a 3x3
-convolution, which leaves no checkerboard pattern.
+convolution, which leaves no checkerboard pattern. With `patch`, the U-Net works on squares
+of pixels as channels (pixel unshuffle), as FFDNet does (Zhang et al. 2018): most of its
+operations would otherwise be at full resolution.
 """
 
 from typing import Any
@@ -29,8 +31,9 @@ class UNetAugmenter(outputs.Augmenter):
   this way keeps to a coarse grid. The "learned" maps are ours.
 
   Attributes:
-    width: channels at full resolution.
+    width: channels of the first level.
     depth: number of times the resolution is halved.
+    patch: side of the squares of pixels that become channels.
     latent_scale: scale of the latents; the network reads `latent_scale * (z - 1/2)`.
     layout: spatial layout of the latents. "square": as above. "learned": the first
       latent is only for `latent_maps.Marks`, whose logits are added to those of the
@@ -42,6 +45,7 @@ class UNetAugmenter(outputs.Augmenter):
   """
   width: int = 64
   depth: int = 4
+  patch: int = 1
   latent_scale: float = 2.0
   layout: str = "square"
   marks: latent_maps.FirstMarks = latent_maps.MARKS
@@ -68,13 +72,15 @@ class UNetAugmenter(outputs.Augmenter):
     learned = self.layout == "learned"
     maps = (latent_maps.Pyramid(height, width, name="pyramid")(z[:, 1:])
             if learned else latent_maps.square(z, height, width))
-    h = UNet(self.width, self.depth, self.dtype, name="unet")(
+    h = UNet(self.width, self.depth, self.patch, self.dtype, name="unet")(
         jnp.concatenate([x, maps], axis=-1))
-    logits = _last(channels, "image")(h)
+    logits = to_pixels(conv.Conv(channels * self.patch**2, (1, 1), dtype=jnp.float32,
+                                 name="image")(h), self.patch, height, width)
     if learned:
       spread = self.latent_scale * latent_maps.PRIOR_STD
+      of_pixels = h.repeat(self.patch, axis=1).repeat(self.patch, axis=2)
       logits += latent_maps.Marks(channels, self.marks, name="marks")(
-          maps / spread, z[:, :1] / spread, h)
+          maps / spread, z[:, :1] / spread, _centre(of_pixels, height, width))
     return outputs.to_image(logits, x, self.output)
 
 
@@ -89,8 +95,9 @@ class UNetEliminator(nn.Module):
 
   Attributes:
     latent_dim: Z, the number of latents; a square number for the "square" layout.
-    width: channels at full resolution.
+    width: channels of the first level.
     depth: number of times the resolution is halved.
+    patch: side of the squares of pixels that become channels.
     layout: spatial layout of the latents, the same as in G_A. "pooled": the latents are
       amounts, read off statistics of the image and of the trunk.
     output: output of G_E, "image" or "edit", see `outputs.to_image`.
@@ -99,6 +106,7 @@ class UNetEliminator(nn.Module):
   latent_dim: int
   width: int = 64
   depth: int = 4
+  patch: int = 1
   layout: str = "square"
   output: str = "image"
   dtype: Any = jnp.float32
@@ -116,11 +124,15 @@ class UNetEliminator(nn.Module):
     Raises:
       UserError: the layout is "square" and `latent_dim` is not a square number.
     """
-    h = UNet(self.width, self.depth, self.dtype, name="unet")(x)
-    image = outputs.to_image(_last(x.shape[-1], "image")(h), x, self.output)
+    height, width, channels = x.shape[1:]
+    h = UNet(self.width, self.depth, self.patch, self.dtype, name="unet")(x)
+    logits = to_pixels(conv.Conv(channels * self.patch**2, (1, 1), dtype=jnp.float32,
+                                 name="image")(h), self.patch, height, width)
+    image = outputs.to_image(logits, x, self.output)
     if self.layout == "square":
       side = latent_maps.latent_side(self.latent_dim)
-      z = latent_maps.area_resize(_last(1, "latent")(h), side, side)
+      last = conv.Conv(1, (1, 1), dtype=jnp.float32, name="latent")
+      z = latent_maps.area_resize(last(h), side, side)
     elif self.layout == "pooled":
       z = _Pooled(self.latent_dim, name="latent")(x, h)
     else:
@@ -142,16 +154,12 @@ class _Pooled(nn.Module):
 
   @nn.compact
   def __call__(self, x: jax.Array, h: jax.Array) -> jax.Array:
-    maps = jnp.concatenate([h.astype(jnp.float32), x.astype(jnp.float32) - 0.5], axis=-1)
-    cells = latent_maps.area_resize(
-        jnp.concatenate([maps, jnp.square(maps)], axis=-1), _CELLS, _CELLS)
+    maps = (h.astype(jnp.float32), x.astype(jnp.float32) - 0.5)
+    cells = [latent_maps.area_resize(of_place, _CELLS, _CELLS)
+             for of_place in (*maps, *map(jnp.square, maps))]
     hidden = nn.relu(nn.Dense(_POOLED_HIDDEN, name="hidden")(
-        cells.reshape(x.shape[0], -1)))
+        jnp.concatenate(cells, axis=-1).reshape(x.shape[0], -1)))
     return nn.Dense(self.latent_dim, name="logits")(hidden)
-
-
-def _last(channels: int, name: str) -> nn.Conv:
-  return conv.Conv(channels, (1, 1), dtype=jnp.float32, name=name)
 
 
 class _Convolutions(nn.Module):
@@ -179,15 +187,17 @@ class _Convolutions(nn.Module):
 
 
 class UNet(nn.Module):
-  """All layers but the last: [B, H, W, C] -> [B, H, W, width]."""
+  """All layers but the last: [B, H, W, C] -> [B, ⌈H / patch⌉, ⌈W / patch⌉, width]."""
   width: int
   depth: int
+  patch: int
   dtype: Any
 
   @nn.compact
   def __call__(self, x: jax.Array) -> jax.Array:
-    height, width = x.shape[1:3]
-    h = _pad_to_multiple(x, 2**self.depth).astype(self.dtype)
+    h = _to_patches(x, self.patch)
+    height, width = h.shape[1:3]
+    h = _pad_to_multiple(h, 2**self.depth).astype(self.dtype)
     skips = []
     for level in range(self.depth):
       h = _Convolutions(
@@ -201,9 +211,36 @@ class UNet(nn.Module):
       h = conv.UpConv(features, dtype=self.dtype, name=f"grow{level}")(h)
       h = jnp.concatenate([skips[level], h], axis=-1)
       h = _Convolutions(features, self.dtype, name=f"up{level}")(h)
-    top = (h.shape[1] - height) // 2
-    left = (h.shape[2] - width) // 2
-    return h[:, top:top + height, left:left + width]
+    return _centre(h, height, width)
+
+
+def _to_patches(x: jax.Array, patch: int) -> jax.Array:
+  """Pixel unshuffle: [B, H, W, C] -> [B, ⌈H / patch⌉, ⌈W / patch⌉, C · patch²]."""
+  if patch == 1:
+    return x
+  batch, height, width, channels = (x := _pad_to_multiple(x, patch)).shape
+  h = x.reshape(batch, height // patch, patch, width // patch, patch, channels)
+  return h.transpose(0, 1, 3, 5, 2, 4).reshape(
+      batch, height // patch, width // patch, channels * patch**2)
+
+
+def to_pixels(h: jax.Array, patch: int, height: int, width: int) -> jax.Array:
+  """Pixel shuffle, the inverse of what `UNet` does to images of this height and width.
+
+  Args:
+    h: [B, ⌈H / patch⌉, ⌈W / patch⌉, C · patch²].
+    patch: side of the squares of pixels that one place stands for.
+    height: H.
+    width: W.
+
+  Returns:
+    [B, H, W, C].
+  """
+  batch, rows, columns, features = h.shape
+  channels = features // patch**2
+  h = h.reshape(batch, rows, columns, channels, patch, patch)
+  return _centre(h.transpose(0, 1, 4, 2, 5, 3).reshape(
+      batch, rows * patch, columns * patch, channels), height, width)
 
 
 def _pad_to_multiple(x: jax.Array, multiple: int) -> jax.Array:
@@ -211,3 +248,9 @@ def _pad_to_multiple(x: jax.Array, multiple: int) -> jax.Array:
   pads = [(missing // 2, missing - missing // 2)
           for missing in (-x.shape[1] % multiple, -x.shape[2] % multiple)]
   return jnp.pad(x, [(0, 0), *pads, (0, 0)], mode="edge")
+
+
+def _centre(x: jax.Array, height: int, width: int) -> jax.Array:
+  """Takes off what `_pad_to_multiple` has added."""
+  top, left = (x.shape[1] - height) // 2, (x.shape[2] - width) // 2
+  return x[:, top:top + height, left:left + width]

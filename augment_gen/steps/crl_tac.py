@@ -11,6 +11,7 @@ import optax
 from augment_gen.augment.crops import CropGrid
 from augment_gen.augment.policy import draw_t
 from augment_gen.config import TacConfig
+from augment_gen.models.forms import jit_quickly
 from augment_gen.run import parallel
 from augment_gen.run.contracts import Step
 from augment_gen.run.random import example_keys, stream
@@ -38,7 +39,7 @@ def init(nets: Networks, txs: dict[str, optax.GradientTransformation],
          image_shape: tuple[int, int, int], key: jax.Array) -> TacState:
   """Creates a fresh state; `txs` has optimisers for "encoder" and "policy"."""
   crops = jnp.zeros((2, nets.grid.crop, nets.grid.crop, image_shape[2]))
-  encoder = jax.jit(lambda k: nets.encoder.init(k, crops, train=False))(
+  encoder = jit_quickly(lambda k: nets.encoder.init(k, crops, train=False))(
       stream(key, "encoder_init"))
   return TacState(
       step=jnp.zeros((), jnp.int32),

@@ -5,7 +5,6 @@ last and form a second module. D_f and D_p see features of images from the froze
 encoder F (frozen_encoder.py).
 """
 
-from collections.abc import Callable
 import dataclasses
 import functools
 from typing import Any
@@ -27,6 +26,7 @@ from augment_gen.losses.adversarial import (
 )
 from augment_gen.losses.cycle import cycle_loss
 from augment_gen.losses.latent import random_directions, sliced_wasserstein
+from augment_gen.models.forms import jit_quickly
 from augment_gen.run import parallel
 from augment_gen.run.contracts import Batch, Metrics, Step
 from augment_gen.run.random import example_keys, stream
@@ -75,7 +75,7 @@ def init(nets: Networks, txs: dict[str, optax.GradientTransformation],
             "disc_p": (nets.discriminator, (y,))}
   players = {
       name: NetState.create(
-          jax.jit(net.init)(stream(key, f"{name}_init"), *args), txs[name],
+          jit_quickly(net.init)(stream(key, f"{name}_init"), *args), txs[name],
           ema=bool(config.networks.ema_decay) and name in GENERATORS)
       for name, (net, args) in inputs.items()}
   return GeneratorState(step=jnp.zeros((), jnp.int32), **players)
@@ -142,24 +142,23 @@ def _generators_loss(
   Source: Hayase et al., (10), Fig. 3.
   """
   losses = config.losses
-  g_a = lambda x, z: nets.augmenter.apply({"params": params["augmenter"]}, x, z)
   g_el = lambda x: nets.eliminator.apply({"params": params["eliminator"]}, x)
   noisy = functools.partial(_noisy, losses.cycle_noise, key)
   x_p, x_f = batch["x_p"], batch["x_f"]
 
   z = draw_latents(example_keys(key, "latent", len(x_p)), None, nets.latent_dim)
-  x_a, cost = nets.augmenter.apply(
-      {"params": params["augmenter"]}, x_p, z, method="with_cost")
   # G_A as (13) sees it.
   kept = (lambda tree: tree) if losses.cycle_trains_augmenter else lax.stop_gradient
+  x_a = nets.augmenter.apply({"params": kept(params["augmenter"])}, x_p, z)
   # One call for G_E(x̃_f), G_L(x̃_f) and the cycle x, z → G_A → G_E, G_L, so that the
   # networks are compiled once.
   (x_e, x_p_cycle), (z_f, z_cycle) = (jnp.split(out, 2) for out in g_el(jnp.concatenate(
-      [noisy(x_f, "noise_f"), noisy(kept(x_a), "noise_a")])))
+      [noisy(x_f, "noise_f"), noisy(x_a, "noise_a")])))
   shown = nets.augmenter.apply({"params": params["augmenter"]}, z, method="shown")
 
-  judged, z_judged = _judged_by_d_f(
-      config.discriminator, g_a, x_a, z, x_e, key, done)
+  x_judged, z_judged = _judged_by_d_f(config.discriminator, x_p, z, x_e, key, done)
+  judged, cost = nets.augmenter.apply(
+      {"params": params["augmenter"]}, x_judged, z_judged, method="with_cost")
   y_a, y_e = jnp.split(_see_images(
       nets, config, encoder, jnp.concatenate([judged, x_e])), 2)
   # NOTE(paper): (11) prints D_f∘G_A∘F, but only D_f∘F∘G_A has matching types.
@@ -238,9 +237,9 @@ def _see_images(nets: Networks, config: GeneratorConfig, encoder: FrozenEncoder,
 
 
 def _judged_by_d_f(
-    config: DiscriminatorConfig, g_a: Callable, x_a: jax.Array, z: jax.Array,
-    x_e: jax.Array, key: jax.Array, done: jax.Array) -> tuple[jax.Array, jax.Array]:
-  """Returns the images that D_f judges, and their latents.
+    config: DiscriminatorConfig, x_p: jax.Array, z: jax.Array, x_e: jax.Array,
+    key: jax.Array, done: jax.Array) -> tuple[jax.Array, jax.Array]:
+  """Returns x and z of the images G_A(x, z) that D_f judges.
 
   NOTE(paper): (8) has only G_A(x_p, z). X_p and X_f differ in more than the implicit
   augmentation, and D_f makes G_A bridge this difference too, for example by thinning
@@ -252,13 +251,13 @@ def _judged_by_d_f(
   leave x̃_f unchanged.
   """
   if not config.same_content:
-    return x_a, z
+    return x_p, z
   start = config.same_content_from
   share = config.same_content * jnp.clip(2 * (done - start) / (1 - start), 0.0, 1.0)
   z_e = draw_latents(example_keys(key, "latent_e", len(x_e)), None, z.shape[1])
   own = jax.vmap(jax.random.uniform)(example_keys(key, "judged", len(x_e))) < share
   of_each = lambda a, b: jnp.where(own.reshape(-1, *[1] * (a.ndim - 1)), a, b)
-  return of_each(g_a(lax.stop_gradient(x_e), z_e), x_a), of_each(z_e, z)
+  return of_each(lax.stop_gradient(x_e), x_p), of_each(z_e, z)
 
 
 def _noisy(strength: float, key: jax.Array, x: jax.Array, name: str) -> jax.Array:

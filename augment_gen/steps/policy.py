@@ -12,6 +12,7 @@ import optax
 from augment_gen.augment.policy import draw_t, draw_z
 from augment_gen.config import PolicyConfig
 from augment_gen.losses.information import entropy, information
+from augment_gen.models.forms import jit_quickly
 from augment_gen.run import parallel
 from augment_gen.run.random import example_keys, stream
 from augment_gen.steps.state import apply_gradients, NetState
@@ -21,7 +22,7 @@ def init(policy: nn.Module, tx: optax.GradientTransformation,
          image_shape: tuple[int, int, int], key: jax.Array) -> NetState:
   """Creates a fresh state of η."""
   x = jnp.zeros((1, *image_shape), jnp.float32)
-  variables = jax.jit(policy.init)(stream(key, "channel_init"), x)
+  variables = jit_quickly(policy.init)(stream(key, "channel_init"), x)
   return NetState.create(variables, tx)
 
 

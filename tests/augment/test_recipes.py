@@ -177,6 +177,30 @@ def test_gradient_is_visible_on_black_and_linear():
 
 
 @pytest.mark.parametrize("channels", [1, 3])
+def test_a_lamp_is_brightest_at_one_side_and_red(channels):
+  grey = np.full((16, 16, channels), 0.8, np.float32)
+  lit = np.asarray(jax.jit(implicit.implicit("lamp"))(jax.random.key(1), grey))
+  red = lit[..., 0] / 0.8
+  assert red.max() == pytest.approx(1.0, abs=1e-5) and 0.1 <= red.min() <= 0.5
+  for axis in (0, 1):
+    np.testing.assert_allclose(np.diff(red, n=2, axis=axis), 0, atol=1e-5)
+  if channels == 3:
+    stops = np.log2(lit[..., 0] / lit[..., 2])
+    assert 0.7 <= stops.min() <= stops.max() <= 2 and np.ptp(stops) < 1e-4
+    np.testing.assert_allclose(lit[..., 1]**2, lit[..., 0] * lit[..., 2], rtol=1e-4)
+
+
+def test_underexposure_darkens_and_adds_noise():
+  grey = np.full((64, 64, 64, 1), 0.9, np.float32)
+  dark = np.asarray(jax.jit(jax.vmap(implicit.implicit("underexposure")))(
+      keys_of(64), grey))
+  stops = -np.log2(dark.mean(axis=(1, 2, 3)) / 0.9)
+  assert 0.95 < stops.min() < 1.3 and 2.2 < stops.max() < 2.55
+  std = dark.std(axis=(1, 2, 3))
+  assert 0.018 < std.min() < 0.027 and 0.053 < std.max() < 0.063
+
+
+@pytest.mark.parametrize("channels", [1, 3])
 def test_apply_once_depends_on_name_seed_and_index_alone(channels, monkeypatch):
   monkeypatch.setattr(implicit, "_CHUNK", 4)
   images = batch_of(10, channels)

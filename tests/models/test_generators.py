@@ -24,6 +24,9 @@ def pairs(output, depth=1):
       "unet-learned": (
           unet.UNetAugmenter(4, depth, layout="learned", output=output),
           unet.UNetEliminator(9, 4, depth, layout="learned", output=output)),
+      "unet-patches": (
+          unet.UNetAugmenter(4, depth, 2, layout="learned", output=output),
+          unet.UNetEliminator(9, 4, depth, 2, layout="square", output=output)),
   }
 
 
@@ -78,7 +81,7 @@ def test_generators(kind, output):
   assert np.all(np.abs(other - image).max(axis=(1, 2, 3)) > 1e-3)
 
 
-@pytest.mark.parametrize("kind", ["perceptron", "unet", "unet-learned"])
+@pytest.mark.parametrize("kind", ["perceptron", "unet", "unet-learned", "unet-patches"])
 def test_images_of_a_batch_do_not_meet(kind):
   augmenter, eliminator = pairs("image")[kind]
   x, z = batch()
@@ -95,7 +98,7 @@ def test_images_of_a_batch_do_not_meet(kind):
     assert np.any(before[1:] != after[1:])
 
 
-@pytest.mark.parametrize("kind", ["perceptron", "unet", "unet-learned"])
+@pytest.mark.parametrize("kind", ["perceptron", "unet", "unet-learned", "unet-patches"])
 def test_eliminator_shares_all_but_the_last_layer(kind):
   _, eliminator = pairs("image")[kind]
   x, _ = batch()
@@ -112,6 +115,24 @@ def test_eliminator_shares_all_but_the_last_layer(kind):
   assert len(shared) == 1
   assert moved_by(0) == shared | {"image"}
   assert moved_by(1) == shared | {"latent"}
+
+
+@pytest.mark.parametrize("height, width", [(8, 12), (7, 5)])
+def test_patches_are_squares_of_pixels(height, width):
+  """What a U-Net with patches of 2 does is what one without does on their pixels."""
+  x = np.random.default_rng(2).random((2, height, width, 3), np.float32)
+  rows, columns = -(-height // 2), -(-width // 2)
+  # The missing row and column come last: of 1 missing, 0 stand before.
+  whole = np.pad(x, ((0, 0), (0, 2 * rows - height), (0, 2 * columns - width), (0, 0)),
+                 mode="edge")
+  squares = np.stack([whole[:, i::2, j::2, c] for c in range(3)
+                      for i in range(2) for j in range(2)], axis=-1)
+  patched, plain = (unet.UNet(4, 1, patch, jnp.float32) for patch in (2, 1))
+  params = some_params(patched, x)
+  found = jax.jit(patched.apply)(params, x)
+  assert found.shape == (2, rows, columns, 4)
+  np.testing.assert_array_equal(found, jax.jit(plain.apply)(params, squares))
+  np.testing.assert_array_equal(unet.to_pixels(squares, 2, height, width), x)
 
 
 def test_perceptron_sizes_of_the_paper():

@@ -35,6 +35,7 @@ from augment_gen.models.build import (
   generator_functions,
   latent_dim,
 )
+from augment_gen.models.forms import jit_quickly
 from augment_gen.models.policy import LatentDistribution
 from augment_gen.run.contracts import Plan, Pretrainer, Stage, State, Step
 from augment_gen.run.random import example_keys, stream
@@ -221,7 +222,7 @@ def random_augmenter(
   z = jax.random.uniform(
       stream(key, "latents"), (len(x), latent_dim(config)))
   x_a = jax.jit(augmenter.apply)({"params": trained.augmenter.final_params}, x, z)
-  fresh = jax.jit(untrained.init)(stream(key, "init"), x, z)["params"]
+  fresh = jit_quickly(untrained.init)(stream(key, "init"), x, z)["params"]
   return untrained, match_strength(
       untrained, fresh, x, z, float(jnp.mean(jnp.abs(x_a - x))))
 
