@@ -189,13 +189,14 @@ def _moco_cases() -> Iterator[Case]:
 
 
 def _generator_cases() -> Iterator[Case]:
-  """Algorithm 1 with the networks of the configs, batch 64."""
+  """Algorithm 1 with the networks of the configs, and with U-Nets as G_A, batch 64."""
   for name, config, settings in (
       ("perceptrons, 28×28×1", "omniglot", {}),
-      ("U-Nets of width 8, depth 1, 28×28×1", "quickstart", UNET),
+      ("preset's chain and U-Net, 28×28×1", "quickstart", {}),
+      ("preset's chain and U-Net, 64×64×3", "photos", {}),
       ("U-Nets of width 8, depth 3, 28×28×1", "quickstart",
-       {**UNET, "generator.networks.unet_depth": 3}),
-      ("U-Nets of width 16, depth 3, 64×64×3", "photos", UNET)):
+       {**UNET, "generator.networks.unet_width": 8, "generator.networks.unet_depth": 3,
+        "generator.networks.unet_patch": 1})):
     yield Case(
         "generator", f"Algorithm 1, {name}, batch 64",
         {"config": [f"--config=configs/{config}.py",

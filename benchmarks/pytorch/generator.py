@@ -1,4 +1,4 @@
-"""Algorithm 1 in PyTorch; compare augment_gen/steps/{generator,frozen_encoder}.py."""
+"""Algorithm 1 in PyTorch; compare augment_gen/steps/generator.py."""
 
 from collections.abc import Callable, Mapping, Sequence
 import dataclasses
@@ -8,9 +8,11 @@ from torch import nn
 from torch.nn import functional
 
 from augment_gen.config import Config, GeneratorConfig, LossesConfig
-from pytorch import unet
+from pytorch.build import build
+from pytorch.frozen_encoder import freeze, Frozen, see_images, see_real
 from pytorch.inputs import pictures, read_config
-from pytorch.layers import Discriminator, flatten, optimizer, ResNet
+from pytorch.layers import Discriminator, optimizer
+from pytorch.outputs import Augmenter
 from pytorch.running import Setting
 from pytorch.turns import Block
 
@@ -20,7 +22,7 @@ _DIRECTIONS = 64  # random directions of the distance between bank and prior
 @dataclasses.dataclass(frozen=True)
 class Networks:
   """The trained networks."""
-  augmenter: nn.Module  # G_A(x, z)
+  augmenter: Augmenter  # G_A(x, z)
   eliminator: nn.Module  # (G_E, G_L)(x)
   disc_f: nn.Module
   disc_p: nn.Module
@@ -33,19 +35,11 @@ class Networks:
 
 
 @dataclasses.dataclass(frozen=True)
-class Frozen:
-  """F in inference mode, and the embeddings of the real images."""
-  encoder: nn.Module
-  embeddings: Mapping[str, torch.Tensor]  # "x_p" [N, D] and "x_f" [M, D]
-  shift: torch.Tensor  # [D + K]
-  scale: torch.Tensor  # [D + K]
-
-
-@dataclasses.dataclass(frozen=True)
 class Draws:
   """All that a step draws.
 
-  Noise is what is added to images [B, C, H, W]; None if the config has none.
+  Noise is what is added to images [B, C, H, W]; None if the config has none. The random
+  numbers of operators are uniform on [0, 1); G_A draws those that are None.
   """
   z: torch.Tensor  # [B, Z], for G_A(x_p, z)
   z_e: torch.Tensor  # [B, Z], for G_A(G_E(x̃_f), z)
@@ -55,6 +49,8 @@ class Draws:
   noise_e: torch.Tensor | None  # on G_E(x̃_f)
   bank_prior: torch.Tensor  # [B, Z]
   directions: torch.Tensor  # [Z + K, Z]
+  u: torch.Tensor | None = None  # [B, K], of the operators, beside z
+  u_e: torch.Tensor | None = None  # [B, K], beside z_e
 
 
 def generators_loss(nets: Networks, config: GeneratorConfig, frozen: Frozen,
@@ -74,32 +70,41 @@ def generators_loss(nets: Networks, config: GeneratorConfig, frozen: Frozen,
     The loss, and the features of the generated images for D_f and D_p.
   """
   losses, g_a, g_el = config.losses, nets.augmenter, nets.eliminator
-  x_a = g_a(x_p, draws.z)
-  x_e, z_f = g_el(_add(x_f, draws.noise_f))
+  # G_A as (13) sees it.
+  g_a_kept = g_a if losses.cycle_trains_augmenter else _held(g_a)
+  x_a = g_a_kept(x_p, draws.z, draws.u)
+  # One pass for G_E(x̃_f), G_L(x̃_f) and the cycle x, z → G_A → G_E, G_L.
+  (x_e, x_p_cycle), (z_f, z_cycle) = (out.chunk(2) for out in g_el(torch.cat(
+      [_add(x_f, draws.noise_f), _add(x_a, draws.noise_a)])))
 
-  judged = x_a
-  if config.discriminator.same_content:
-    judged = torch.where(draws.same[:, None, None, None],
-                         g_a(x_e.detach(), draws.z_e), x_a)
-  y_a, y_e = _to_scale(frozen, *see(
-      frozen.encoder, config.discriminator.features, torch.cat([judged, x_e]))).chunk(2)
-  fool = lambda logits: functional.softplus(-logits).mean()
-  loss = (losses.adversarial_f_weight * fool(nets.disc_f(y_a))
-          + losses.adversarial_p_weight * fool(nets.disc_p(y_e)))
+  judged, z_judged = x_a, draws.z
+  if config.discriminator.same_content or not losses.cycle_trains_augmenter:
+    x_judged, z_judged, u_judged = _judged_by_d_f(x_p, x_e.detach(), draws)
+    judged = g_a(x_judged, z_judged, u_judged)
+  y_a, y_e = see_images(
+      frozen, config.discriminator.features, torch.cat([judged, x_e])).chunk(2)
+  fool_f, fool_p = (functional.softplus(-logits)
+                    for logits in (nets.disc_f(y_a), nets.disc_p(y_e)))
+  score = _score_function(fool_f.detach(), g_a.log_likelihood(z_judged))
+  loss = (losses.adversarial_f_weight * (fool_f.mean() + score)
+          + losses.adversarial_p_weight * fool_p.mean()
+          + losses.cost_weight * g_a.cost(z_judged).mean())
 
-  x_p_cycle, z_cycle = g_el(_add(x_a, draws.noise_a))
-  x_f_cycle = g_a(_add(x_e, draws.noise_e), z_f)
+  shown = g_a.shown(draws.z)
   distance = lambda a, b: _l1(a, b, losses)
   slack = losses.latent_slack * (
       draws.z.shape[1] if losses.l1_reduction == "sum" else 1)
-  cycle_z = distance(z_cycle, draws.z)
-  cycle = (losses.cycle_f_weight * distance(x_f_cycle, x_f)
-           + losses.cycle_p_weight * distance(x_p_cycle, x_p)
+  cycle_z = distance(shown * z_cycle, shown * draws.z)
+  cycle = (losses.cycle_p_weight * distance(x_p_cycle, x_p)
            + losses.latent_weight * functional.relu(cycle_z - slack))
+  if losses.cycle_f_weight:
+    x_f_cycle = g_a_kept(_add(x_e, draws.noise_e), z_f)
+    cycle = cycle + losses.cycle_f_weight * distance(x_f_cycle, x_f)
   loss = loss + losses.cycle_weight * cycle
   if losses.bank_weight:
+    mean_shown = shown.mean(0)
     loss = loss + losses.bank_weight * sliced_wasserstein(
-        z_f, draws.bank_prior, draws.directions)
+        mean_shown * z_f, mean_shown * draws.bank_prior, draws.directions)
   return loss, y_a, y_e
 
 
@@ -132,34 +137,33 @@ def discriminators_loss(nets: Networks, config: GeneratorConfig,
   return total
 
 
-def see(encoder: nn.Module, features: str, x: torch.Tensor,
-        ) -> tuple[torch.Tensor, torch.Tensor]:
-  """`frozen_encoder.make_see`: images -> y [b, D] and detail [b, K]."""
-  y, maps = encoder(x)
-  if features == "stages":
-    parts = [y]
-    for name in sorted(name for name in maps if name.startswith("stage")):
-      variance, mean = torch.var_mean(maps[name], (2, 3), correction=0)
-      parts += [mean, torch.sqrt(variance + 1e-6)]
-    y = torch.cat(parts, 1)
-  detail = flatten(maps["stem_conv"]) if features == "maps" else y[:, :0]
-  return y, detail
-
-
-@torch.no_grad()
-def see_real(frozen: Frozen, features: str, x: torch.Tensor, name: str,
-             index: torch.Tensor) -> torch.Tensor:
-  """Features of real images [b, D + K]; the embeddings are those of `frozen`."""
-  y = frozen.embeddings[name][index]
-  detail = flatten(frozen.encoder.stem(x)) if features == "maps" else y[:, :0]
-  return _to_scale(frozen, y, detail)
-
-
 def sliced_wasserstein(a: torch.Tensor, b: torch.Tensor, directions: torch.Tensor,
                        ) -> torch.Tensor:
   """Distance between two samples [B, Z], the mean over directions [K, Z]."""
   a, b = ((sample @ directions.T).sort(0).values for sample in (a, b))
   return (a - b).abs().mean()
+
+
+def _held(module: nn.Module) -> Callable[..., torch.Tensor]:
+  """The same function, without gradients along the module's parameters."""
+  params = {name: param.detach() for name, param in module.named_parameters()}
+  return lambda *inputs: torch.func.functional_call(module, params, inputs)
+
+
+def _judged_by_d_f(x_p: torch.Tensor, x_e: torch.Tensor, draws: Draws,
+                   ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor | None]:
+  """x, z and the random numbers of the images G_A(x, z) that D_f judges."""
+  same = draws.same[:, None]
+  u = (None if draws.u is None or draws.u_e is None else
+       torch.where(same, draws.u_e, draws.u))
+  return (torch.where(same[..., None, None], x_e, x_p),
+          torch.where(same, draws.z_e, draws.z), u)
+
+
+def _score_function(each: torch.Tensor, log_likelihood: torch.Tensor) -> torch.Tensor:
+  """`adversarial.score_function`: zero, given the losses of images [B]."""
+  term = ((each - each.mean()) * log_likelihood).mean()
+  return term - term.detach()
 
 
 def _add(x: torch.Tensor, noise: torch.Tensor | None) -> torch.Tensor:
@@ -169,10 +173,6 @@ def _add(x: torch.Tensor, noise: torch.Tensor | None) -> torch.Tensor:
 def _l1(a: torch.Tensor, b: torch.Tensor, losses: LossesConfig) -> torch.Tensor:
   distance = (a - b).abs()
   return distance.mean() if losses.l1_reduction == "mean" else distance.sum() / len(a)
-
-
-def _to_scale(frozen: Frozen, y: torch.Tensor, detail: torch.Tensor) -> torch.Tensor:
-  return (torch.cat([y, detail], 1) - frozen.shift) * frozen.scale
 
 
 def side(config: Sequence[str], device: str, precision: str,
@@ -185,53 +185,39 @@ def side(config: Sequence[str], device: str, precision: str,
   sets = {"x_p": setting.images(pictures(*shape, seed=1)),
           "x_f": setting.images(pictures(*shape, seed=2))}
   frozen = freeze(settings, setting, sets)
-  augmenter, eliminator = unet.build(settings)
+  augmenter, eliminator, latents = build(settings)
   features = len(frozen.shift)
   nets = Networks(
       setting.place(augmenter), setting.place(eliminator),
       # torch.compile has no second derivatives, which R1 needs.
       *(setting.place(Discriminator(features, stage.discriminator),
                       compile_it=not stage.discriminator.r1_weight) for _ in range(2)))
-  return Block(setting.repeat(make_step(settings, setting, nets, frozen, sets)))
+  return Block(setting.repeat(
+      make_step(settings, setting, nets, latents, frozen, sets)))
 
 
-@torch.no_grad()
-def freeze(config: Config, setting: Setting, sets: Mapping[str, torch.Tensor]) -> Frozen:
-  """Freezes a random F, and embeds the sets once."""
-  features = config.generator.discriminator.features
-  encoder = setting.place(ResNet(config.encoder, config.data).eval().requires_grad_(False))
-  embeddings, details = {}, []
-  for name, images in sets.items():
-    parts = [see(encoder, features, batch) for batch in images.split(64)]
-    embeddings[name] = torch.cat([y for y, _ in parts])
-    details.append(parts[0][1])
-  y, detail = torch.cat(list(embeddings.values())), torch.cat(details)
-  scales = []
-  for values, groups in ((y, y.shape[1]), (detail, config.encoder.width)):
-    if features == "embedding" or not values.shape[1]:
-      scales.append((torch.zeros_like(values[0]), torch.ones_like(values[0])))
-      continue
-    rows = values.reshape(-1, groups)
-    repeats = values.shape[1] // groups
-    scales.append((rows.mean(0).repeat(repeats), 1 / (rows.std(0) + 1e-6).repeat(repeats)))
-  return Frozen(encoder, embeddings, *(torch.cat(parts) for parts in zip(*scales)))
+def draw(config: GeneratorConfig, dim: int, x: torch.Tensor) -> Draws:
+  """Draws for a batch of the shape of `x`, and `dim` latents.
 
-
-def draw(config: GeneratorConfig, x: torch.Tensor) -> Draws:
-  """Draws for a batch of the shape of `x`."""
-  batch, dim, strength = len(x), config.latent.dim, config.losses.cycle_noise
+  D_f judges as many G_A(G_E(x̃_f), z) as at the end of the stage.
+  """
+  (batch, channels, height, width), losses = x.shape, config.losses
   uniform = lambda *shape: torch.rand(shape, device=x.device)
-  noise = lambda: (
-      strength * uniform(batch, 1, 1, 1) * torch.randn_like(x) if strength else None)
+  # In channels_last, where `randn_like` takes several times as long.
+  normal = lambda: torch.randn(
+      batch, height, width, channels, device=x.device).permute(0, 3, 1, 2)
+  noise = lambda: (losses.cycle_noise * uniform(batch, 1, 1, 1) * normal()
+                   if losses.cycle_noise else None)
   directions = functional.normalize(torch.randn(_DIRECTIONS, dim, device=x.device))
   return Draws(
       uniform(batch, dim), uniform(batch, dim),
-      uniform(batch) < config.discriminator.same_content, noise(), noise(), noise(),
+      uniform(batch) < config.discriminator.same_content, noise(), noise(),
+      noise() if losses.cycle_f_weight else None,
       uniform(batch, dim), torch.cat([torch.eye(dim, device=x.device), directions]))
 
 
-def make_step(config: Config, setting: Setting, nets: Networks, frozen: Frozen,
-              sets: Mapping[str, torch.Tensor]) -> Callable[[], None]:
+def make_step(config: Config, setting: Setting, nets: Networks, latents: int,
+              frozen: Frozen, sets: Mapping[str, torch.Tensor]) -> Callable[[], None]:
   """Builds a step on random batches of the sets."""
   stage = config.generator
   features = stage.discriminator.features
@@ -248,7 +234,7 @@ def make_step(config: Config, setting: Setting, nets: Networks, frozen: Frozen,
     # Both gradients are taken at the same parameters.
     with setting.cast():
       loss, y_a, y_e = generators_loss(
-          nets, stage, frozen, x_p, x_f, draw(stage, x_p))
+          nets, stage, frozen, x_p, x_f, draw(stage, latents, x_p))
     g_grads = torch.autograd.grad(loss, generators, allow_unused=True)
     with setting.cast():
       real = {name: see_real(frozen, features, x, name, index[name])

@@ -9,8 +9,7 @@ from augment_gen.config import command_line, Config
 
 _ROOT = pathlib.Path(__file__).parents[2]
 
-# G_A as a U-Net with all terms of the loss, in place of the preset's chain of operators,
-# which has no PyTorch side.
+# G_A as a U-Net with all terms of the loss, in place of the preset's chain of operators.
 UNET: dict[str, object] = {
     "generator.networks.augmenter": "unet", "generator.latent.layout": "learned",
     "generator.latent.dim": 49, "generator.losses.cost_weight": 0.0,

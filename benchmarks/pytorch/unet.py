@@ -1,145 +1,99 @@
-"""G_A, G_E and G_L: perceptrons, and U-Nets with "learned" latents.
+"""G_A, G_E and G_L as U-Nets, with "learned" latents, or "pooled" ones of G_L.
 
-Compare augment_gen/models/{perceptron,unet,latent_maps,outputs}.py.
+Compare augment_gen/models/{unet,latent_maps}.py.
 """
 
 import math
 
+import numpy as np
 import torch
 from torch import nn
 from torch.nn import functional
 
-from augment_gen.config import Config
 from augment_gen.models import latent_maps
+from pytorch import outputs
 from pytorch.layers import flatten
+from pytorch.outputs import to_image
 
-_EDIT_EPSILON = 0.01
 _PRIOR_STD = 1 / math.sqrt(12)
 _CHANNELS_PER_GROUP = 16
-_SCALES = {"square": 2.0, "learned": 8.0}  # of latents, at the input of G_A
+_CELLS, _POOLED_HIDDEN = 4, 128  # of G_L with "pooled" latents
 
 
-def build(config: Config) -> tuple[nn.Module, nn.Module]:
-  """Builds G_A `(x, z) -> image`, and G_E with G_L `(x) -> (image, latents)`.
-
-  Raises:
-    ValueError: a U-Net has the "square" layout, which has no PyTorch side.
-  """
-  networks, latent, data = config.generator.networks, config.generator.latent, config.data
-  if latent.layout != "learned" and "unet" in (networks.augmenter, networks.eliminator):
-    raise ValueError("U-Nets with square latents have no PyTorch side")
-  scale, shape = _SCALES[latent.layout], (data.channels, data.side, data.side)
-  sizes = (networks.unet_width, networks.unet_depth, networks.output)
-  dense = (networks.hidden, networks.layers, networks.output)
-  augmenter: nn.Module = (
-      Augmenter(shape, latent.dim, scale, latent_maps.MARKS, *sizes)
-      if networks.augmenter == "unet" else
-      PerceptronAugmenter(shape, latent.dim, scale, *dense))
-  eliminator: nn.Module = (
-      Eliminator(shape, latent.dim, *sizes) if networks.eliminator == "unet" else
-      PerceptronEliminator(shape, latent.dim, *dense))
-  return augmenter, eliminator
-
-
-def to_image(logits: torch.Tensor, x: torch.Tensor, output: str) -> torch.Tensor:
-  """`models.outputs.to_image`."""
-  if output == "image":
-    return torch.sigmoid(logits)
-  inside = x.clamp(_EDIT_EPSILON, 1 - _EDIT_EPSILON)
-  y = torch.sigmoid(logits + torch.logit(inside))
-  # Zeros, whose slope is that of painting over x where x was clipped.
-  slope = torch.where(inside == x, 0.0, 1.0 - (y - inside).abs()).detach()
-  return y + slope * (x - x.detach())
-
-
-class _HiddenLayers(nn.Module):
-  """`layers` dense layers, each with a ReLU: [B, D] -> [B, hidden]."""
-
-  def __init__(self, features: int, hidden: int, layers: int):
-    super().__init__()
-    self.layers = layers
-    for index in range(1, layers + 1):
-      layer = nn.Linear(features, hidden)
-      nn.init.kaiming_normal_(layer.weight, nonlinearity="relu")
-      self.add_module(f"dense{index}", layer)
-      features = hidden
-
-  def forward(self, h: torch.Tensor) -> torch.Tensor:
-    for index in range(1, self.layers + 1):
-      h = functional.relu(getattr(self, f"dense{index}")(h))
-    return h
-
-
-class PerceptronAugmenter(nn.Module):
-  """G_A as a perceptron."""
-
-  def __init__(self, shape: tuple[int, int, int], latents: int, scale: float,
-               hidden: int, layers: int, output: str):
-    super().__init__()
-    self.scale, self.output = scale, output
-    self.trunk = _HiddenLayers(math.prod(shape) + latents, hidden, layers - 1)
-    self.image = nn.Linear(hidden, math.prod(shape))
-
-  def forward(self, x: torch.Tensor, z: torch.Tensor) -> torch.Tensor:
-    h = self.trunk(torch.cat([flatten(x), self.scale * (z - 0.5)], 1))
-    return to_image(_as_maps(self.image(h), x), x, self.output)
-
-
-class PerceptronEliminator(nn.Module):
-  """G_E and G_L as a perceptron."""
-
-  def __init__(self, shape: tuple[int, int, int], latents: int, hidden: int, layers: int,
-               output: str):
-    super().__init__()
-    self.output = output
-    self.trunk = _HiddenLayers(math.prod(shape), hidden, layers - 1)
-    self.image = nn.Linear(hidden, math.prod(shape))
-    self.latent = nn.Linear(hidden, latents)
-
-  def forward(self, x: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-    h = self.trunk(flatten(x))
-    return (to_image(_as_maps(self.image(h), x), x, self.output),
-            torch.sigmoid(self.latent(h)))
-
-
-class Augmenter(nn.Module):
+class Augmenter(outputs.Augmenter):
   """G_A as a U-Net."""
 
   def __init__(self, shape: tuple[int, int, int], latents: int, scale: float,
-               marks: latent_maps.FirstMarks, width: int, depth: int, output: str):
+               marks: latent_maps.FirstMarks, width: int, depth: int, patch: int,
+               output: str):
     super().__init__()
-    self.scale, self.output = scale, output
+    self.scale, self.output, self.patch = scale, output, patch
     channels, height, _ = shape
     self.pyramid = Pyramid(latents - 1, height)
-    self.unet = UNet(channels + self.pyramid.levels, width, depth)
-    self.image = nn.Conv2d(width, channels, 1)
+    self.unet = UNet(channels + self.pyramid.levels, width, depth, patch)
+    self.image = nn.Conv2d(width, channels * patch**2, 1)
     self.marks = Marks(channels, self.pyramid.levels, width, marks)
 
-  def forward(self, x: torch.Tensor, z: torch.Tensor) -> torch.Tensor:
+  def forward(self, x: torch.Tensor, z: torch.Tensor, u: None = None) -> torch.Tensor:
     z = self.scale * (z - 0.5)
     maps = self.pyramid(z[:, 1:])
     h = self.unet(torch.cat([x, maps], 1))
     spread = self.scale * _PRIOR_STD
-    logits = self.image(h) + self.marks(maps / spread, z[:, :1] / spread, h)
+    of_pixels = h if self.patch == 1 else _centre(
+        functional.interpolate(h, scale_factor=self.patch, mode="nearest"), x)
+    logits = to_pixels(self.image(h), self.patch, x) + self.marks(
+        maps / spread, z[:, :1] / spread, of_pixels)
     return to_image(logits, x, self.output)
 
 
 class Eliminator(nn.Module):
-  """G_E and G_L as a U-Net."""
+  """G_E and G_L as a U-Net; `layout` is that of the latents, "learned" or "pooled"."""
 
-  def __init__(self, shape: tuple[int, int, int], latents: int, width: int, depth: int,
-               output: str):
+  def __init__(self, shape: tuple[int, int, int], latents: int, layout: str, width: int,
+               depth: int, patch: int, output: str):
     super().__init__()
-    self.output = output
-    channels, height, columns = shape
-    self.unet = UNet(channels, width, depth)
-    self.image = nn.Conv2d(width, channels, 1)
-    self.latent = nn.Linear(height * columns * width, latents)
+    self.output, self.patch, self.pooled = output, patch, layout == "pooled"
+    channels, *sides = shape
+    self.unet = UNet(channels, width, depth, patch)
+    self.image = nn.Conv2d(width, channels * patch**2, 1)
+    small = [-(-side // patch) for side in sides]
+    self.latent: nn.Module = (
+        _Pooled(shape, (width, *small), latents) if self.pooled else
+        nn.Linear(math.prod(small) * width, latents))
 
   def forward(self, x: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
     h = self.unet(x)
-    return (to_image(self.image(h), x, self.output),
-            torch.sigmoid(self.latent(flatten(h))))
+    image = to_image(to_pixels(self.image(h), self.patch, x), x, self.output)
+    logits = self.latent(x, h) if self.pooled else self.latent(flatten(h))
+    return image, torch.sigmoid(logits)
+
+
+class _Pooled(nn.Module):
+  """G_L for amounts: x [B, C, H, W] and the trunk's h -> logits [B, latents]."""
+
+  def __init__(self, of_x: tuple[int, int, int], of_h: tuple[int, int, int], latents: int):
+    super().__init__()
+    for name, shape in (("x", of_x), ("h", of_h)):
+      for axis, side in zip(("rows", "columns"), shape[1:]):
+        self.register_buffer(f"{axis}_{name}", _area_weights(side), persistent=False)
+    self.hidden = nn.Linear(2 * _CELLS**2 * (of_x[0] + of_h[0]), _POOLED_HIDDEN)
+    self.logits = nn.Linear(_POOLED_HIDDEN, latents)
+
+  def forward(self, x: torch.Tensor, h: torch.Tensor) -> torch.Tensor:
+    means = lambda maps, rows, columns: (
+        rows @ torch.cat([maps, maps.square()], 1) @ columns.T).chunk(2, 1)
+    x, x_square = means(x - 0.5, self.rows_x, self.columns_x)
+    h, h_square = means(h, self.rows_h, self.columns_h)
+    cells = flatten(torch.cat([h, x, h_square, x_square], 1))
+    return self.logits(functional.relu(self.hidden(cells)))
+
+
+def _area_weights(old: int) -> torch.Tensor:
+  """[_CELLS, old]: the fraction of each cell that lies in each pixel."""
+  old_edges, new_edges = np.arange(old + 1) / old, np.arange(_CELLS + 1) / _CELLS
+  first = np.maximum(new_edges[:-1, None], old_edges[None, :-1])
+  last = np.minimum(new_edges[1:, None], old_edges[None, 1:])
+  return torch.from_numpy(_CELLS * np.maximum(last - first, 0)).float()
 
 
 class Pyramid(nn.Module):
@@ -217,11 +171,12 @@ class _Convolutions(nn.Module):
 
 
 class UNet(nn.Module):
-  """The layers below the last ones: [B, C, H, W] -> [B, width, H, W]."""
+  """All layers but the last: [B, C, H, W] -> [B, width, ⌈H / patch⌉, ⌈W / patch⌉]."""
 
-  def __init__(self, channels: int, width: int, depth: int):
+  def __init__(self, channels: int, width: int, depth: int, patch: int):
     super().__init__()
-    self.depth = depth
+    self.depth, self.patch = depth, patch
+    channels *= patch**2
     for level in range(depth):
       features = width * 2**level
       self.add_module(f"down{level}", _Convolutions(channels, features))
@@ -231,13 +186,9 @@ class UNet(nn.Module):
     self.bottom = _Convolutions(channels, width * 2**depth)
 
   def forward(self, x: torch.Tensor) -> torch.Tensor:
-    height, width = x.shape[2:]
-    missing_rows, missing_columns = (-side % 2**self.depth for side in (height, width))
-    top, left = missing_rows // 2, missing_columns // 2
-    h, skips = x, []
-    if missing_rows or missing_columns:
-      h = functional.pad(x, (left, missing_columns - left, top, missing_rows - top),
-                         mode="replicate")
+    if self.patch > 1:
+      x = functional.pixel_unshuffle(_pad_to_multiple(x, self.patch), self.patch)
+    h, skips = _pad_to_multiple(x, 2**self.depth), []
     for level in range(self.depth):
       h = getattr(self, f"down{level}")(h)
       skips.append(h)
@@ -247,10 +198,25 @@ class UNet(nn.Module):
       h = functional.interpolate(h, scale_factor=2.0, mode="nearest")
       h = torch.cat([skips[level], getattr(self, f"grow{level}")(h)], 1)
       h = getattr(self, f"up{level}")(h)
-    return h[:, :, top:top + height, left:left + width]
+    return _centre(h, x)
 
 
-def _as_maps(values: torch.Tensor, x: torch.Tensor) -> torch.Tensor:
-  """The inverse of `flatten`, for maps of the shape of `x`."""
-  batch, channels, height, width = x.shape
-  return values.view(batch, height, width, channels).permute(0, 3, 1, 2)
+def to_pixels(h: torch.Tensor, patch: int, x: torch.Tensor) -> torch.Tensor:
+  """Pixel shuffle: maps of the U-Net, [B, C · patch², H', W'] -> the shape of `x`."""
+  return h if patch == 1 else _centre(functional.pixel_shuffle(h, patch), x)
+
+
+def _pad_to_multiple(x: torch.Tensor, multiple: int) -> torch.Tensor:
+  """Repeats edges evenly on both sides, so that `multiple` divides height and width."""
+  rows, columns = (-side % multiple for side in x.shape[2:])
+  if not rows and not columns:
+    return x
+  top, left = rows // 2, columns // 2
+  return functional.pad(x, (left, columns - left, top, rows - top), mode="replicate")
+
+
+def _centre(h: torch.Tensor, x: torch.Tensor) -> torch.Tensor:
+  """Takes off what `_pad_to_multiple` has added to `x`."""
+  height, width = x.shape[2:]
+  top, left = (h.shape[2] - height) // 2, (h.shape[3] - width) // 2
+  return h[:, :, top:top + height, left:left + width]

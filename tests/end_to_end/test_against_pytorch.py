@@ -3,6 +3,7 @@
 import dataclasses
 import importlib
 import json
+import math
 import pathlib
 import subprocess
 import sys
@@ -24,7 +25,7 @@ from augment_gen.losses.latent import random_directions
 from augment_gen.methods.augmentation_generator import stages
 from augment_gen.methods.crl_tac import stages as crl_tac_stages
 from augment_gen.methods.pretrainers import pretrainer
-from augment_gen.models import latent_maps
+from augment_gen.models import latent_maps, operator_chain
 from augment_gen.models.build import build_encoder
 from augment_gen.models.heads import ProjectedEncoder, ProjectionHead
 from augment_gen.run.random import example_keys, stream
@@ -54,18 +55,18 @@ def import_side(monkeypatch):
   return lambda name: importlib.import_module(f"pytorch.{name}")
 
 
-def moved(tree, seed, lowest=None):
+def moved(tree, seed, lowest=None, scale=0.1):
   """Adds noise to a tree, because zeros and equal values would hide mistakes."""
   random = np.random.default_rng(seed)
-  noise = lambda a: 0.1 * random.normal(size=a.shape).astype(np.float32)
+  noise = lambda a: scale * random.normal(size=a.shape).astype(np.float32)
   change = lambda a: a + (noise(a) if lowest is None else np.abs(noise(a)) + lowest)
   return jax.tree.map(change, tree)
 
 
-def moved_net(net, seed):
+def moved_net(net, seed, scale=0.1):
   """Adds noise to a network's parameters and batch statistics."""
   return dataclasses.replace(
-      net, params=moved(net.params, seed),
+      net, params=moved(net.params, seed, scale=scale),
       batch_stats=moved(net.batch_stats, seed + 1, lowest=0.0) if net.batch_stats else {})
 
 
@@ -139,26 +140,34 @@ def test_moco(side, encoder, stem, channels):
 GENTLE = dataclasses.replace(latent_maps.MARKS, steepness=4.0)
 
 
-@pytest.mark.parametrize("config_file,side_of_images,settings", [
-    # "maps", noise, R1 and D_f on G_A(G_E(x̃_f), z); the U-Nets pad 6 to 8.
-    ("quickstart", 6, ("--config.generator.networks.unet_depth=2",)),
+NETWORKS, LOSSES = "generator.networks.", "generator.losses."
+SAME_CONTENT = "generator.discriminator.same_content"
+
+
+@pytest.mark.parametrize("config_file,g_a,side_of_images,settings", [
+    # "maps", noise, R1 and D_f on G_A(G_E(x̃_f), z). The U-Nets pad 6 / 2 to 4.
+    ("quickstart", "unet", 6, {f"{NETWORKS}unet_depth": 2}),
     # "stages", and D_f on both kinds of images.
-    ("photos", 12, ("--config.generator.networks.unet_depth=1",
-                    "--config.generator.discriminator.same_content=0.5")),
+    ("photos", "unet", 12, {f"{NETWORKS}unet_patch": 1, SAME_CONTENT: 0.5}),
     # Perceptrons, the embedding alone, and the paper's losses.
-    ("omniglot", 12, ("--config.generator.losses.l1_reduction=sum",
-                      "--config.generator.losses.latent_slack=0.1"))])
-def test_generator(side, config_file, side_of_images, settings, monkeypatch):
+    ("omniglot", "perceptron", 12,
+     {f"{LOSSES}l1_reduction": "sum", f"{LOSSES}latent_slack": 0.1}),
+    # The presets' chains, with gate and cost, and a "pooled" G_L. Patches pad 11 to 12.
+    ("quickstart", "operators", 11, {f"{LOSSES}bank_weight": 0.5}),
+    ("photos", "operators", 12, {SAME_CONTENT: 0.5})])
+def test_generator(side, config_file, g_a, side_of_images, settings, monkeypatch):
   monkeypatch.setattr(latent_maps, "MARKS", GENTLE)
-  unet = [f"--config.{name}={value}" for name, value in side("inputs").UNET.items()
-          if config_file != "omniglot"]
+  settings = {
+      "data.image_size": side_of_images, "moco.queue": 32, "generator.batch_size": BATCH,
+      "generator.latent.dim": 9, "generator.discriminator.hidden": 16,
+      f"{NETWORKS}hidden": 16, f"{NETWORKS}unet_width": 4, f"{NETWORKS}unet_depth": 1,
+      **settings}
+  if g_a == "unet":
+    settings = side("inputs").UNET | settings
   config = side("inputs").read_config([
-      f"--config=configs/{config_file}.py", *TINY, "--config.moco.queue=32",
-      f"--config.data.image_size={side_of_images}",
-      "--config.generator.batch_size=8", "--config.generator.networks.hidden=16",
-      "--config.generator.discriminator.hidden=16",
-      "--config.generator.networks.unet_width=4", *unet,
-      "--config.generator.latent.dim=9", *settings])
+      f"--config=configs/{config_file}.py", *TINY,
+      *(f"--config.{name}={value}" for name, value in settings.items())])
+  assert config.generator.networks.augmenter == g_a
   stage, shape = config.generator, (side_of_images, config.data.channels)
   sets = {"x_p": random_images(0, *shape), "x_f": random_images(1, *shape)}
   pretrained = pretrainer(config, 1).init(KEEP, KEY)
@@ -170,8 +179,11 @@ def test_generator(side, config_file, side_of_images, settings, monkeypatch):
   txs = dict.fromkeys(("augmenter", "eliminator", "disc_f", "disc_p"), KEEP)
   state = generator_step.init(
       nets, txs, stage, sets["x_p"].shape[1:], KEY)
+  # Numbers clipped exactly at a bound have half a slope in JAX and a whole one in PyTorch.
+  scales = {"augmenter": 0.01} if g_a == "operators" else {}
   state = dataclasses.replace(state, **{
-      name: moved_net(getattr(state, name), seed) for seed, name in enumerate(txs)})
+      name: moved_net(getattr(state, name), seed, scales.get(name, 0.1))
+      for seed, name in enumerate(txs)})
   batch = {name: jnp.asarray(images, jnp.float32) / 255 for name, images in sets.items()}
   batch["index"] = {name: jnp.arange(BATCH) for name in sets}
   # D_f judges what it does at the end of the stage.
@@ -186,14 +198,17 @@ def test_generator(side, config_file, side_of_images, settings, monkeypatch):
   frozen = theirs.Frozen(
       resnet, {name: tensor(y) for name, y in encoder.embeddings.items()},
       tensor(encoder.shift), tensor(encoder.scale))
+  augmenter, eliminator, latents = side("build").build(config)
+  assert latents == nets.latent_dim
   networks = theirs.Networks(
-      *side("unet").build(config),
+      augmenter, eliminator,
       *(layers.Discriminator(len(encoder.shift), stage.discriminator) for _ in range(2)))
   for name in txs:
     side("weights").load(getattr(networks, name), getattr(state, name).params)
   x_p, x_f = planes(batch["x_p"]), planes(batch["x_f"])
   loss, y_a, y_e = theirs.generators_loss(
-      networks, stage, frozen, x_p, x_f, same_draws(theirs, stage, batch["x_p"]))
+      networks, stage, frozen, x_p, x_f,
+      same_draws(theirs, stage, nets.augmenter, latents, batch["x_p"]))
   np.testing.assert_allclose(loss.item(), metrics["generator/loss"], rtol=1e-4)
   index = torch.arange(BATCH)
   real = {name: theirs.see_real(frozen, stage.discriminator.features, x, name, index)
@@ -212,19 +227,25 @@ def test_generator(side, config_file, side_of_images, settings, monkeypatch):
                               allow_unused=True))
 
 
-def same_draws(theirs, stage, x):
-  """What our step draws with `KEY`."""
-  dim, strength = stage.latent.dim, stage.losses.cycle_noise
-  latents = lambda name: tensor(draw_latents(example_keys(KEY, name, len(x)), None, dim))
+def same_draws(theirs, stage, g_a, dim, x):
+  """What our step draws with `KEY`, and what our G_A draws."""
+  strength = stage.losses.cycle_noise
+  z, z_e = (draw_latents(example_keys(KEY, name, len(x)), None, dim)
+            for name in ("latent", "latent_e"))
   noise = lambda name: planes(generator_step._noisy(
       strength, KEY, jnp.zeros_like(x), name)) if strength else None
   same = jax.vmap(jax.random.uniform)(example_keys(KEY, "judged", len(x)))
+  u = u_e = None
+  if isinstance(g_a, operator_chain.OperatorChain):
+    count = sum(math.prod(operator.draws(x.shape[1:])) for operator in g_a.operators)
+    u, u_e = (tensor(jax.vmap(lambda key: jax.random.uniform(key, (count,)))(
+        operator_chain.keys_of(latents))) for latents in (z, z_e))
   return theirs.Draws(
-      latents("latent"), latents("latent_e"),
-      tensor(same < stage.discriminator.same_content),
+      tensor(z), tensor(z_e), tensor(same < stage.discriminator.same_content),
       *(noise(f"noise_{name}") for name in "fae"),
       bank_prior=tensor(jax.random.uniform(stream(KEY, "bank_prior"), (len(x), dim))),
-      directions=tensor(random_directions(stream(KEY, "bank_directions"), dim)))
+      directions=tensor(random_directions(stream(KEY, "bank_directions"), dim)),
+      u=u, u_e=u_e)
 
 
 @pytest.mark.parametrize("numerator,scale_mass", [
