@@ -7,7 +7,9 @@ from jax import lax
 import jax.numpy as jnp
 import numpy as np
 
-CHUNK = 256  # queries whose similarities to all neighbours exist at once
+# Similarities that exist at once: 128 MiB. Products of more queries are faster.
+_SIMILARITIES = 2**25
+_MOST_QUERIES = 1024
 
 
 def knn_predict(
@@ -34,8 +36,9 @@ def knn_predict(
   train = _normalise(jnp.asarray(train_features, jnp.float32))
   test = _normalise(jnp.asarray(test_features, jnp.float32))
   num = test.shape[0]
-  test = jnp.pad(test, ((0, -num % CHUNK), (0, 0)))
-  chunks = test.reshape(-1, CHUNK, test.shape[1])
+  chunk = max(min(_SIMILARITIES // train.shape[0], _MOST_QUERIES, num), 1)
+  test = jnp.pad(test, ((0, -num % chunk), (0, 0)))
+  chunks = test.reshape(-1, chunk, test.shape[1])
   classes = _vote(
       train, jnp.asarray(train_labels, jnp.int32), chunks, temperature,
       num_classes=num_classes, k=min(k, train.shape[0]))
@@ -59,7 +62,7 @@ def _normalise(features: jax.Array) -> jax.Array:
 
 @functools.partial(jax.jit, static_argnames=("num_classes", "k"))
 def _vote(train, labels, chunks, temperature, *, num_classes, k):
-  """[chunks, CHUNK, d] unit queries -> [chunks, CHUNK] classes."""
+  """[chunks, b, d] unit queries -> [chunks, b] classes."""
 
   def vote(queries):
     similarity = jnp.matmul(queries, train.T, precision=lax.Precision.HIGHEST)
@@ -69,8 +72,8 @@ def _vote(train, labels, chunks, temperature, *, num_classes, k):
     # CPU, sort all n similarities instead, which takes 15 times as long.
     best = jnp.max(nearest, axis=-1, keepdims=True)
     weights = jnp.exp((nearest - best) / temperature)
-    rows = jnp.broadcast_to(jnp.arange(CHUNK)[:, None], index.shape)
-    scores = jnp.zeros((CHUNK, num_classes))
+    rows = jnp.broadcast_to(jnp.arange(len(queries))[:, None], index.shape)
+    scores = jnp.zeros((len(queries), num_classes))
     scores = scores.at[rows, labels[index]].add(weights)
     return jnp.argmax(scores, axis=-1).astype(jnp.int32)
 

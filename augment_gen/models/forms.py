@@ -11,6 +11,7 @@ import functools
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 
 _plain = contextvars.ContextVar("plain", default=False)
 
@@ -42,11 +43,22 @@ def jit_quickly(function: Callable, **settings: Any) -> Callable:
   Args:
     function: to be compiled.
     **settings: of `jax.jit`.
+
+  Returns:
+    The compiled function. While another function is traced, it is traced as a part of it.
   """
-  quickly = {"xla_backend_optimization_level": 0}
-  return jax.jit(
-      function, compiler_options=quickly if jax.default_backend() == "cpu" else None,
-      **settings)
+  compiled = jax.jit(function, **settings)
+  if jax.default_backend() != "cpu":
+    return compiled
+  quickly = jax.jit(
+      function, compiler_options={"xla_backend_optimization_level": 0}, **settings)
+
+  @functools.wraps(function)
+  def call(*args, **kwargs):
+    # Options are for whole programs, and no part of one may have its own.
+    is_part = isinstance(jnp.zeros(()), jax.core.Tracer)
+    return (compiled if is_part else quickly)(*args, **kwargs)
+  return call
 
 
 def traced_once(function: Callable, static_argnums: tuple[int, ...]) -> Callable:

@@ -21,7 +21,8 @@ def _reference(train, labels, test, classes, k, temperature):
 
 @pytest.mark.parametrize("k, temperature", [(1, 0.07), (5, 0.07), (9, 1.0),
                                             (500, 0.5)])
-def test_matches_a_loop(k, temperature):
+def test_matches_a_loop(k, temperature, monkeypatch):
+  monkeypatch.setattr(knn, "_SIMILARITIES", 40 * 128)  # queries in chunks of 128
   rng = np.random.default_rng(k)
   labels = rng.integers(0, 4, 40)
   train = rng.normal(size=(40, 6)) * rng.uniform(0.1, 9, (40, 1))
@@ -54,5 +55,5 @@ def test_the_neighbours_are_selected_not_sorted():
   """XLA sorts all similarities if it does not recognise the top-k pattern."""
   compiled = knn._vote.lower(
       jnp.ones((600, 4)), jnp.zeros(600, jnp.int32),
-      jnp.ones((2, knn.CHUNK, 4)), 0.1, num_classes=3, k=20).compile()
+      jnp.ones((2, 256, 4)), 0.1, num_classes=3, k=20).compile()
   assert "TopK" in compiled.as_text() and " sort(" not in compiled.as_text()
