@@ -2,7 +2,6 @@
 
 import functools
 
-from flax import linen as nn
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -12,6 +11,7 @@ from augment_gen.augment import operators
 from augment_gen.augment.learned import match_strength
 from augment_gen.augment.operators import KNOTS
 from augment_gen.models.operator_chain import keys_of, limit, OperatorChain, RATE
+from augment_gen.models.unet import UNet
 
 
 def _chain(*names: str, channels: int = 1) -> OperatorChain:
@@ -219,7 +219,7 @@ def test_a_share_scales_strengths_and_residual_alone():
       operators.Amount("gain", "", -0.5, 0.5, (-0.4, 0.4)),
       operators.Amount("power", "", 1.0, 2.0, (1.0, 2.0), strength=False)),
       lambda image, amounts, u: image + amounts["gain"] * amounts["power"] * image)
-  chain = OperatorChain((light,), see_image=True, residual=nn.Conv(2, (1, 1)))
+  chain = OperatorChain((light,), see_image=True, residual=UNet(2, 1, 1, jnp.float32))
   x = jnp.linspace(0.2, 0.4, 2 * 4 * 4).reshape(2, 4, 4, 1)
   z = jnp.asarray([[0.9, 0.7], [0.2, 0.4]])
 
