@@ -48,7 +48,7 @@ def get_config(variant: str = ""):
   config.generator.steps = 3000
   config.generator.networks.unet_width = 16
   config.generator.networks.unet_depth = 3  # sees as far as a change of light reaches
-  config.generator.networks.unet_patch = 2  # or three fifths of a step's operations are its
+  config.generator.networks.unet_patch = 2  # halves a step's time (docs/experiments/021)
   # "maps" would give D 32 × 32 × 64 inputs per image.
   config.generator.discriminator.features = "stages"
 

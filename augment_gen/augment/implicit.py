@@ -89,6 +89,15 @@ def _blur(key: jax.Array, image: jax.Array) -> jax.Array:
       key, image, sigma=(0.5 * pixel, 1.8 * pixel))
 
 
+def _ramp(key: jax.Array, image: jax.Array) -> jax.Array:
+  """Rises linearly from 0 to 1 across the image in a random direction, [H, W]."""
+  rows, cols = sampling.pixel_grid(image)
+  angle = _uniform(key, "angle", 0.0, 2 * math.pi)
+  along = jnp.cos(angle) * cols + jnp.sin(angle) * rows
+  low, high = jnp.min(along), jnp.max(along)
+  return (along - low) / jnp.maximum(high - low, 1e-6)
+
+
 def _gradient(key: jax.Array, image: jax.Array) -> jax.Array:
   """Stray light from a random side: x + (1 - x) g.
 
@@ -96,12 +105,7 @@ def _gradient(key: jax.Array, image: jax.Array) -> jax.Array:
   added ("screen"), not multiplied: a product would leave no trace on the dark ground
   of characters and would only dim their strokes.
   """
-  rows, cols = sampling.pixel_grid(image)
-  angle = _uniform(key, "angle", 0.0, 2 * math.pi)
-  along = jnp.cos(angle) * cols + jnp.sin(angle) * rows
-  low, high = jnp.min(along), jnp.max(along)
-  light = (along - low) / jnp.maximum(high - low, 1e-6)
-  light = light * _uniform(key, "strength", 0.4, 0.9)
+  light = _ramp(key, image) * _uniform(key, "strength", 0.4, 0.9)
   return _paint(image, light, jnp.ones((1, 1, image.shape[-1])))
 
 
@@ -219,12 +223,7 @@ def _lamp(key: jax.Array, image: jax.Array) -> jax.Array:
 
   On RGB images the lamp's red is 0.7 to 2 stops above its blue.
   """
-  rows, cols = sampling.pixel_grid(image)
-  angle = _uniform(key, "angle", 0.0, 2 * math.pi)
-  along = jnp.cos(angle) * cols + jnp.sin(angle) * rows
-  low, high = jnp.min(along), jnp.max(along)
-  shade = (along - low) / jnp.maximum(high - low, 1e-6)
-  light = 1 - shade * _uniform(key, "fall", 0.5, 0.9)
+  light = 1 - _ramp(key, image) * _uniform(key, "fall", 0.5, 0.9)
   warmth = _uniform(key, "warmth", 0.7, 2.0)
   tint = jnp.exp2(-warmth * jnp.linspace(0.0, 1.0, image.shape[-1]))
   return image * light[..., None] * tint[None, None]

@@ -37,8 +37,8 @@ def plain() -> Iterator[None]:
 def jit_quickly(function: Callable, **settings: Any) -> Callable:
   """`jax.jit` for what runs once or a few times: on a CPU, it does not optimise.
 
-  The parameters of the quickstart's F and G_E take 8 and 22 s to initialise if the code is
-  optimised, and 2 s each like this: XLA:CPU draws random numbers in large kernels.
+  Drawing the initial values of the quickstart's F and G_E takes 8 and 22 s to compile if
+  optimised, and 2 s each like this (docs/experiments/021).
 
   Args:
     function: to be compiled.

@@ -15,7 +15,7 @@ import numpy as np
 
 from augment_gen.augment import learned
 from augment_gen.augment.operators import Amount, apply_all, KNOTS, Operator
-from augment_gen.models import conv, latent_maps, outputs, unet
+from augment_gen.models import latent_maps, outputs, unet
 
 # A unit of a parameter is this many spans of its amount. Adam moves every parameter by
 # about its learning rate per step: amounts must move faster than weights of networks.
@@ -248,13 +248,11 @@ class OperatorChain(outputs.Augmenter):
           for amount in operator.amounts} for operator in chosen], keys_of(z))
     residual = jnp.zeros(x.shape[0])
     if self.residual is not None and not only:
-      height, width, channels = x.shape[1:]
+      height, width = x.shape[1:3]
       maps = latent_maps.Pyramid(height, width, name="pyramid")(z - 0.5)
       h = self.residual(jnp.concatenate([jnp.clip(image, 0.0, 1.0), maps], axis=-1))
-      change = unet.to_pixels(conv.Conv(
-          channels * self.residual.patch**2, (1, 1), dtype=jnp.float32,
-          name="residual_image", kernel_init=nn.initializers.zeros)(h),
-          self.residual.patch, height, width)
+      change = unet.last_layer(h, x, self.residual.patch, "residual_image",
+                               kernel_init=nn.initializers.zeros)
       change = change if _is_whole(share) else _times(share, change)
       image, residual = image + change, jnp.mean(jnp.abs(change), axis=(1, 2, 3))
     return jnp.clip(image, 0.0, 1.0), residual

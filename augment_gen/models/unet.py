@@ -74,8 +74,7 @@ class UNetAugmenter(outputs.Augmenter):
             if learned else latent_maps.square(z, height, width))
     h = UNet(self.width, self.depth, self.patch, self.dtype, name="unet")(
         jnp.concatenate([x, maps], axis=-1))
-    logits = to_pixels(conv.Conv(channels * self.patch**2, (1, 1), dtype=jnp.float32,
-                                 name="image")(h), self.patch, height, width)
+    logits = last_layer(h, x, self.patch, "image")
     if learned:
       spread = self.latent_scale * latent_maps.PRIOR_STD
       of_pixels = h.repeat(self.patch, axis=1).repeat(self.patch, axis=2)
@@ -124,10 +123,8 @@ class UNetEliminator(nn.Module):
     Raises:
       UserError: the layout is "square" and `latent_dim` is not a square number.
     """
-    height, width, channels = x.shape[1:]
     h = UNet(self.width, self.depth, self.patch, self.dtype, name="unet")(x)
-    logits = to_pixels(conv.Conv(channels * self.patch**2, (1, 1), dtype=jnp.float32,
-                                 name="image")(h), self.patch, height, width)
+    logits = last_layer(h, x, self.patch, "image")
     image = outputs.to_image(logits, x, self.output)
     if self.layout == "square":
       side = latent_maps.latent_side(self.latent_dim)
@@ -222,6 +219,25 @@ def _to_patches(x: jax.Array, patch: int) -> jax.Array:
   h = x.reshape(batch, height // patch, patch, width // patch, patch, channels)
   return h.transpose(0, 1, 3, 5, 2, 4).reshape(
       batch, height // patch, width // patch, channels * patch**2)
+
+
+def last_layer(h: jax.Array, x: jax.Array, patch: int, name: str, **settings: Any
+               ) -> jax.Array:
+  """A 1x1 convolution to the pixels of x [B, H, W, C], in the module that calls this.
+
+  Args:
+    h: [B, ⌈H / patch⌉, ⌈W / patch⌉, features], from a `UNet`.
+    x: the images, which give the shape.
+    patch: see `to_pixels`.
+    name: of the convolution.
+    **settings: of the convolution.
+
+  Returns:
+    float32 [B, H, W, C].
+  """
+  height, width, channels = x.shape[1:]
+  layer = conv.Conv(channels * patch**2, (1, 1), dtype=jnp.float32, name=name, **settings)
+  return to_pixels(layer(h), patch, height, width)
 
 
 def to_pixels(h: jax.Array, patch: int, height: int, width: int) -> jax.Array:

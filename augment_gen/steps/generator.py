@@ -146,19 +146,22 @@ def _generators_loss(
   noisy = functools.partial(_noisy, losses.cycle_noise, key)
   x_p, x_f = batch["x_p"], batch["x_f"]
 
+  g_a = functools.partial(
+      nets.augmenter.apply, {"params": params["augmenter"]}, method="with_cost")
   z = draw_latents(example_keys(key, "latent", len(x_p)), None, nets.latent_dim)
+  x_a, cost = g_a(x_p, z)
   # G_A as (13) sees it.
   kept = (lambda tree: tree) if losses.cycle_trains_augmenter else lax.stop_gradient
-  x_a = nets.augmenter.apply({"params": kept(params["augmenter"])}, x_p, z)
   # One call for G_E(x̃_f), G_L(x̃_f) and the cycle x, z → G_A → G_E, G_L, so that the
   # networks are compiled once.
   (x_e, x_p_cycle), (z_f, z_cycle) = (jnp.split(out, 2) for out in g_el(jnp.concatenate(
-      [noisy(x_f, "noise_f"), noisy(x_a, "noise_a")])))
+      [noisy(x_f, "noise_f"), noisy(kept(x_a), "noise_a")])))
   shown = nets.augmenter.apply({"params": params["augmenter"]}, z, method="shown")
 
-  x_judged, z_judged = _judged_by_d_f(config.discriminator, x_p, z, x_e, key, done)
-  judged, cost = nets.augmenter.apply(
-      {"params": params["augmenter"]}, x_judged, z_judged, method="with_cost")
+  judged, z_judged = x_a, z
+  if config.discriminator.same_content:
+    x_judged, z_judged = _judged_by_d_f(config.discriminator, x_p, z, x_e, key, done)
+    judged, cost = g_a(x_judged, z_judged)
   y_a, y_e = jnp.split(_see_images(
       nets, config, encoder, jnp.concatenate([judged, x_e])), 2)
   # NOTE(paper): (11) prints D_f∘G_A∘F, but only D_f∘F∘G_A has matching types.
@@ -250,8 +253,6 @@ def _judged_by_d_f(
   (docs/experiments/020). They pass no gradient to G_E, which would otherwise learn to
   leave x̃_f unchanged.
   """
-  if not config.same_content:
-    return x_p, z
   start = config.same_content_from
   share = config.same_content * jnp.clip(2 * (done - start) / (1 - start), 0.0, 1.0)
   z_e = draw_latents(example_keys(key, "latent_e", len(x_e)), None, z.shape[1])

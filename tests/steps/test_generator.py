@@ -102,6 +102,29 @@ def fetch(resident, place):
   return {name: resident[name][i] for name, i in place.items()} | {"index": place}
 
 
+@pytest.mark.parametrize("trains", [True, False])
+@pytest.mark.parametrize("same_content, calls", [(0.0, 1), (1.0, 2)])
+def test_g_a_is_called_no_more_often_than_it_must(same_content, calls, trains):
+  nets, _, frozen, state = setting()
+  config = dataclasses.replace(
+      CONFIG, discriminator=DiscriminatorConfig(same_content=same_content),
+      losses=dataclasses.replace(
+          LOSSES, cycle_f_weight=0.0, cycle_trains_augmenter=trains))
+  params = [{name: getattr(state, name).params for name in names}
+            for names in (PLAYERS[:2], PLAYERS[2:])]
+  found = []
+
+  def count(call, args, kwargs, context):
+    found.append((type(context.module).__name__, context.method_name))
+    return call(*args, **kwargs)
+
+  with nn.intercept_methods(count):
+    jax.eval_shape(lambda key: generator._generators_loss(
+        nets, config, *params, frozen["encoder"], encoded()[0], key, 0.9)[0],
+        jax.random.key(0))
+  assert found.count(("PerceptronAugmenter", "__call__")) == calls
+
+
 _COMPILED = {}  # steps, which take long to compile, with the networks they are keyed by
 
 
