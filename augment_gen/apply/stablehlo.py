@@ -24,14 +24,13 @@ from augment_gen.export import programs as reading
 from augment_gen.export import runs
 from augment_gen.methods import building
 from augment_gen.methods.augmentation_generator import stages
-from augment_gen.models import forms
 from augment_gen.models.build import (
   build_augmenter,
   generator_functions,
   latent_dim,
   weakened_augmenter,
 )
-from augment_gen.run import provenance, weight_files
+from augment_gen.run import forms, provenance, weight_files
 from augment_gen.run.checkpoint import checksum
 from augment_gen.run.folder import LEARNED, write_json
 from augment_gen.transforms import recipe

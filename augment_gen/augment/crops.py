@@ -1,7 +1,6 @@
 """The crops that the policy P(T|X) of CRL-TAC chooses from."""
 
 import dataclasses
-import functools
 
 import jax
 from jax import lax
@@ -84,10 +83,7 @@ class CropGrid:
         image, (box[0], box[1], 0), (self.crop, self.crop, image.shape[2]))
 
   def _resized(self, image: jax.Array, box: jax.Array) -> jax.Array:
-    weights = functools.partial(
-        sampling.crop_weights, length=box[2], size=self.image_size,
-        out=self.crop)
-    return sampling.resample(image, weights(box[0]), weights(box[1]))
+    return sampling.resize_window(image, box[0], box[1], box[2], box[2], self.crop)
 
   def shares(self, images: jax.Array) -> jax.Array:
     """The fraction of an image's ink that each window holds.

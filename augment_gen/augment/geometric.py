@@ -30,9 +30,7 @@ def resized_crop(image: jax.Array, top, left, height, width,
   Returns:
     [H, W, C], or [side, side, C].
   """
-  rows = sampling.crop_weights(top, height, image.shape[0], side)
-  cols = sampling.crop_weights(left, width, image.shape[1], side)
-  return sampling.resample(image, rows, cols)
+  return sampling.resize_window(image, top, left, height, width, side)
 
 
 def draw_crop_box(
@@ -182,8 +180,7 @@ def elastic(key: jax.Array, image: jax.Array, *, alpha: float,
   height, width = image.shape[:2]
   noise = jax.random.uniform(key, (height, width, 2), minval=-alpha,
                              maxval=alpha)
-  shift = sampling.resample(noise, sampling.gaussian_weights(height, sigma),
-                            sampling.gaussian_weights(width, sigma))
+  shift = sampling.gaussian_blur(noise, sigma, sigma)
   rows, cols = sampling.pixel_grid(image)
   out = sampling.warp(image, rows + shift[..., 0], cols + shift[..., 1])
   return jnp.clip(out, 0.0, 1.0)

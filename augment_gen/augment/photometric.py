@@ -109,13 +109,6 @@ def random_grayscale(key: jax.Array, image: jax.Array, *,
   return jnp.where(jax.random.bernoulli(key, p), grey, image)
 
 
-def blur(image: jax.Array, sigma) -> jax.Array:
-  """Gaussian blur of [H, W, C] with reflected borders; sigma > 0, in pixels."""
-  height, width = image.shape[:2]
-  return sampling.resample(image, sampling.gaussian_weights(height, sigma),
-                           sampling.gaussian_weights(width, sigma))
-
-
 def gaussian_blur(key: jax.Array, image: jax.Array, *,
                   sigma: tuple[float, float], p: float = 1.0) -> jax.Array:
   """Blurs with probability `p`.
@@ -135,5 +128,5 @@ def gaussian_blur(key: jax.Array, image: jax.Array, *,
   """
   u_sigma, u_apply = jax.random.uniform(key, (2,))
   drawn = sigma[0] + (sigma[1] - sigma[0]) * u_sigma
-  out = jnp.clip(blur(image, drawn), 0.0, 1.0)
+  out = jnp.clip(sampling.gaussian_blur(image, drawn, sigma[1]), 0.0, 1.0)
   return jnp.where(u_apply < p, out, image)

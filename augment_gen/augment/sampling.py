@@ -1,12 +1,22 @@
 """Resampling of images at places between their pixels.
 
-Separable maps are two matrix products, which batch well on every backend. General
-deformations gather once per output pixel.
+Separable maps are two matrix products, which batch well on every backend. Their matrices
+are nearly empty, though, so that XLA:CPU is faster if it takes the few pixels that count
+(docs/experiments/021). General deformations gather once per output pixel.
 """
+
+import math
 
 import jax
 from jax import lax
 import jax.numpy as jnp
+
+from augment_gen.run import forms
+
+# A Gaussian is below float32's resolution at this many standard deviations.
+_REACH = 5.5
+# A product with a row of `side` weights takes about as long as side / 3 shifted sums.
+_COLUMNS_PER_TAP = 3
 
 
 def resample(image: jax.Array, rows: jax.Array, cols: jax.Array) -> jax.Array:
@@ -23,6 +33,44 @@ def resample(image: jax.Array, rows: jax.Array, cols: jax.Array) -> jax.Array:
   # At default precision, TPUs and GPUs would round pixels to 8 or 11 bits.
   return jnp.einsum("ph,hwc,qw->pqc", rows, image, cols,
                     precision=lax.Precision.HIGHEST)
+
+
+def resize_window(image: jax.Array, top, left, height, width,
+                  side: int | None = None) -> jax.Array:
+  """Resizes a window of an image, bilinear and antialiased.
+
+  Args:
+    image: [H, W, C].
+    top, left, height, width: scalars, in pixels; the window must lie within the image.
+    side: height and width of the result in pixels; None for those of the image.
+
+  Returns:
+    [H, W, C], or [side, side, C].
+  """
+  windows = (top, height), (left, width)
+  outs = [side or size for size in image.shape[:2]]
+  enlarges = all(out >= size for out, size in zip(outs, image.shape[:2]))
+  if enlarges and forms.for_cpu():
+    for axis, (window, out) in enumerate(zip(windows, outs)):
+      image = _enlarged(image, *window, out, axis)
+    return image
+  rows, cols = (crop_weights(*window, size, out)
+                for window, size, out in zip(windows, image.shape[:2], outs))
+  return resample(image, rows, cols)
+
+
+def _enlarged(image: jax.Array, start, length, out: int, axis: int) -> jax.Array:
+  """A segment of one side of an image at `out` ≥ `length` places: two pixels for each."""
+  place = start - 0.5 + length / out * (jnp.arange(out) + 0.5)
+  before = jnp.floor(place)
+  first, last = jnp.ceil(start - 0.5), jnp.ceil(start + length - 0.5) - 1
+
+  def at(pixel):
+    pixel = jnp.clip(pixel, first, last).astype(jnp.int32)
+    return jnp.take(image, pixel, axis=axis, mode="clip")
+
+  part = jnp.expand_dims(place - before, [n for n in range(image.ndim) if n != axis])
+  return (1 - part) * at(before) + part * at(before + 1)
 
 
 def crop_weights(start, length, size: int, out: int | None = None) -> jax.Array:
@@ -46,6 +94,39 @@ def crop_weights(start, length, size: int, out: int | None = None) -> jax.Array:
   inside = (pixels > start) & (pixels < start + length)
   weights = jnp.maximum(0.0, 1.0 - distance / support) * inside[None, :]
   return weights / jnp.sum(weights, axis=1, keepdims=True)
+
+
+def gaussian_blur(image: jax.Array, sigma, largest: float) -> jax.Array:
+  """Blurs an image; the border pixel is not repeated (c b | a b c | b a).
+
+  Args:
+    image: [H, W, C].
+    sigma: scalar > 0, in pixels, the same for rows and columns. The result is exact to
+      float32 if sigma < min(H, W) / 6.
+    largest: no smaller than `sigma`, known when this is traced.
+
+  Returns:
+    [H, W, C].
+  """
+  height, width = image.shape[:2]
+  radius = math.ceil(_REACH * largest)
+  if forms.for_cpu() and _COLUMNS_PER_TAP * (2 * radius + 1) <= min(height, width):
+    taps = jnp.exp(-0.5 * jnp.square(jnp.arange(-radius, radius + 1.0) / sigma))
+    planes = jnp.moveaxis(image, -1, 0)  # shifts along a row of pixels vectorise
+    for axis in (1, 2):
+      planes = _filtered(planes, taps / jnp.sum(taps), axis)
+    return jnp.moveaxis(planes, 0, -1)
+  return resample(image, gaussian_weights(height, sigma), gaussian_weights(width, sigma))
+
+
+def _filtered(planes: jax.Array, taps: jax.Array, axis: int) -> jax.Array:
+  """Sums shifted copies along one axis, with reflected borders."""
+  radius, size = len(taps) // 2, planes.shape[axis]
+  padding = [(radius, radius) if n == axis else (0, 0) for n in range(planes.ndim)]
+  # XLA would otherwise compute the padding again for each shift.
+  padded = lax.optimization_barrier(jnp.pad(planes, padding, mode="reflect"))
+  return sum(tap * lax.slice_in_dim(padded, n, n + size, axis=axis)
+             for n, tap in enumerate(taps))
 
 
 def gaussian_weights(size: int, sigma) -> jax.Array:

@@ -12,8 +12,8 @@ from jax.tree_util import Partial
 import numpy as np
 
 from augment_gen.evaluate.chunks import chunked
-from augment_gen.models.forms import jit_quickly
 from augment_gen.models.operator_chain import OperatorChain
+from augment_gen.run.forms import jit_quickly
 
 PyTree = Any
 

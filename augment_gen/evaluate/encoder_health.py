@@ -17,7 +17,7 @@ import numpy as np
 from augment_gen.evaluate import gauges
 from augment_gen.evaluate.chunks import floats
 from augment_gen.evaluate.health import Bound, CHUNK
-from augment_gen.models.forms import jit_quickly
+from augment_gen.run.forms import jit_quickly
 from augment_gen.run.random import stream
 
 IMAGES = 512  # images of X_p, at most

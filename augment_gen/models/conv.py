@@ -22,7 +22,7 @@ from jax import lax
 import jax.numpy as jnp
 import numpy as np
 
-from augment_gen.models import forms
+from augment_gen.run import forms
 
 LOWERINGS = ("auto", "lax", "products")
 

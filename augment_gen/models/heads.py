@@ -8,7 +8,7 @@ import jax
 import jax.numpy as jnp
 
 from augment_gen.models import norm
-from augment_gen.models.forms import jit_quickly
+from augment_gen.run.forms import jit_quickly
 
 PyTree = Any
 

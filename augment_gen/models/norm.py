@@ -8,8 +8,8 @@ import jax
 import jax.numpy as jnp
 
 from augment_gen.config import errors
-from augment_gen.models import forms, reductions
-from augment_gen.run import parallel
+from augment_gen.models import reductions
+from augment_gen.run import forms, parallel
 
 
 def of_images(x: jax.Array, mean: tuple[float, ...],

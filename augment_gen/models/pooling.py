@@ -11,7 +11,7 @@ from flax import linen as nn
 import jax
 import jax.numpy as jnp
 
-from augment_gen.models import forms
+from augment_gen.run import forms
 
 
 def max_pool_3x3(x: jax.Array) -> jax.Array:

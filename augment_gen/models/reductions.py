@@ -11,7 +11,7 @@ from jax import lax
 import jax.numpy as jnp
 import numpy as np
 
-from augment_gen.models import forms
+from augment_gen.run import forms
 
 _MOST_ROWS = 32  # longest block that XLA:CPU does not split
 

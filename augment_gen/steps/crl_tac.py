@@ -11,9 +11,9 @@ import optax
 from augment_gen.augment.crops import CropGrid
 from augment_gen.augment.policy import draw_t
 from augment_gen.config import TacConfig
-from augment_gen.models.forms import jit_quickly
 from augment_gen.run import parallel
 from augment_gen.run.contracts import Step
+from augment_gen.run.forms import jit_quickly
 from augment_gen.run.random import example_keys, stream
 from augment_gen.steps import policy as policy_step
 from augment_gen.steps.state import apply_gradients, named, NetState

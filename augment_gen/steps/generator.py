@@ -26,9 +26,9 @@ from augment_gen.losses.adversarial import (
 )
 from augment_gen.losses.cycle import cycle_loss
 from augment_gen.losses.latent import random_directions, sliced_wasserstein
-from augment_gen.models.forms import jit_quickly
 from augment_gen.run import parallel
 from augment_gen.run.contracts import Batch, Metrics, Step
+from augment_gen.run.forms import jit_quickly
 from augment_gen.run.random import example_keys, stream
 from augment_gen.steps import frozen_encoder
 from augment_gen.steps.frozen_encoder import FrozenEncoder

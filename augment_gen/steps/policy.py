@@ -12,8 +12,8 @@ import optax
 from augment_gen.augment.policy import draw_t, draw_z
 from augment_gen.config import PolicyConfig
 from augment_gen.losses.information import entropy, information
-from augment_gen.models.forms import jit_quickly
 from augment_gen.run import parallel
+from augment_gen.run.forms import jit_quickly
 from augment_gen.run.random import example_keys, stream
 from augment_gen.steps.state import apply_gradients, NetState
 

@@ -9,8 +9,9 @@ import pytest
 
 from augment_gen.apply import stablehlo
 from augment_gen.config.command_line import parse
-from augment_gen.models import conv, forms, pooling, reductions
+from augment_gen.models import conv, pooling, reductions
 from augment_gen.models.build import build_augmenter, build_eliminator, build_encoder
+from augment_gen.run import forms
 
 ROOT = pathlib.Path(__file__).parents[2]
 X = np.random.default_rng(0).random((3, 8, 8, 3), np.float32)

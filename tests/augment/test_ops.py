@@ -1,6 +1,7 @@
 """Augmentation ops, compared with slow references in NumPy, SciPy and Pillow."""
 
 import colorsys
+import contextlib
 import functools
 import itertools
 import math
@@ -13,6 +14,7 @@ import pytest
 import scipy.ndimage
 
 from augment_gen.augment import geometric, photometric, sampling
+from augment_gen.run import forms
 
 # Every random op by name, at a strength with a visible effect.
 OPS = {
@@ -48,6 +50,9 @@ IDENTITIES = {
     "gaussian_blur, p": functools.partial(
         photometric.gaussian_blur, sigma=(0.5, 2.0), p=0.0),
 }
+
+# As XLA:CPU is fast at it, and as it is written for other platforms.
+FORMS = {"cpu": contextlib.nullcontext, "plain": forms.plain}
 
 
 def image_of(shape, seed=0) -> np.ndarray:
@@ -113,16 +118,23 @@ def test_flip_mirrors_columns():
       image[:, ::-1])
 
 
+@pytest.mark.parametrize("form", FORMS)
+@pytest.mark.parametrize("side", [None, 14, 6])
 @pytest.mark.parametrize("box", [
     (0, 0, 12, 10), (3, 2, 5, 7), (11, 0, 1, 1), (1, 4, 10, 6)])
-def test_resized_crop_is_pillows(box):
+def test_resized_crop_is_pillows(box, side, form):
   image = image_of((12, 10, 1))
   top, left, height, width = box
   pillow = Image.fromarray(image[..., 0])
   expected = pillow.crop((left, top, left + width, top + height)).resize(
-      (10, 12), Image.Resampling.BILINEAR)
-  found = jax.jit(geometric.resized_crop)(image, *box)
+      (side or 10, side or 12), Image.Resampling.BILINEAR)
+  with FORMS[form]():
+    crop = jax.make_jaxpr(
+        lambda x, *box: geometric.resized_crop(x, *box, side))(image, *box)
+  found, = jax.core.eval_jaxpr(crop.jaxpr, crop.consts, image, *box)
   np.testing.assert_allclose(found[..., 0], np.asarray(expected), atol=1e-5)
+  # Pixels are only looked up where no crop is made smaller.
+  assert ("dot_general" in str(crop)) == (form == "plain" or side == 6)
 
 
 def test_crop_box_distribution_is_torchvisions():
@@ -232,13 +244,27 @@ def test_elastic_displaces_by_smoothed_noise():
   np.testing.assert_allclose(out[..., 0], expected, atol=1e-4)
 
 
+@pytest.mark.parametrize("form", FORMS)
 @pytest.mark.parametrize("sigma", [0.3, 1.0, 2.0])
-def test_blur_against_scipy(sigma):
-  image = image_of((16, 20, 3))
+def test_blur_against_scipy(sigma, form):
+  """2.0 is too wide for shifted sums, which would reach beyond the image."""
+  image = image_of((40, 44, 3))
   expected = scipy.ndimage.gaussian_filter(
       image, (sigma, sigma, 0), mode="mirror", truncate=10.0)
-  np.testing.assert_allclose(
-      jax.jit(photometric.blur)(image, sigma), expected, atol=2e-5)
+  with FORMS[form]():
+    blur = jax.make_jaxpr(lambda x: sampling.gaussian_blur(x, sigma, sigma))(image)
+  out, = jax.core.eval_jaxpr(blur.jaxpr, blur.consts, image)
+  np.testing.assert_allclose(out, expected, atol=1e-5)
+  assert ("dot_general" in str(blur)) == (form == "plain" or sigma == 2.0)
+
+
+@pytest.mark.parametrize("form", FORMS)
+def test_blur_may_be_wider_than_the_image(form):
+  image = image_of((4, 4, 1))
+  with FORMS[form]():
+    out = sampling.gaussian_blur(image, 0.5, 50.0)
+  np.testing.assert_allclose(out, scipy.ndimage.gaussian_filter(
+      image, (0.5, 0.5, 0), mode="mirror", truncate=10.0), atol=1e-5)
 
 
 def test_hue_against_colorsys():

@@ -35,9 +35,9 @@ from augment_gen.models.build import (
   generator_functions,
   latent_dim,
 )
-from augment_gen.models.forms import jit_quickly
 from augment_gen.models.policy import LatentDistribution
 from augment_gen.run.contracts import Plan, Pretrainer, Stage, State, Step
+from augment_gen.run.forms import jit_quickly
 from augment_gen.run.random import example_keys, stream
 from augment_gen.steps import frozen_encoder, latent_policy, views
 from augment_gen.steps import generator as generator_step

@@ -4,7 +4,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from augment_gen.models import forms
+from augment_gen.run import forms
 
 
 def test_what_runs_once_is_not_optimised(monkeypatch):

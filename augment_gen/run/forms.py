@@ -1,7 +1,8 @@
-"""Which form of an operation a network is traced with, and how well it is compiled.
+"""Which form of an operation is traced, and how well it is compiled.
 
-XLA:CPU is slow at some operations, which have another form for it (docs/architecture.md).
-That form is right on every platform, but no faster elsewhere.
+XLA:CPU is slow at some operations of networks and augmentations, which have another form
+for it (docs/architecture.md). That form is right on every platform, but no faster
+elsewhere.
 """
 
 from collections.abc import Callable, Iterator
@@ -23,7 +24,7 @@ def for_cpu() -> bool:
 
 @contextlib.contextmanager
 def plain() -> Iterator[None]:
-  """Within this context, networks are traced in their plain form, for any platform.
+  """Within this context, all is traced in its plain form, for any platform.
 
   It acts at trace time. Functions that `jax.jit` has already traced do not change.
   """
