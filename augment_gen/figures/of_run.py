@@ -20,8 +20,8 @@ from augment_gen.figures import grid, inspection
 from augment_gen.figures import policy as policy_lib
 from augment_gen.models import latent_maps
 from augment_gen.models.build import build_augmenter, generator_functions, latent_dim
-from augment_gen.run.forms import jit_quickly
 from augment_gen.run.folder import is_newer, RunFolder
+from augment_gen.run.forms import jit_quickly
 from augment_gen.run.metrics import MetricWriter
 from augment_gen.run.random import stream
 from augment_gen.steps.frozen_encoder import FrozenEncoder
