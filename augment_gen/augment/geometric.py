@@ -11,6 +11,7 @@ import jax
 import jax.numpy as jnp
 
 from augment_gen.augment import sampling
+from augment_gen.run import forms
 
 _CROP_TRIES = 10
 
@@ -106,7 +107,12 @@ def random_resized_crop(
 def horizontal_flip(key: jax.Array, image: jax.Array, *,
                     p: float = 0.5) -> jax.Array:
   """Mirrors left and right with probability `p`."""
-  return jnp.where(jax.random.bernoulli(key, p), image[:, ::-1], image)
+  mirrored = jax.random.bernoulli(key, p)
+  if forms.for_cpu():  # XLA:CPU does not vectorise a loop that reads backwards
+    columns = jnp.arange(image.shape[1])
+    columns = jnp.where(mirrored, columns[::-1], columns)
+    return jnp.take(image, columns, axis=1, mode="clip")
+  return jnp.where(mirrored, image[:, ::-1], image)
 
 
 def affine(image: jax.Array, angle, shift_y, shift_x, scale,

@@ -41,13 +41,14 @@ def _moco_v2(key: jax.Array, image: jax.Array, side: int) -> jax.Array:
   would wipe out the strokes of a character.
   """
   pixel = side / 224
+  # The official code flips last, which makes no difference, but is slower on a CPU.
+  image = geometric.horizontal_flip(stream(key, "flip"), image, p=0.5)
   image = photometric.color_jitter(
       stream(key, "jitter"), image, brightness=0.4, contrast=0.4,
       saturation=0.4, hue=0.1, p=0.8)
   image = photometric.random_grayscale(stream(key, "grayscale"), image, p=0.2)
-  image = photometric.gaussian_blur(
+  return photometric.gaussian_blur(
       stream(key, "blur"), image, sigma=(0.1 * pixel, 2.0 * pixel), p=0.5)
-  return geometric.horizontal_flip(stream(key, "flip"), image, p=0.5)
 
 
 def _simclr(key: jax.Array, image: jax.Array, side: int) -> jax.Array:

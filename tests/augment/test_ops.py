@@ -110,12 +110,13 @@ def test_probability(op):
   assert abs(changed - 0.3) < 4 * math.sqrt(0.3 * 0.7 / count)
 
 
-def test_flip_mirrors_columns():
+@pytest.mark.parametrize("form", FORMS)
+def test_flip_mirrors_columns(form):
   image = image_of((3, 4, 1))
-  np.testing.assert_array_equal(
-      jax.jit(functools.partial(geometric.horizontal_flip, p=1.0))(
-          jax.random.key(0), image),
-      image[:, ::-1])
+  with FORMS[form]():
+    for p, expected in ((1.0, image[:, ::-1]), (0.0, image)):
+      np.testing.assert_array_equal(
+          geometric.horizontal_flip(jax.random.key(0), image, p=p), expected)
 
 
 @pytest.mark.parametrize("form", FORMS)
