@@ -54,6 +54,7 @@ def test_products_equal_lax(size, kernel, stride, padding):
 
 
 @pytest.mark.parametrize("kernel, stride, padding", [
+    ((1, 1), (1, 1), ((0, 0), (0, 0))), ((1, 1), (1, 1), ((1, 0), (0, 2))),
     ((1, 1), (2, 2), ((0, 0), (0, 0))), ((1, 1), (2, 1), ((1, 0), (0, 2))),
     ((2, 2), (1, 1), ((1, 1), (1, 1))), ((2, 1), (1, 1), "SAME"),
     ((1, 4), (1, 1), ((0, 0), (2, 1)))])
@@ -67,6 +68,17 @@ def test_kernels_of_few_taps_equal_lax(kernel, stride, padding):
         x, taps, stride, padding, dimension_numbers=NHWC))), (0, 1)))(x, taps)
   jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-4),
                loss(conv.conv_general_dilated), loss(lax.conv_general_dilated))
+
+
+@pytest.mark.parametrize("stride", [1, 2])
+def test_a_single_tap_is_one_product_of_matrices(stride):
+  """Also in its gradient: XLA:CPU copies what it sums over several dimensions."""
+  x, taps = jnp.ones((2, 8, 8, 4)), jnp.ones((1, 1, 4, 5))
+  slopes = jax.make_jaxpr(jax.grad(lambda x, taps: conv.conv_general_dilated(
+      x, taps, (stride, stride), "VALID", dimension_numbers=NHWC).sum(), (0, 1)))
+  products = [e for e in slopes(x, taps).eqns if e.primitive.name == "dot_general"]
+  assert products and all(v.aval.ndim == 2 for e in products for v in e.invars)
+  assert "conv_general_dilated" not in str(slopes(x, taps))
 
 
 @pytest.mark.parametrize("size, backend", [
