@@ -83,7 +83,7 @@ class CropGrid:
         image, (box[0], box[1], 0), (self.crop, self.crop, image.shape[2]))
 
   def _resized(self, image: jax.Array, box: jax.Array) -> jax.Array:
-    return sampling.resize_window(image, box[0], box[1], box[2], box[2], self.crop)
+    return sampling.resized_crop(image, box[0], box[1], box[2], box[2], self.crop)
 
   def shares(self, images: jax.Array) -> jax.Array:
     """The fraction of an image's ink that each window holds.

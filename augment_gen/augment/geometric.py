@@ -16,24 +16,6 @@ from augment_gen.run import forms
 _CROP_TRIES = 10
 
 
-def resized_crop(image: jax.Array, top, left, height, width,
-                 side: int | None = None) -> jax.Array:
-  """Cuts a box and resizes it, bilinear and antialiased.
-
-  The result equals Pillow's `crop` and `resize(BILINEAR)`, without its rounding. Pixels
-  outside the box have no influence.
-
-  Args:
-    image: [H, W, C].
-    top, left, height, width: scalars, in pixels; the box must lie within the image.
-    side: height and width of the result in pixels; None for those of the image.
-
-  Returns:
-    [H, W, C], or [side, side, C].
-  """
-  return sampling.resize_window(image, top, left, height, width, side)
-
-
 def draw_crop_box(
     key: jax.Array, shape: tuple[int, int], *, scale: tuple[float, float],
     ratio: tuple[float, float],
@@ -101,7 +83,7 @@ def random_resized_crop(
   """
   height, width = image.shape[:2]
   box = draw_crop_box(key, (height, width), scale=scale, ratio=ratio)
-  return jnp.clip(resized_crop(image, *box, side), 0.0, 1.0)
+  return jnp.clip(sampling.resized_crop(image, *box, side), 0.0, 1.0)
 
 
 def horizontal_flip(key: jax.Array, image: jax.Array, *,

@@ -35,27 +35,30 @@ def resample(image: jax.Array, rows: jax.Array, cols: jax.Array) -> jax.Array:
                     precision=lax.Precision.HIGHEST)
 
 
-def resize_window(image: jax.Array, top, left, height, width,
-                  side: int | None = None) -> jax.Array:
-  """Resizes a window of an image, bilinear and antialiased.
+def resized_crop(image: jax.Array, top, left, height, width,
+                 side: int | None = None) -> jax.Array:
+  """Cuts a box and resizes it, bilinear and antialiased.
+
+  The result equals Pillow's `crop` and `resize(BILINEAR)`, without its rounding. Pixels
+  outside the box have no influence.
 
   Args:
     image: [H, W, C].
-    top, left, height, width: scalars, in pixels; the window must lie within the image.
+    top, left, height, width: scalars, in pixels; the box must lie within the image.
     side: height and width of the result in pixels; None for those of the image.
 
   Returns:
     [H, W, C], or [side, side, C].
   """
-  windows = (top, height), (left, width)
+  segments = (top, height), (left, width)
   outs = [side or size for size in image.shape[:2]]
   enlarges = all(out >= size for out, size in zip(outs, image.shape[:2]))
   if enlarges and forms.for_cpu():
-    for axis, (window, out) in enumerate(zip(windows, outs)):
-      image = _enlarged(image, *window, out, axis)
+    for axis, (segment, out) in enumerate(zip(segments, outs)):
+      image = _enlarged(image, *segment, out, axis)
     return image
-  rows, cols = (crop_weights(*window, size, out)
-                for window, size, out in zip(windows, image.shape[:2], outs))
+  rows, cols = (crop_weights(*segment, size, out)
+                for segment, size, out in zip(segments, image.shape[:2], outs))
   return resample(image, rows, cols)
 
 

@@ -5,7 +5,8 @@ output of a convolution has at most 2x2 places. The last two stages of a ResNet 
 images are such cases, and so are the gradients of kernels of at most 2x2 taps. There, a
 convolution is exactly one matrix product per place, between the part of the image under
 the window and the part of the kernel inside the image. At 1x1, a 3x3 kernel thus
-reduces to its centre. benchmarks/conv_lowering.py prints the speed-up. We also measured
+reduces to its centre. 1x1 kernels are one product on images of any size
+(docs/experiments/021). benchmarks/conv_lowering.py prints the speed-up. We also measured
 im2col and space-to-depth for the other strided convolutions. On this jaxlib they were
 faster for some and slower for others, so they are not used.
 """
@@ -41,8 +42,8 @@ def lowering(name: str) -> Iterator[None]:
   It acts at trace time. Functions that `jax.jit` has already compiled do not change.
 
   Args:
-    name: "auto" (products for tiny outputs on the CPU backend), "lax" (no products) or
-      "products" (products wherever they can replace the convolution).
+    name: "auto" (products for tiny outputs and 1x1 kernels on the CPU backend), "lax"
+      (no products) or "products" (products wherever they can replace the convolution).
 
   Raises:
     ValueError: the name is unknown.

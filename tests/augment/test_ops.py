@@ -131,7 +131,7 @@ def test_resized_crop_is_pillows(box, side, form):
       (side or 10, side or 12), Image.Resampling.BILINEAR)
   with FORMS[form]():
     crop = jax.make_jaxpr(
-        lambda x, *box: geometric.resized_crop(x, *box, side))(image, *box)
+        lambda x, *box: sampling.resized_crop(x, *box, side))(image, *box)
   found, = jax.core.eval_jaxpr(crop.jaxpr, crop.consts, image, *box)
   np.testing.assert_allclose(found[..., 0], np.asarray(expected), atol=1e-5)
   # Pixels are only looked up where no crop is made smaller.
