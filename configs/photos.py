@@ -47,7 +47,7 @@ def get_config(variant: str = ""):
   config.generator.steps = 3000
   config.generator.networks.unet_width = 16
   config.generator.networks.unet_depth = 3  # sees as far as a change of light reaches
-  config.generator.networks.unet_patch = 2  # halves a step's time (docs/experiments/021)
+  config.generator.networks.unet_patch = 2  # 3 s a step, not 5 (docs/experiments/021)
   # "maps" would give D 32 × 32 × 64 inputs per image.
   config.generator.discriminator.features = "stages"
 

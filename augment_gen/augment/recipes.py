@@ -41,7 +41,7 @@ def _moco_v2(key: jax.Array, image: jax.Array, side: int) -> jax.Array:
   would wipe out the strokes of a character.
   """
   pixel = side / 224
-  # The official code flips last, which makes no difference, but is slower on a CPU.
+  # The official code flips last. The result is the same, and a CPU is slower at that.
   image = geometric.horizontal_flip(stream(key, "flip"), image, p=0.5)
   image = photometric.color_jitter(
       stream(key, "jitter"), image, brightness=0.4, contrast=0.4,

@@ -6,7 +6,8 @@ skip connections by concatenation. They also follow later practice: zero-padded
 convolutions, normalisation, and nearest-neighbour upsampling followed by a 3x3
 convolution, which leaves no checkerboard pattern. With `patch`, the U-Net works on squares
 of pixels as channels (pixel unshuffle), as FFDNet does (Zhang et al. 2018): most of its
-operations would otherwise be at full resolution.
+operations would otherwise be at full resolution. The pixels of a square then come from
+different features, and a grid of squares can show (docs/experiments/022).
 """
 
 from typing import Any
