@@ -27,6 +27,9 @@ from augment_gen.run import forms
 
 LOWERINGS = ("auto", "lax", "products")
 
+# Images of fewer channels are not kept for the gradient of the kernel: see `_many_taps`.
+_LEAST_CHANNELS = 8
+
 # The largest output, in places, for which XLA:CPU is slow. From 3x3 on, the convolution
 # is at least as fast as the products.
 _TINY_OUTPUT = 4
@@ -93,8 +96,10 @@ def conv_general_dilated(
     if places and on_cpu and taps == 1:
       return _pointwise(lhs, rhs, window_strides, padding, precision)
     if places and on_cpu and 1 < taps <= _TINY_OUTPUT and max(window_strides) == 1:
-      pads = tuple(map(tuple, padding))
-      return _few_taps(lhs, rhs, pads, precision)
+      return _few_taps(lhs, rhs, tuple(map(tuple, padding)), precision)
+    if places and on_cpu and name == "auto" and lhs.shape[-1] >= _LEAST_CHANNELS:
+      return _many_taps(
+          lhs, rhs, tuple(window_strides), tuple(map(tuple, padding)), precision)
   return lax.conv_general_dilated(
       lhs, rhs, window_strides, padding, lhs_dilation, rhs_dilation,
       dimension_numbers, feature_group_count, precision=precision)
@@ -156,9 +161,38 @@ def _pointwise(lhs, rhs, strides, padding, precision):
   return flat.reshape(*lhs.shape[:-1], -1)
 
 
-def _stride_one(lhs, rhs, padding, precision):
+def _ordinary(lhs, rhs, strides, padding, precision):
   return lax.conv_general_dilated(
-      lhs, rhs, (1, 1), padding, dimension_numbers=_NHWC, precision=precision)
+      lhs, rhs, strides, padding, dimension_numbers=_NHWC, precision=precision)
+
+
+# A convolution as `lax` has it, but for its gradient with respect to the kernel. There,
+# XLA:CPU transposes the image. If batch norm or ReLU made the image, it computes these once
+# more, in the order of the transposed image, which takes 24 ms where to transpose takes 1 to 7
+# (docs/experiments/021). A product with the identity changes no value, and XLA keeps its result.
+_many_taps = jax.custom_vjp(_ordinary, nondiff_argnums=(2, 3, 4))
+
+
+def _many_taps_forward(lhs, rhs, strides, padding, precision):
+  return _ordinary(lhs, rhs, strides, padding, precision), (lhs, rhs)
+
+
+def _many_taps_backward(strides, padding, precision, saved, dy):
+  lhs, rhs = saved
+  identity = jnp.eye(lhs.shape[-1], dtype=lhs.dtype)
+  kept = jnp.dot(lhs.reshape(-1, lhs.shape[-1]), identity).reshape(lhs.shape)
+  (d_lhs,) = jax.linear_transpose(
+      lambda x: _ordinary(x, rhs, strides, padding, precision), lhs)(dy)
+  (d_rhs,) = jax.linear_transpose(
+      lambda k: _ordinary(kept, k, strides, padding, precision), rhs)(dy)
+  return d_lhs, d_rhs
+
+
+_many_taps.defvjp(_many_taps_forward, _many_taps_backward)
+
+
+def _stride_one(lhs, rhs, padding, precision):
+  return _ordinary(lhs, rhs, (1, 1), padding, precision)
 
 
 # A convolution of stride 1 whose kernel has at most 2x2 taps. The gradient with respect

@@ -70,6 +70,43 @@ def test_kernels_of_few_taps_equal_lax(kernel, stride, padding):
                loss(conv.conv_general_dilated), loss(lax.conv_general_dilated))
 
 
+@pytest.mark.parametrize("kernel, stride, padding", [
+    ((3, 3), (1, 1), "SAME"), ((3, 3), (2, 2), ((1, 1), (1, 1))),
+    ((7, 7), (2, 1), ((3, 3), (3, 2))), ((3, 5), (1, 2), ((0, 2), (1, 0)))])
+def test_kernels_of_many_taps_equal_lax(kernel, stride, padding):
+  rng = np.random.default_rng(0)
+  x = rng.standard_normal((3, 9, 8, 8), np.float32)
+  taps = rng.standard_normal((*kernel, 8, 5), np.float32)
+
+  def slopes(function):
+    def loss(x, taps):
+      return jnp.sum(jnp.sin(function(
+          nn.relu(x), taps, stride, padding, dimension_numbers=NHWC)))
+
+    def curvature(x, taps):  # as in the R1 penalty
+      return sum(jnp.sum(jnp.square(g)) for g in jax.grad(loss, (0, 1))(x, taps))
+    return jax.jit(lambda x, taps: (
+        jax.value_and_grad(loss, (0, 1))(x, taps),
+        jax.grad(curvature, (0, 1))(x, taps)))(x, taps)
+  for a, b in zip(*(jax.tree.leaves(slopes(f)) for f in (
+      conv.conv_general_dilated, lax.conv_general_dilated)), strict=True):
+    np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-4 * np.abs(b).max())
+
+
+def test_what_made_an_image_is_not_computed_while_it_is_transposed():
+  """XLA:CPU would do so, slowly (docs/experiments/021)."""
+  x, taps = jnp.ones((2, 8, 8, 8)), jnp.ones((3, 3, 8, 8))
+
+  def does_both(function):
+    def slope(x, taps):
+      return jax.grad(lambda x, taps: jnp.sum(jnp.sin(function(
+          nn.relu(x), taps, (1, 1), "SAME", dimension_numbers=NHWC))), 1)(x, taps)
+    fusions = jax.jit(slope).lower(x, taps).compile().as_text().split("\n\n")
+    return any(" maximum(" in f and " transpose(" in f for f in fusions)
+  assert does_both(lax.conv_general_dilated)
+  assert not does_both(conv.conv_general_dilated)
+
+
 @pytest.mark.parametrize("stride", [1, 2])
 def test_a_single_tap_is_one_product_of_matrices(stride):
   """Also in its gradient: XLA:CPU copies what it sums over several dimensions."""
