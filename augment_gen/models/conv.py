@@ -167,9 +167,10 @@ def _ordinary(lhs, rhs, strides, padding, precision):
 
 
 # A convolution as `lax` has it, but for its gradient with respect to the kernel. There,
-# XLA:CPU transposes the image. If batch norm or ReLU made the image, it computes these once
-# more, in the order of the transposed image, which takes 24 ms where to transpose takes 1 to 7
-# (docs/experiments/021). A product with the identity changes no value, and XLA keeps its result.
+# XLA:CPU transposes the image. If batch norm or ReLU made the image, it computes these
+# once more, in the order of the transposed image, which takes 24 ms where to transpose
+# takes 1 to 7 (docs/experiments/021). A product with the identity changes no value, and
+# XLA keeps its result.
 _many_taps = jax.custom_vjp(_ordinary, nondiff_argnums=(2, 3, 4))
 
 
