@@ -27,7 +27,10 @@ def working_generator(config: ml_collections.ConfigDict) -> None:
   # A pooled embedding does not show where things are or how large they are.
   generator.discriminator.features = "maps"
   generator.discriminator.r1_weight = 1.0
+  # Cheap while operators must grow, dear when what explains nothing must vanish
+  # (docs/experiments/023).
   generator.losses.cost_weight = 0.2
+  generator.losses.cost_rise = 4.0
   # In the second half D_f judges G_A(G_E(x̃), z), which shows what x̃ shows. X_p may differ
   # from X_f in more than the change, such as the width of strokes: judged on G_A(x_p, z)
   # to the end, G_A would try to bridge that, too (docs/experiments/018 and 020).

@@ -152,11 +152,12 @@ class DiscriminatorConfig:
   hidden: Count = 512  # units of each layer but the last
   layers: Annotated[int, Ge(2)] = 3  # dense layers, the last one included
   # What they see of F: "embedding"; "stages" adds mean and standard deviation over
-  # the image of every channel of every stage, "cells" over each quarter of it; "maps" adds
-  # what the first convolution makes of each place (for small images: D's first layer
-  # grows with their area). What is added is brought to mean 0 and variance 1, and the
-  # embedding with it.
-  features: Literal["embedding", "stages", "cells", "maps"] = "embedding"
+  # the image of every channel of every stage, "cells" over each quarter of it; "pixels"
+  # adds to "stages" where the image itself is light, and its detail at each scale; "maps"
+  # adds to the embedding what the first convolution makes of each place (for small images:
+  # D's first layer grows with their area). What is added is brought to mean 0 and variance
+  # 1, and the embedding with it.
+  features: Literal["embedding", "stages", "cells", "pixels", "maps"] = "embedding"
   # NOTE(paper): ours. Weight of the R1 penalty (Mescheder et al. 2018) on their
   # slope at real embeddings; the paper has none.
   r1_weight: NotNegative = 0.0
@@ -220,6 +221,9 @@ class LossesConfig:
   # A further term of (10): the strengths of G_A's operators, as shares of their ranges,
   # and what the residual changes. It lets those vanish that explain nothing.
   cost_weight: NotNegative = 0.0
+  # By how many times itself cost_weight has grown at the end of training. It grows evenly
+  # from discriminator.same_content_from on.
+  cost_rise: NotNegative = 0.0
   # Whether (13) trains G_A, too, as in the paper, or G_E and G_L alone.
   cycle_trains_augmenter: bool = True
   # Noise on all that G_E, G_L and the second half of a cycle see: its standard

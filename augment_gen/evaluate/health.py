@@ -58,13 +58,15 @@ BOUNDS = {
     # Even logits of 0 change black and white pixels by 0.01.
     "edit": Bound(
         0.012, math.inf,
-        "G_A is nearly the identity ({}): its views are copies; lower "
-        "config.generator.losses.cycle_weight or raise config.generator.steps"),
+        "G_A is nearly the identity ({}): its views are copies; lower what keeps it from "
+        "changing images (config.generator.losses.cost_weight for a chain of operators, "
+        "cycle_weight where the cycle trains G_A), or raise config.generator.steps"),
     "edit_ratio": Bound(
         0.5, 2.0,
         "G_A changes images by another amount than the implicit augmentation "
-        "({}); if too little, lower config.generator.losses.cycle_weight or train "
-        "longer (config.generator.steps), if too much, raise the weight"),
+        "({}); if too much, raise config.generator.losses.cost_rise (a chain of operators) "
+        "or cycle_weight (where the cycle trains G_A), if too little, lower it or train "
+        "longer (config.generator.steps)"),
     "embedding_gap": Bound(
         -math.inf, 0.5,
         "to F, clean images under G_A are still far from X̃_f ({}; 1 if G_A did "

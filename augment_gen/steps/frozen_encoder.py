@@ -9,13 +9,14 @@ import jax
 import jax.numpy as jnp
 
 from augment_gen.models.latent_maps import area_resize
+from augment_gen.steps.pixel_statistics import pixel_statistics
 
 PyTree = Any
 # (variables, x [b, H, W, C]) -> (y [b, D], detail [b, places, channels]).
 See = Callable[[PyTree, jax.Array], tuple[jax.Array, jax.Array]]
 
 # Side of the grid of cells over which maps are averaged.
-_SIDES = {"stages": 1, "cells": 2}
+_SIDES = {"stages": 1, "cells": 2, "pixels": 1}
 # Lower bound of a standard deviation, as a fraction of the root mean square of the
 # standard deviations of all channels.
 _SILENT = 0.01
@@ -46,13 +47,13 @@ def make_see(encoder: nn.Module, features: str) -> See:
   dots pass for white dots at random places. "stages" appends channel statistics of all
   stages to y, because the earlier stages show such differences. Projected GANs do
   likewise (Sauer et al. 2021). "cells" has them for each quarter of the image, so that
-  light from one side shows. Neither a pooled embedding nor these statistics encode
-  positions any finer. "maps" does: it adds the output of F's first convolution at every
-  place.
+  light from one side shows. "pixels" adds to "stages" what `pixel_statistics` says of the
+  image itself. None of these encodes positions any finer. "maps" does: it adds the output
+  of F's first convolution at every place.
 
   Args:
     encoder: the module of F.
-    features: "embedding", "stages", "cells" or "maps".
+    features: "embedding", "stages", "cells", "pixels" or "maps".
 
   Returns:
     A function. y [b, D] is worth caching, because it needs all of F. detail
@@ -74,6 +75,8 @@ def make_see(encoder: nn.Module, features: str) -> See:
                          for power in (h, jnp.square(h - mean)))
         # Silent channels have variance 0, where the slope of the root is infinite.
         parts += [first, jnp.sqrt(second + 1e-6)]
+      if features == "pixels":
+        parts.append(pixel_statistics(x))
       y = jnp.concatenate(parts, axis=-1)
     return y, detail
   return see

@@ -189,7 +189,7 @@ def _generators_loss(
           + losses.adversarial_p_weight * fool_p
           + losses.cycle_weight * cycle
           + losses.bank_weight * bank
-          + losses.cost_weight * jnp.mean(cost))
+          + cost_weight(config, done) * jnp.mean(cost))
   metrics = {
       "loss": loss, "adversarial_f": fool_f, "adversarial_p": fool_p, **terms,
       "bank_distance": bank, "cost": jnp.mean(cost),
@@ -225,6 +225,20 @@ def _discriminators_loss(
         f"loss_{who}": loss,
         f"accuracy_{who}": (jnp.mean(real > 0) + jnp.mean(fake < 0)) / 2}
   return total + penalty, metrics | {"penalty": penalty}
+
+
+def cost_weight(config: GeneratorConfig, done: jax.typing.ArrayLike) -> jax.Array:
+  """Computes the weight of the strengths' cost after the share `done` of the steps.
+
+  NOTE(paper): ours. As long as D_f judges G_A(x_p, z), G_A also bridges what X_p and X_f
+  differ in beside the augmentation, for example with black lines that thin the strokes of
+  digits. Once D_f judges on the same content, these operators gain nothing, but at the
+  price at which others could grow at first they don't vanish in time
+  (docs/experiments/023).
+  """
+  start = config.discriminator.same_content_from
+  grown = jnp.clip((done - start) / (1 - start), 0.0, 1.0)
+  return config.losses.cost_weight * (1 + config.losses.cost_rise * grown)
 
 
 def _judge(nets: Networks, params: Any, y: jax.Array) -> jax.Array:

@@ -30,6 +30,7 @@ from augment_gen.models.perceptron import PerceptronAugmenter, PerceptronElimina
 from augment_gen.run import parallel
 from augment_gen.run.random import example_keys, stream
 from augment_gen.steps import frozen_encoder, generator
+from augment_gen.steps.pixel_statistics import pixel_statistics
 from augment_gen.steps.state import NetState
 
 SHAPE = (3, 3, 1)
@@ -359,6 +360,27 @@ def test_latents_count_as_they_show_and_strengths_cost(trains):
         before[name], getattr(after, name).params, slopes[name])
 
 
+def test_strengths_cost_more_towards_the_end():
+  of = functools.partial(
+      dataclasses.replace, CONFIG,
+      discriminator=DiscriminatorConfig(same_content=1.0, same_content_from=0.25))
+  flat, rising = (of(losses=dataclasses.replace(LOSSES, cost_weight=0.2, cost_rise=rise))
+                  for rise in (0.0, 4.0))
+  for done, expected in ((0.0, 0.2), (0.25, 0.2), (0.625, 0.6), (1.0, 1.0)):
+    np.testing.assert_allclose(generator.cost_weight(rising, done), expected, rtol=1e-6)
+    np.testing.assert_allclose(generator.cost_weight(flat, done), 0.2, rtol=1e-6)
+  # The second of two steps, a third of the way from a quarter to the end.
+  nets, txs, frozen, _ = setting()
+  nets = dataclasses.replace(nets, augmenter=Dimmer())
+  start = lambda: generator.init(nets, txs, flat, SHAPE, jax.random.key(0)).replace(
+      step=jnp.ones((), jnp.int32))
+  a, b = (run_step(nets, txs, frozen, start(), config=config)[1]
+          for config in (flat, rising))
+  np.testing.assert_allclose(
+      b["generator/loss"] - a["generator/loss"],
+      0.2 * 4 * (1 / 3) * a["generator/cost"], rtol=1e-3)
+
+
 def test_a_calibrated_bank_has_the_marginals_of_the_prior():
   rng = np.random.default_rng(0)
   bank = rng.beta(0.3, 2.0, (40, 3)).astype(np.float32)
@@ -502,6 +524,10 @@ def test_discriminators_may_see_more_than_the_embedding():
       np.asarray(see("cells")[0]), np.concatenate(expected, axis=1), rtol=1e-4,
       atol=1e-5)
   np.testing.assert_array_equal(see("maps")[1], x.reshape(4, 9, 1))
+  stages, pixels = (np.asarray(see(name)[0]) for name in ("stages", "pixels"))
+  added = np.asarray(pixel_statistics(x))
+  np.testing.assert_array_equal(pixels[:, -added.shape[1]:], added)
+  assert pixels.shape[1] == stages.shape[1] + added.shape[1]
   # A silent channel must not have an infinite gradient.
   slope = jax.grad(lambda x: jnp.sum(
       frozen_encoder.make_see(encoder, "stages")(variables, x)[0]))
