@@ -105,7 +105,7 @@ def test_identity():
   numbers = _measure(g_a=lambda x, z: x)
   assert numbers["edit"] == numbers["edit_ratio"] == 0
   assert _warned(numbers) == {"edit_ratio", "embedding_gap", "latent_r2",
-                               "unpaired_gap"}
+                               "two_sample_gap"}
   assert numbers["embedding_gap"] == pytest.approx(1)
   assert "cycle_error" not in numbers  # its denominator is 0
 
@@ -121,10 +121,22 @@ def test_an_edit_of_zero_logits_is_the_identity():
 
 def test_identity_without_clean_images():
   numbers = _measure(g_a=lambda x, z: x, x_f=_augmented(_images(11)))
-  assert _warned(numbers) == {"edit", "latent_r2", "unpaired_gap"}
+  assert _warned(numbers) == {"edit", "latent_r2", "two_sample_gap"}
   assert not {"true_edit", "true_pattern_share", "probe_clean"} & set(numbers)
   assert {"edit_ratio", "embedding_gap", "bank_follows", "elimination_error", "probe_gain"
           } < set(health.unmeasured(numbers))
+
+
+def test_other_content_of_x_p_is_not_held_against_g_a():
+  x_p = _images(10)
+  x_p[:, 4:] //= 3
+  judge = lambda g_a: health.measure(
+      g_a, _remove, _encode, x_p, _augmented(_images(11)), key=KEY, latent_dim=Z)
+  numbers = judge(_add)
+  assert numbers["unpaired_gap"] > 0.5 and abs(numbers["round_trip_gap"]) < 0.02
+  assert _warned(numbers) == set()
+  numbers = judge(lambda x, z: _add(x, z, 2.0))
+  assert "two_sample_gap" in _warned(numbers)
 
 
 def _striped(x, z):
@@ -153,7 +165,7 @@ def test_latents_ignored():
   def g_a(x, z):
     brightness = jnp.mean(x, axis=(1, 2))  # [b, 1], used instead of z
     return _add(x, jnp.modf(brightness * jnp.arange(300, 304)[None])[0])
-  assert _warned(_measure(g_a)) == {"latent_effect", "latent_r2", "unpaired_gap"}
+  assert _warned(_measure(g_a)) == {"latent_effect", "latent_r2", "two_sample_gap"}
 
 
 def test_latents_hidden_where_none_sees_them():
@@ -167,7 +179,7 @@ def test_latents_hidden_where_none_sees_them():
     return _remove(x)[0], jnp.where(is_own, corner, _read(x))
   numbers = _measure(g_a, g_el)
   assert numbers["latent_r2"] > 0.9
-  assert _warned(numbers) == {"latent_effect", "unpaired_gap"}
+  assert _warned(numbers) == {"latent_effect", "two_sample_gap"}
 
 
 def test_collapsed_bank():
@@ -341,8 +353,12 @@ def test_numbers_against_loops(monkeypatch):
       "probe_gain": gone - percent(probe_augmented)}
   real = np.concatenate([encode(x), encode(x_f)])
   see = lambda images: (encode(images) - real.mean(0)) / real.std(0)
-  expected["unpaired_gap"] = (distances.kernel_distance(see(x_a), see(x_f))
-                              / distances.kernel_distance(see(x), see(x_f)))
+  whole = distances.kernel_distance(see(x), see(x_f))
+  x_round = g_a(g_el(x_f)[0], draw("round_trip", None, 6))
+  for name, images in (("unpaired_gap", x_a), ("round_trip_gap", x_round)):
+    expected[name] = distances.kernel_distance(see(images), see(x_f)) / whole
+  expected["two_sample_gap"] = np.sqrt(
+      max(expected["unpaired_gap"], 0) * max(expected["round_trip_gap"], 0))
   distance = numbers.pop("bank_distance")
   prior = np.asarray(jax.random.uniform(stream(KEY, "prior"), bank.shape))
   lines = random_directions(stream(KEY, "directions"), Z)

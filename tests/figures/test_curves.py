@@ -49,7 +49,7 @@ def test_metrics_are_sorted_into_panels():
     ("discriminator/accuracy_p", "share of what D_f and D_p get right"),
     ("generator/edit_a", "mean change by G_A and G_E"),
     ("health/edit_ratio", "health: size and place of edits"),
-    ("health/unpaired_gap", "health: size and place of edits"),
+    ("health/two_sample_gap", "health: size and place of edits"),
     ("health/probe_gain", "nearest neighbours, %"),
     ("online/knn_D_to_C", "nearest neighbours, %"),
     ("gauges/added_lidar", "F: dimensions that it uses"),

@@ -106,7 +106,7 @@ def test_crl_tac_is_compared_with_the_better_simclr():
 
 
 HEALTHY = dict.fromkeys(health.BOUNDS, 0.3) | {
-    "edit_ratio": 1.0, "bank_edit_ratio": 1.0, "probe_gain": 5.0, "unpaired_gap": 0.1,
+    "edit_ratio": 1.0, "bank_edit_ratio": 1.0, "probe_gain": 5.0, "two_sample_gap": 0.1,
     "bank_embedding_distance": 0.1}
 
 
