@@ -7,7 +7,8 @@ convolutions, normalisation, and nearest-neighbour upsampling followed by a 3x3
 convolution, which leaves no checkerboard pattern. With `patch`, the U-Net works on squares
 of pixels as channels (pixel unshuffle), as FFDNet does (Zhang et al. 2018): most of its
 operations would otherwise be at full resolution. The pixels of a square then come from
-different features, and a grid of squares can show (docs/experiments/022).
+different kernels. If these differ before training, a grid shows long after it
+(docs/experiments/022), so they start out equal (Aitken et al. 2017).
 """
 
 from typing import Any
@@ -222,22 +223,30 @@ def _to_patches(x: jax.Array, patch: int) -> jax.Array:
       batch, height // patch, width // patch, channels * patch**2)
 
 
-def last_layer(h: jax.Array, x: jax.Array, patch: int, name: str, **settings: Any
+def last_layer(h: jax.Array, x: jax.Array, patch: int, name: str,
+               kernel_init: nn.initializers.Initializer = nn.initializers.lecun_normal()
                ) -> jax.Array:
   """A 1x1 convolution to the pixels of x [B, H, W, C], in the module that calls this.
+
+  Before training, all pixels of a square are equal.
 
   Args:
     h: [B, ⌈H / patch⌉, ⌈W / patch⌉, features], from a `UNet`.
     x: the images, which give the shape.
     patch: see `to_pixels`.
     name: of the convolution.
-    **settings: of the convolution.
+    kernel_init: draws the kernel of one pixel.
 
   Returns:
     float32 [B, H, W, C].
   """
   height, width, channels = x.shape[1:]
-  layer = conv.Conv(channels * patch**2, (1, 1), dtype=jnp.float32, name=name, **settings)
+
+  def of_squares(key, shape, dtype):
+    of_pixel = kernel_init(key, (*shape[:-1], channels), dtype)
+    return jnp.repeat(of_pixel, patch**2, axis=-1)  # the order of `to_pixels`
+  layer = conv.Conv(channels * patch**2, (1, 1), dtype=jnp.float32, name=name,
+                    kernel_init=of_squares)
   return to_pixels(layer(h), patch, height, width)
 
 

@@ -2,6 +2,7 @@
 
 import math
 
+from flax import linen as nn
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -133,6 +134,26 @@ def test_patches_are_squares_of_pixels(height, width):
   assert found.shape == (2, rows, columns, 4)
   np.testing.assert_array_equal(found, jax.jit(plain.apply)(params, squares))
   np.testing.assert_array_equal(unet.to_pixels(squares, 2, height, width), x)
+
+
+def test_pixels_of_a_square_start_out_equal():
+  """Otherwise a grid would show until they have learned the same (Aitken et al. 2017)."""
+  class Last(nn.Module):
+    patch: int
+
+    @nn.compact
+    def __call__(self, h, x):
+      return unet.last_layer(h, x, self.patch, "image")
+
+  h = np.random.default_rng(3).random((2, 4, 5, 6), np.float32)
+  x = np.zeros((2, 8, 10, 3), np.float32)
+  out, variables = Last(2).init_with_output(jax.random.key(0), h, x)
+  np.testing.assert_array_equal(out, np.repeat(np.repeat(out[:, ::2, ::2], 2, 1), 2, 2))
+  assert np.std(out[:, ::2, ::2], axis=(0, 1, 2)).min() > 0.01
+  # A single pixel starts as it did in a plain convolution.
+  plain = nn.Conv(3, (1, 1)).init(jax.random.key(0), h)["params"]["kernel"]
+  assert np.std(variables["params"]["image"]["kernel"]) == pytest.approx(
+      np.std(plain), rel=0.5)
 
 
 def test_perceptron_sizes_of_the_paper():
