@@ -6,7 +6,8 @@ images are such cases, and so are the gradients of kernels of at most 2x2 taps. 
 convolution is exactly one matrix product per place, between the part of the image under
 the window and the part of the kernel inside the image. At 1x1, a 3x3 kernel thus
 reduces to its centre. 1x1 kernels are one product on images of any size
-(docs/experiments/021). benchmarks/conv_lowering.py prints the speed-up. We also measured
+(docs/experiments/021). benchmarks/conv_lowering.py prints the speed-up. Gradients of
+other kernels keep XLA:CPU from computing twice what made the image. We also measured
 im2col and space-to-depth for the other strided convolutions. On this jaxlib they were
 faster for some and slower for others, so they are not used.
 """
@@ -27,7 +28,8 @@ from augment_gen.run import forms
 
 LOWERINGS = ("auto", "lax", "products")
 
-# Images of fewer channels are not kept for the gradient of the kernel: see `_many_taps`.
+# Fewer channels have only images of the data, which no batch norm made: `_quick_gradient`
+# has little to save there. The limit itself was not measured.
 _LEAST_CHANNELS = 8
 
 # The largest output, in places, for which XLA:CPU is slow. From 3x3 on, the convolution
@@ -95,11 +97,10 @@ def conv_general_dilated(
       return _products(lhs, rhs, rows, columns, precision)
     if places and on_cpu and taps == 1:
       return _pointwise(lhs, rhs, window_strides, padding, precision)
-    if places and on_cpu and 1 < taps <= _TINY_OUTPUT and max(window_strides) == 1:
-      return _few_taps(lhs, rhs, tuple(map(tuple, padding)), precision)
-    if places and on_cpu and name == "auto" and lhs.shape[-1] >= _LEAST_CHANNELS:
-      return _many_taps(
-          lhs, rhs, tuple(window_strides), tuple(map(tuple, padding)), precision)
+    by_tap = taps <= _TINY_OUTPUT and max(window_strides) == 1
+    if places and on_cpu and (by_tap or lhs.shape[-1] >= _LEAST_CHANNELS):
+      return _quick_gradient(lhs, rhs, tuple(window_strides), tuple(map(tuple, padding)),
+                             by_tap, precision)
   return lax.conv_general_dilated(
       lhs, rhs, window_strides, padding, lhs_dilation, rhs_dilation,
       dimension_numbers, feature_group_count, precision=precision)
@@ -161,65 +162,51 @@ def _pointwise(lhs, rhs, strides, padding, precision):
   return flat.reshape(*lhs.shape[:-1], -1)
 
 
-def _ordinary(lhs, rhs, strides, padding, precision):
+def _ordinary(lhs, rhs, strides, padding, by_tap, precision):
+  del by_tap  # is for the gradient
   return lax.conv_general_dilated(
       lhs, rhs, strides, padding, dimension_numbers=_NHWC, precision=precision)
 
 
-# A convolution as `lax` has it, but for its gradient with respect to the kernel. There,
-# XLA:CPU transposes the image. If batch norm or ReLU made the image, it computes these
-# once more, in the order of the transposed image, which takes 24 ms where to transpose
-# takes 1 to 7 (docs/experiments/021). A product with the identity changes no value, and
-# XLA keeps its result.
-_many_taps = jax.custom_vjp(_ordinary, nondiff_argnums=(2, 3, 4))
+# A convolution as `lax` has it, but for its gradient with respect to the kernel.
+_quick_gradient = jax.custom_vjp(_ordinary, nondiff_argnums=(2, 3, 4, 5))
 
 
-def _many_taps_forward(lhs, rhs, strides, padding, precision):
-  return _ordinary(lhs, rhs, strides, padding, precision), (lhs, rhs)
+def _quick_gradient_forward(lhs, rhs, *static):
+  return _ordinary(lhs, rhs, *static), (lhs, rhs)
 
 
-def _many_taps_backward(strides, padding, precision, saved, dy):
+def _quick_gradient_backward(strides, padding, by_tap, precision, saved, dy):
   lhs, rhs = saved
+  static = strides, padding, by_tap, precision
+  (d_lhs,) = jax.linear_transpose(lambda x: _ordinary(x, rhs, *static), lhs)(dy)
+  if by_tap:
+    return d_lhs, _slope_by_tap(lhs, rhs, padding, precision, dy)
+  # XLA:CPU transposes the image. If batch norm or ReLU made the image, it computes these
+  # once more, in the order of the transposed image, which takes 24 ms where to transpose
+  # takes 1 to 7 (docs/experiments/021). A product with the identity changes no value, and
+  # XLA keeps its result.
   identity = jnp.eye(lhs.shape[-1], dtype=lhs.dtype)
   kept = jnp.dot(lhs.reshape(-1, lhs.shape[-1]), identity).reshape(lhs.shape)
-  (d_lhs,) = jax.linear_transpose(
-      lambda x: _ordinary(x, rhs, strides, padding, precision), lhs)(dy)
-  (d_rhs,) = jax.linear_transpose(
-      lambda k: _ordinary(kept, k, strides, padding, precision), rhs)(dy)
+  (d_rhs,) = jax.linear_transpose(lambda k: _ordinary(kept, k, *static), rhs)(dy)
   return d_lhs, d_rhs
 
 
-_many_taps.defvjp(_many_taps_forward, _many_taps_backward)
+_quick_gradient.defvjp(_quick_gradient_forward, _quick_gradient_backward)
 
 
-def _stride_one(lhs, rhs, padding, precision):
-  return _ordinary(lhs, rhs, (1, 1), padding, precision)
+def _slope_by_tap(lhs, rhs, padding, precision, dy):
+  """The gradient of a kernel of at most 2x2 taps and stride 1, as one product per tap.
 
-
-# A convolution of stride 1 whose kernel has at most 2x2 taps. The gradient with respect
-# to the kernel is a convolution with an output of that size, XLA:CPU's slow case. Here
-# it is one product per tap.
-_few_taps = jax.custom_vjp(_stride_one, nondiff_argnums=(2, 3))
-
-
-def _few_taps_forward(lhs, rhs, padding, precision):
-  return _stride_one(lhs, rhs, padding, precision), (lhs, rhs)
-
-
-def _few_taps_backward(padding, precision, saved, dy):
-  lhs, rhs = saved
-  (d_lhs,) = jax.linear_transpose(
-      lambda x: _stride_one(x, rhs, padding, precision), lhs)(dy)
+  As a convolution, it would have an output of that size, XLA:CPU's slow case.
+  """
   height, width, features = dy.shape[1:]
   padded = jnp.pad(lhs, ((0, 0), *padding, (0, 0)))
   flat = dy.reshape(-1, features)
   taps = [jnp.dot(padded[:, i:i + height, j:j + width].reshape(-1, lhs.shape[-1]).T, flat,
                   precision=precision)
           for i in range(rhs.shape[0]) for j in range(rhs.shape[1])]
-  return d_lhs, jnp.stack(taps).reshape(rhs.shape).astype(rhs.dtype)
-
-
-_few_taps.defvjp(_few_taps_forward, _few_taps_backward)
+  return jnp.stack(taps).reshape(rhs.shape).astype(rhs.dtype)
 
 
 # The `nn.Conv` that all networks here use.

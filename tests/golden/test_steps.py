@@ -11,8 +11,9 @@ from augment_gen.config.command_line import parse
 
 ROOT = pathlib.Path(__file__).parents[2]
 PATH = pathlib.Path(__file__).parent / "steps.json"
-# Early on, logits are nearly equal, and the last bit, in which machines differ, decides
-# which is the largest. So an accuracy may be off by one of 32.
+# (stage, metric): SimCLR's logits are nearly equal at first, and the last bit, in which
+# machines differ, decides which is the largest. It may be off by one image of 32.
+_TIED = ("pretrain, simclr", "accuracy")
 _ONE_IMAGE = 0.04
 # The encoder is what takes long to compile.
 SHALLOW = "--config.encoder.blocks=(1,)"
@@ -53,7 +54,7 @@ def test_a_step_gives_the_numbers_that_it_gave(name, update_golden):
   wrong = [f"{metric}: {golden[name][metric]:.6g} before, {value:.6g} now"
            for metric, value in found.items()
            if not np.isclose(value, golden[name][metric], rtol=1e-3,
-                             atol=_ONE_IMAGE if "accuracy" in metric else 1e-6)]
+                             atol=_ONE_IMAGE if (name, metric) == _TIED else 1e-6)]
   assert not wrong, (
       f"one step of '{name}' gives other numbers: {'; '.join(wrong)}. A refactoring must "
       "not do that. If the mathematics, a preset or a library has changed and you meant "
