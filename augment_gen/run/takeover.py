@@ -23,9 +23,12 @@ from augment_gen.run.folder import (
   RunFolder,
 )
 
+_CONTROL = "retrain-control"  # the arm of stage 3
 # Settings on which the stages up to the one taken over cannot depend. Any other field
 # must be the same, including fields that are added in the future.
-_LATER = {"pretrain": ("generator", "retrain"), "generator": ("retrain",)}
+_LATER = {"pretrain": ("generator", "retrain"), "generator": ("retrain",),
+          _CONTROL: ("generator", "retrain.arms", "retrain.candidates", "retrain.order",
+                     "retrain.policy")}
 _NEVER = ("experiment", "stages", "debug", "profile_steps", "log", "evaluate", "tac",
           "pretrain.from_run", "generator.from_run",
           "data.max_resident_gib", "data.read_threads", "data.read_ahead_gib",
@@ -112,6 +115,19 @@ def shared(theirs: Mapping[str, Any], values: Mapping[str, Any]) -> str:
   return ""
 
 
+def take_over_control(source: str, folder: RunFolder, values: Mapping[str, Any]) -> None:
+  """Takes the arm "control" over if the other run has trained it as this run would.
+
+  Args:
+    source: a run's folder from which stage 1 is taken over; "": there is none.
+    folder: this run's folder.
+    values: all fields of this run's config, as plain JSON values.
+  """
+  if (source and _newest(source, _CONTROL)
+      and not conflicts(read_config(source), values, _CONTROL)):
+    take_over(source, (_CONTROL,), folder)
+
+
 def has_stages(source: str, last: str) -> bool:
   """Whether a run's folder has a checkpoint of each stage up to `last`."""
   return all(_newest(source, stage) for stage in ("pretrain", last))
@@ -158,7 +174,7 @@ def _problems(setting: str, source: str, last: str, values: Mapping[str, Any]
 def _ignored(values: Mapping[str, Any], last: str) -> tuple[str, ...]:
   """Fields and sections that may differ if the stages up to `last` are taken over."""
   ignored = (*_NEVER, *_PLACES, *_LATER[last])
-  if last == "pretrain" and not values["pretrain"]["with_finetune"]:
+  if last != "generator" and not values["pretrain"]["with_finetune"]:
     ignored += _OF_FINETUNE
   return ignored
 

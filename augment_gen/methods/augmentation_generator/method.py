@@ -26,7 +26,7 @@ from augment_gen.run.checkpoint import checksum
 from augment_gen.run.contracts import Run
 from augment_gen.run.folder import last_measured
 from augment_gen.run.metrics import parameter_overview
-from augment_gen.run.takeover import take_over
+from augment_gen.run.takeover import take_over, take_over_control
 from augment_gen.tables.augmentation_generator import LOADED, UNTRAINED
 
 STAGES = ("pretrain", "generator", "retrain", "evaluate")
@@ -88,9 +88,12 @@ def run(run: Run) -> dict[str, Any] | None:
 
   # 1. F, its head and the queue are trained from scratch, or F from the weights of a
   # file, or all is taken over from another run, possibly together with stage 2.
-  take_over(run.config.pretrain.from_run, ("pretrain",), run.folder)
-  take_over(
-      run.config.generator.from_run, ("pretrain", "generator"), run.folder)
+  for stage, taken in (("pretrain", ("pretrain",)),
+                       ("generator", ("pretrain", "generator"))):
+    source = getattr(run.config, stage).from_run
+    take_over(source, taken, run.folder)
+    if need_retrained and "control" in arms:
+      take_over_control(source, run.folder, run.config_values)
   inspection.take_over_strips(run.config.generator.from_run, run.folder)
   stage = stages.pretrain(run.config, run.task, run.devices)
   for note in (encoder_init.load(run.config) or (None, []))[1]:

@@ -1,0 +1,67 @@
+"""The arm "control" that another run has trained."""
+
+import copy
+
+import pytest
+
+from augment_gen.config import command_line
+from augment_gen.run.folder import RunFolder
+from augment_gen.run.takeover import take_over_control
+
+
+@pytest.fixture(scope="module")
+def values():
+  return command_line.parse(
+      ["augment-gen", "--config=quickstart", "--workdir=unused"]).config_values
+
+
+def _source(path, values):
+  """A run that has trained the control for two steps."""
+  with RunFolder(path, values).start({}):
+    state = path / "checkpoints" / "retrain-control" / "2"
+    state.mkdir(parents=True)
+    (state / "state").write_text("control")
+  return str(path)
+
+
+def _taken(source, path, values, **changes):
+  changed = copy.deepcopy(values)
+  for name, value in changes.items():
+    section, _, field = name.partition("__")
+    changed[section][field] = value
+  folder = RunFolder(path, changed)
+  take_over_control(source, folder, changed)
+  found = path / "checkpoints" / "retrain-control" / "2" / "state"
+  return found.exists() and found.read_text() == "control"
+
+
+@pytest.mark.parametrize("changes", [
+    {}, {"data__implicit": "blur"}, {"generator__steps": 7}, {"retrain__arms": "control"},
+    {"retrain__order": "first"}, {"evaluate__protocols": "knn"}])
+def test_it_is_taken_over_where_nothing_can_change_it(tmp_path, values, changes):
+  source = _source(tmp_path / "first", values)
+  assert _taken(source, tmp_path / "second", values, **changes)
+
+
+@pytest.mark.parametrize("changes", [
+    {"retrain__epochs": 1.5}, {"retrain__batch_size": 16}, {"pretrain__epochs": 3.0},
+    {"moco__queue": 64}, {"data__pretrain": "rendered:scripts"},
+    {"encoder__width": 8}])
+def test_it_is_trained_where_a_setting_differs(tmp_path, values, changes):
+  source = _source(tmp_path / "first", values)
+  assert not _taken(source, tmp_path / "second", values, **changes)
+
+
+def test_it_depends_on_the_changed_images_if_stage_1_does(tmp_path, values):
+  values = copy.deepcopy(values)
+  values["pretrain"]["with_finetune"] = True
+  source = _source(tmp_path / "first", values)
+  assert _taken(source, tmp_path / "second", values, generator__steps=7)
+  assert not _taken(source, tmp_path / "third", values, data__implicit="blur")
+
+
+def test_without_one_nothing_happens(tmp_path, values):
+  with RunFolder(tmp_path / "first", values).start({}):
+    pass
+  assert not _taken(str(tmp_path / "first"), tmp_path / "second", values)
+  assert not _taken("", tmp_path / "third", values)
