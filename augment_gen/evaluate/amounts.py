@@ -67,7 +67,7 @@ def describe(chain: OperatorChain, params: PyTree, x: np.ndarray, z: np.ndarray,
 
 def sentences(described: Mapping[str, Any]) -> list[str]:
   """The sentences of the operators that are alive, the strongest first."""
-  alive = [o for o in described["operators"].values() if o["alive"]]
+  alive = [o for o in described["operators"].values() if o["sentence"]]
   return [o["sentence"] for o in sorted(alive, key=lambda o: -o["edit"])]
 
 
@@ -100,18 +100,20 @@ def _distribution(operator, amount, values) -> dict[str, Any]:
 
 
 def _sentence(operator, amounts) -> str:
-  """One sentence about an operator, from the distributions of its amounts."""
+  """One sentence about an operator, from the distributions of its amounts; "": none."""
   clauses = []
   for amount in operator.amounts:
     prior = amounts[amount.name]["prior"]
     if prior["share"] < 0.02:
       continue
     low, high = (_plain(prior["quantiles"][i]) for i in (0, -1))
+    if amount.strength and {low, high} == {_plain(float(amount.reads(np.float64(0))))}:
+      continue  # "to 1 of what it was"
     clauses.append(amount.says.format(
         share=f"about {100 * prior['share']:.0f} % of the images",
         range=low if low == high else f"{low} to {high}"))
   sentence = "; ".join(clauses)
-  return sentence[:1].upper() + sentence[1:] + "."
+  return sentence and sentence[0].upper() + sentence[1:] + "."
 
 
 def _plain(value: float) -> str:
