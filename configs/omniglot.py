@@ -9,7 +9,7 @@ The dots are the implicit augmentation. The paper reports D→C 3.25 (MoCo v2) �
 (+ G_A) and D→D 22.97 → 64.60. We have not run this size yet. Variants,
 comma-separated:
 
-    mnist     uses MNIST as X_p, and a size for 2 CPU cores (see README.md)
+    mnist     uses MNIST as X_p, and a size for 2 CPU cores (docs/results.md)
     npz       reads both sets from {root}/mnist.npz and {root}/omniglot.npz
     simclr    replaces MoCo v2 by SimCLR with the settings of its paper; name it last.
               Likewise simsiam, byol and swav

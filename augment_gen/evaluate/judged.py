@@ -18,6 +18,7 @@ from augment_gen.data.task import Task
 from augment_gen.evaluate.chunks import chunked, floats
 from augment_gen.evaluate.health import CHUNK
 from augment_gen.models.build import (
+  build_augmenter,
   build_discriminator,
   build_encoder,
   generator_functions,
@@ -43,9 +44,9 @@ class Judged:
     d_f_x_a: D_f(G_A(x, z)), float32 [n].
     x_f: images x̃ of X̃_f, [m, H, W, C].
     x_e: G_E(x̃).
-    x_f_cycle: G_A(G_E(x̃), G_L(x̃)).
+    x_f_cycle: G_A(G_E(x̃), z) with z from the bank of these G_L(x̃).
     d_f_x_f: D_f(x̃), float32 [m].
-    error: mean |G_A(G_E(x̃), G_L(x̃)) − x̃| of each image, float32 [m].
+    error: mean |G_A(G_E(x̃), z) − x̃| of each image, float32 [m].
   """
   x: np.ndarray
   x_a: np.ndarray
@@ -97,7 +98,8 @@ def measure(config: Config, task: Task, state: GeneratorState, judge: Judge) -> 
   z = np.asarray(jax.random.uniform(
       stream(jax.random.key(config.seed), "judged"), (len(x), latent_dim(config))))
   x_a, (x_e, z_f) = g_a(x, z), g_el(x_f)
-  x_f_cycle = g_a(x_e, z_f)
+  # As re-training draws them.
+  x_f_cycle = g_a(x_e, build_augmenter(config).bank(z_f))
   return Judged(
       x=x, x_a=x_a, d_f_x_a=judge(x_a)[0], x_f=x_f, x_e=x_e, x_f_cycle=x_f_cycle,
       d_f_x_f=judge(x_f)[0], error=np.mean(np.abs(x_f_cycle - x_f), axis=(1, 2, 3)))

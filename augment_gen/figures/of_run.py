@@ -34,6 +34,7 @@ _JUDGED = ("worst_cases.png", "told_apart.png")
 
 _LATENTS = 8  # columns of Fig. 5
 _ROWS = 6
+_OF_BANK = 256  # images whose latents make the bank of the round trips
 _DRAWS = 32  # batches of latents to which the line is fitted
 _INSTANCES = 200  # images in the poster's figure of instances
 _POINTS = 2000
@@ -114,7 +115,10 @@ def generator(config: Config, task: Task, state: GeneratorState,
   x_a = g_a(x_p, z_rows)
   x_p_cycle, _ = g_el(x_a)
   x_e, z_f = g_el(x_f)
-  x_f_cycle = g_a(x_e, z_f)
+  # As re-training draws them: the bank may change a latent by its place among the others.
+  _, others = g_el(_some(task.finetune, _OF_BANK))
+  bank = build_augmenter(config).bank(np.concatenate([z_f, others]))
+  x_f_cycle = g_a(x_e, bank[:_ROWS])
   columns = {
       "$x$": x_p, "$G_A(x, z)$": x_a, "$G_E(G_A(x, z))$": x_p_cycle,
       "$\\tilde{x}$": x_f, "$G_E(\\tilde{x})$": x_e,

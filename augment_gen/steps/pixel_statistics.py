@@ -10,7 +10,7 @@ import jax.numpy as jnp
 from augment_gen.models.latent_maps import area_resize
 
 _GRID = 4  # cells along each side over which brightness is averaged
-_LEAST = 8  # side of the smallest image whose detail is measured
+_LEAST = 2  # side of the smallest image whose detail is measured
 
 
 def pixel_statistics(x: jax.Array) -> jax.Array:
@@ -19,10 +19,10 @@ def pixel_statistics(x: jax.Array) -> jax.Array:
   Two kinds of numbers, for each channel:
 
   - the mean over each of 4 x 4 cells, which shows light, its colour and its direction;
-  - for each octave of a Laplacian pyramid down to 8 pixels, the mean and the root mean
+  - for each octave of a Laplacian pyramid down to 2 pixels, the mean and the root mean
     square of |detail| (the second is the larger, the fewer places have the detail), and the
     mean absolute differences of neighbours along rows and along columns. They show blur,
-    its direction, noise and marks.
+    its direction, noise and marks; the last octaves show how uneven the light is.
 
   Args:
     x: [B, H, W, C] in [0, 1].

@@ -16,7 +16,7 @@ def slow(x):
   side = x.shape[0] // 4
   found = [x[i * side:(i + 1) * side, j * side:(j + 1) * side, c].mean()
            for i in range(4) for j in range(4) for c in range(x.shape[2])]
-  while min(x.shape[:2]) >= 8:
+  while min(x.shape[:2]) >= 2:
     detail = x - halved(x).repeat(2, axis=0).repeat(2, axis=1)
     mean = lambda values: list(values.mean(axis=(0, 1)))
     found += mean(np.abs(detail)) + list(np.sqrt(mean(detail**2) + np.float32(1e-6)))
