@@ -88,9 +88,9 @@ def run(run: Run) -> dict[str, Any] | None:
 
   # 1. F, its head and the queue are trained from scratch, or F from the weights of a
   # file, or all is taken over from another run, possibly together with stage 2.
-  for stage, taken in (("pretrain", ("pretrain",)),
-                       ("generator", ("pretrain", "generator"))):
-    source = getattr(run.config, stage).from_run
+  for last, taken in (("pretrain", ("pretrain",)),
+                      ("generator", ("pretrain", "generator"))):
+    source = getattr(run.config, last).from_run
     take_over(source, taken, run.folder)
     if need_retrained and "control" in arms:
       take_over_control(source, run.folder, run.config_values)
