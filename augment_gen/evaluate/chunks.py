@@ -7,6 +7,19 @@ import numpy as np
 
 from augment_gen.data.base import reader
 
+# Of the images of a chunk. At 224 x 224, a U-Net keeps some 40 MiB of each image.
+_PIXELS = 256 * 64 * 64
+
+
+def at_once(size: int, shape: tuple[int, ...]) -> int:
+  """How many examples are on the device at once: `size`, or fewer if they are large.
+
+  Args:
+    size: the most.
+    shape: of one example; that of an image is (H, W, C).
+  """
+  return max(1, min(size, _PIXELS // (shape[0] * shape[1]))) if len(shape) == 3 else size
+
 
 def floats(images: np.ndarray) -> np.ndarray:
   """Converts uint8 to float32 in [0, 1]; returns floats unchanged."""
@@ -28,9 +41,9 @@ def chunked(function: Callable, size: int) -> Callable:
   object.
 
   Args:
-    function: (arrays [size, ...]) -> a tree of arrays [size, ...]; must treat
-      examples independently of each other.
-    size: number of examples at a time.
+    function: (arrays [b, ...]) -> a tree of arrays [b, ...]; must treat examples
+      independently of each other.
+    size: number of examples at a time; fewer if they are large images (`at_once`).
 
   Returns:
     The same function for NumPy arrays [n, ...] or sets of n images, n >= 1. It passes
@@ -47,11 +60,13 @@ def chunked(function: Callable, size: int) -> Callable:
       raise ValueError(f"{[len(a) for a in arrays]} examples: all arrays must hold "
                        "the same number, at least one")
     outs, reads = [], [reader(a) for a in arrays]
-    for start in range(0, n, size):
-      chunk = np.arange(start, min(start + size, n))
+    count = min(at_once(size, a.shape if hasattr(a, "read") else a.shape[1:])
+                for a in arrays)
+    for start in range(0, n, count):
+      chunk = np.arange(start, min(start + count, n))
       parts = [floats(read(chunk)) for read in reads]
       # The last chunk is padded: another shape would need another compilation.
-      full = [np.resize(a, (size, *a.shape[1:])) for a in parts]
+      full = [np.resize(a, (count, *a.shape[1:])) for a in parts]
       outs.append(jax.tree.map(np.asarray, compiled(*full)))
     return jax.tree.map(lambda *chunks: np.concatenate(chunks)[:n], *outs)
 

@@ -15,7 +15,7 @@ import jax
 import numpy as np
 
 from augment_gen.evaluate import gauges
-from augment_gen.evaluate.chunks import floats
+from augment_gen.evaluate.chunks import at_once, floats
 from augment_gen.evaluate.health import Bound, CHUNK
 from augment_gen.run.forms import jit_quickly
 from augment_gen.run.random import stream
@@ -157,12 +157,12 @@ def sentence(measured: Mapping[str, float]) -> str:
 
 
 def _views(view: View, arrays: Any, images: np.ndarray, key: jax.Array) -> np.ndarray:
-  """A view of each image, float32 [n, H, W, C], CHUNK at a time."""
-  parts = []
-  for start in range(0, len(images), CHUNK):
-    chunk = floats(images[start:start + CHUNK])
+  """A view of each image, float32 [n, H, W, C], in chunks."""
+  parts, size = [], at_once(CHUNK, images.shape[1:])
+  for start in range(0, len(images), size):
+    chunk = floats(images[start:start + size])
     # The last chunk is padded: another shape would need another compilation.
-    padded = np.resize(chunk, (CHUNK, *chunk.shape[1:]))
+    padded = np.resize(chunk, (size, *chunk.shape[1:]))
     seen = _compiled(view)(arrays, padded, jax.random.fold_in(key, start))
     parts.append(np.asarray(seen)[:len(chunk)])
   return np.concatenate(parts)

@@ -11,6 +11,7 @@ import pytest
 
 from augment_gen.augment.learned import draw_latents
 from augment_gen.config import Config
+from augment_gen.data.base import ImageSet
 from augment_gen.evaluate import chunks, distances, health
 from augment_gen.losses.latent import random_directions, sliced_wasserstein
 from augment_gen.models import outputs
@@ -460,6 +461,23 @@ def test_chunks_change_nothing_and_are_compiled_once():
   apply(x, z)
   apply(x[:5], z[:5])
   assert len(traces) == 2
+
+
+def test_large_images_come_in_smaller_chunks():
+  """A network keeps many maps of the size of each image of a chunk."""
+  traces = []
+  def function(x, z):
+    traces.append((x.shape, z.shape))
+    return x[:, 0, 0, 0] + z
+  images = ImageSet("x", np.zeros((5, 1024, 512, 1), np.uint8), None, ())
+  for x in (images, images.images):
+    np.testing.assert_array_equal(
+        chunks.chunked(function, 4)(x, np.arange(5.0, dtype=np.float32)), np.arange(5))
+  assert traces == [((2, 1024, 512, 1), (2,))]
+  assert chunks.at_once(256, (28, 28, 1)) == chunks.at_once(256, (64, 64, 3)) == 256
+  assert chunks.at_once(256, (224, 224, 3)) == 20
+  assert chunks.at_once(256, (4096, 4096, 3)) == 1
+  assert chunks.at_once(256, (128,)) == 256
 
 
 def test_shapes_that_do_not_fit_are_refused():
