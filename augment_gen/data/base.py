@@ -118,6 +118,11 @@ def reader(images: Images | np.ndarray) -> Callable[[Any], np.ndarray]:
   return images.read if hasattr(images, "read") else images.__getitem__
 
 
+def shape_of(images: Images | np.ndarray) -> tuple[int, ...]:
+  """Returns the shape of one example of a set or of an array."""
+  return images.shape if hasattr(images, "read") else images.shape[1:]
+
+
 @dataclasses.dataclass(frozen=True, eq=False)
 class Joined:
   """The concatenation of several sets; implements `Images`."""
