@@ -76,3 +76,9 @@ def generator_step(config, task, pretrained):
 def zeros(tree):
   """Arrays of the shapes in a tree."""
   return jax.tree.map(lambda a: jnp.zeros(a.shape, a.dtype), tree)
+
+
+def kept_for_gradients(loss, params):
+  """Bytes that the forward pass keeps for the gradient of `loss(params)`."""
+  kept = jax.eval_shape(lambda params: jax.vjp(loss, params)[1], params)
+  return sum(leaf.size * leaf.dtype.itemsize for leaf in jax.tree.leaves(kept))

@@ -68,13 +68,15 @@ def identity(values: Mapping[str, Any]) -> dict[str, Any]:
   """The part of a config (from `plain`) that determines the results.
 
   It leaves out fields that only choose how much is computed or written (stages, arms,
-  controls, protocols, log, debug) or how fast images are read, and fields that name a run
-  to take stages over from. A run may be continued with other values of these.
+  controls, protocols, log, debug), how fast images are read, or how much memory a step
+  takes (remat, micro-batches, which change rounding alone), and fields that name a run to
+  take stages over from. A run may be continued with other values of these.
   """
   kept = {name: value for name, value in values.items()
-          if name not in ("stages", "log", "debug", "profile_steps")}
-  for stage, field in (("pretrain", "from_run"), ("generator", "from_run"),
-                       ("retrain", "arms"), ("tac", "controls"),
+          if name not in ("stages", "log", "debug", "profile_steps", "remat")}
+  for stage, field in (("pretrain", "from_run"), ("pretrain", "micro_batch"),
+                       ("generator", "from_run"), ("generator", "micro_batch"),
+                       ("retrain", "arms"), ("retrain", "micro_batch"), ("tac", "controls"),
                        ("evaluate", "controls"), ("evaluate", "protocols"),
                        ("data", "read_threads"), ("data", "read_ahead_gib")):
     kept[stage] = {name: value for name, value in kept[stage].items()

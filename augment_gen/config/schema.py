@@ -128,6 +128,9 @@ class PretrainConfig:
   epochs: NotNegative = 200.0  # passes over X_p; give epochs or steps, not both
   steps: CountOrZero = 0  # of training, where epochs is 0
   batch_size: Count = 256  # images in a step, over all devices
+  # Gradient accumulation, for MoCo v2: images of a device that pass through F at once, a
+  # multiple of a batch-norm group. The gradient is that of the whole batch. 0: all of them.
+  micro_batch: CountOrZero = 0
   recipe: Recipe = "moco_v2"  # hand-made augmentations, augment/recipes.py
   # Folder of a run with the same settings, to take this stage over from.
   from_run: str = ""
@@ -239,6 +242,9 @@ class GeneratorConfig:
   epochs: NotNegative = 100.0  # passes over X_p; give epochs or steps, not both
   steps: CountOrZero = 0  # of training, where epochs is 0
   batch_size: Count = 256  # images in a step, over all devices
+  # Gradient accumulation: images of a device that pass through a network at once. The
+  # gradient is that of the whole batch. 0: all of them.
+  micro_batch: CountOrZero = 0
   # Folder of a run with the same settings, to take stages 1 and 2 over from.
   from_run: str = ""
   networks: NetworksConfig = NetworksConfig()
@@ -289,6 +295,7 @@ class RetrainConfig:
   epochs: NotNegative = 200.0  # passes over X_p; give epochs or steps, not both
   steps: CountOrZero = 0  # of training, where epochs is 0
   batch_size: Count = 256  # images in a step, over all devices
+  micro_batch: CountOrZero = 0  # as in section `pretrain`
   # Hand-made augmentations of both views, beside the arm's; "none": (15) as printed.
   recipe: Recipe = "moco_v2"
   # Where the arm's augmentation stands: "first" is t'(G_A(x, z)), "last" G_A(t'(x), z).
@@ -356,6 +363,10 @@ class Config:
   # Type of the products and maps of all networks, for GPU and TPU. Parameters, statistics,
   # last layers, logits and losses are float32 in any case.
   precision: Literal["float32", "bf16"] = "float32"
+  # Whether the blocks of ResNets and U-Nets are computed again for their gradients, in
+  # place of keeping what they computed: less memory, for about a third more operations. On
+  # a CPU it does nothing, because XLA merges the two computations.
+  remat: bool = False
   debug: bool = False  # NaN checks inside the step, compile logs
   # "FIRST,LAST": a profile of these steps of every stage that is trained, in the run
   # folder, with the operations per second in the log.

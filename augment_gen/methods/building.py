@@ -74,6 +74,15 @@ def division_problems(config: Config, field: str, devices: int) -> Iterator[str]
            "multiple")
 
 
+def micro_batch_problems(config: Config, stage: str, devices: int) -> Iterator[str]:
+  """One problem if a stage's micro-batches do not divide a device's images."""
+  part = setting(config, f"{stage}.micro_batch")
+  batch = setting(config, f"{stage}.batch_size")
+  if part and batch % devices == 0 and (batch // devices) % part:
+    yield (f"config.{stage}.micro_batch={part} must divide the {batch // devices} images "
+           f"that each device has of config.{stage}.batch_size={batch}")
+
+
 def batch_problems(config: Config, field: str, images: int, name: str
                    ) -> Iterator[str]:
   """One problem if a batch is larger than the set it is drawn from."""

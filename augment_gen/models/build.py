@@ -54,7 +54,7 @@ def build_encoder(config: config_lib.Config, bn_groups: int = 1) -> nn.Module:
   encoder, data = config.encoder, config.data
   settings: dict[str, Any] = {"stage_sizes": encoder.blocks} if encoder.blocks else {}
   if encoder.name != "convnet":
-    settings["stem"] = encoder.stem
+    settings |= {"stem": encoder.stem, "remat": config.remat}
   return ENCODERS[encoder.name](
       width=encoder.width, dtype=dtype_of(config), bn_groups=bn_groups,
       mean=data.mean, std=data.std, **settings)
@@ -67,7 +67,7 @@ def _unet(config: config_lib.Config) -> outputs.Augmenter:
   return unet.UNetAugmenter(
       width=networks.unet_width, depth=networks.unet_depth, patch=networks.unet_patch,
       layout=layout, output=networks.output, marks=latent_maps.MARKS,
-      latent_scale=_LATENT_SCALE[layout], dtype=dtype_of(config))
+      latent_scale=_LATENT_SCALE[layout], dtype=dtype_of(config), remat=config.remat)
 
 
 def _perceptron(config: config_lib.Config) -> outputs.Augmenter:
@@ -86,7 +86,7 @@ def _of_perceptrons(config: config_lib.Config) -> dict[str, Any]:
 def _operators(config: config_lib.Config) -> outputs.Augmenter:
   networks = config.generator.networks
   residual = unet.UNet(networks.residual_width, networks.unet_depth, networks.unet_patch,
-                       dtype_of(config))
+                       dtype_of(config), config.remat)
   return operator_chain.OperatorChain(
       operators.chosen(config_lib.names(networks.operators), config.data.channels),
       see_image=networks.amounts_see_image,
@@ -139,7 +139,7 @@ def build_eliminator(config: config_lib.Config) -> nn.Module:
   return unet.UNetEliminator(
       latent_dim=dim, width=networks.unet_width, depth=networks.unet_depth,
       patch=networks.unet_patch, layout=layout, output=networks.output,
-      dtype=dtype_of(config))
+      dtype=dtype_of(config), remat=config.remat)
 
 
 @functools.cache

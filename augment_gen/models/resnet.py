@@ -102,6 +102,7 @@ class ResNet(nn.Module):
     bn_groups: number of groups in *this device's* batch, see `norm.BatchNorm`.
     mean: subtracted from the images; one number per channel, or one for all.
     std: divisor of the centred images; one number per channel, or one for all.
+    remat: whether blocks are computed again for their gradients.
   """
   stage_sizes: Sequence[int]
   block: type[BasicBlock] | type[BottleneckBlock]
@@ -111,6 +112,7 @@ class ResNet(nn.Module):
   bn_groups: int = 1
   mean: tuple[float, ...] = (0.5,)
   std: tuple[float, ...] = (0.5,)
+  remat: bool = False
 
   @property
   def feature_dim(self) -> int:
@@ -143,13 +145,16 @@ class ResNet(nn.Module):
     if self.stem == "imagenet":
       x = pooling.max_pool_3x3(x)
     out["stem"] = x
+    apply = lambda block, x: block(x, train=train)
+    if self.remat:
+      apply = nn.remat(apply)
     for stage, blocks in enumerate(self.stage_sizes, start=1):
       for index in range(blocks):
-        x = self.block(
+        x = apply(self.block(
             width=self.width * 2 ** (stage - 1),
             stride=2 if stage > 1 and index == 0 else 1,
             bn_groups=self.bn_groups, dtype=self.dtype,
-            name=f"stage{stage}_block{index + 1}")(x, train=train)
+            name=f"stage{stage}_block{index + 1}"), x)
       out[f"stage{stage}"] = x
     out["pooled"] = x.astype(jnp.float32).mean(axis=(1, 2))
     return out["pooled"], out

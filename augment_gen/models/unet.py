@@ -44,6 +44,7 @@ class UNetAugmenter(outputs.Augmenter):
     marks: the marks that the "learned" layout draws before training.
     output: "image" or "edit", see `outputs.to_image`.
     dtype: dtype of the convolutions; parameters and the output are float32.
+    remat: whether convolutions are computed again for their gradients.
   """
   width: int = 64
   depth: int = 4
@@ -53,6 +54,7 @@ class UNetAugmenter(outputs.Augmenter):
   marks: latent_maps.FirstMarks = latent_maps.MARKS
   output: str = "image"
   dtype: Any = jnp.float32
+  remat: bool = False
 
   @nn.compact
   def __call__(self, x: jax.Array, z: jax.Array) -> jax.Array:
@@ -74,7 +76,7 @@ class UNetAugmenter(outputs.Augmenter):
     learned = self.layout == "learned"
     maps = (latent_maps.Pyramid(height, width, name="pyramid")(z[:, 1:])
             if learned else latent_maps.square(z, height, width))
-    h = UNet(self.width, self.depth, self.patch, self.dtype, name="unet")(
+    h = UNet(self.width, self.depth, self.patch, self.dtype, self.remat, name="unet")(
         jnp.concatenate([x, maps], axis=-1))
     logits = last_layer(h, x, self.patch, "image")
     if learned:
@@ -103,6 +105,7 @@ class UNetEliminator(nn.Module):
       amounts, read off statistics of the image and of the trunk.
     output: output of G_E, "image" or "edit", see `outputs.to_image`.
     dtype: dtype of the convolutions; parameters and the outputs are float32.
+    remat: whether convolutions are computed again for their gradients.
   """
   latent_dim: int
   width: int = 64
@@ -111,6 +114,7 @@ class UNetEliminator(nn.Module):
   layout: str = "square"
   output: str = "image"
   dtype: Any = jnp.float32
+  remat: bool = False
 
   @nn.compact
   def __call__(self, x: jax.Array) -> tuple[jax.Array, jax.Array]:
@@ -125,7 +129,7 @@ class UNetEliminator(nn.Module):
     Raises:
       UserError: the layout is "square" and `latent_dim` is not a square number.
     """
-    h = UNet(self.width, self.depth, self.patch, self.dtype, name="unet")(x)
+    h = UNet(self.width, self.depth, self.patch, self.dtype, self.remat, name="unet")(x)
     logits = last_layer(h, x, self.patch, "image")
     image = outputs.to_image(logits, x, self.output)
     if self.layout == "square":
@@ -191,25 +195,27 @@ class UNet(nn.Module):
   depth: int
   patch: int
   dtype: Any
+  remat: bool = False
 
   @nn.compact
   def __call__(self, x: jax.Array) -> jax.Array:
+    convolutions = nn.remat(_Convolutions) if self.remat else _Convolutions
     h = _to_patches(x, self.patch)
     height, width = h.shape[1:3]
     h = _pad_to_multiple(h, 2**self.depth).astype(self.dtype)
     skips = []
     for level in range(self.depth):
-      h = _Convolutions(
+      h = convolutions(
           self.width * 2**level, self.dtype, name=f"down{level}")(h)
       skips.append(h)
       h = pooling.max_pool_2x2(h)
-    h = _Convolutions(
+    h = convolutions(
         self.width * 2**self.depth, self.dtype, name="bottom")(h)
     for level in reversed(range(self.depth)):
       features = self.width * 2**level
       h = conv.UpConv(features, dtype=self.dtype, name=f"grow{level}")(h)
       h = jnp.concatenate([skips[level], h], axis=-1)
-      h = _Convolutions(features, self.dtype, name=f"up{level}")(h)
+      h = convolutions(features, self.dtype, name=f"up{level}")(h)
     return _centre(h, height, width)
 
 

@@ -47,11 +47,13 @@ class Plan:
     steps: number of steps.
     steps_per_epoch: number of steps in a pass over X_p.
     recipe: name of the hand-made recipe, for views beside the two that it is given.
+    parts: number of parts in which a device's images pass through the network.
   """
   optimizer: OptimizerConfig
   steps: int
   steps_per_epoch: int
   recipe: str
+  parts: int = 1
 
 
 class Step(Protocol):

@@ -5,6 +5,7 @@ last and form a second module. D_f and D_p see features of images from the froze
 encoder F (frozen_encoder.py).
 """
 
+from collections.abc import Callable
 import dataclasses
 import functools
 from typing import Any
@@ -30,7 +31,7 @@ from augment_gen.run import parallel
 from augment_gen.run.contracts import Batch, Metrics, Step
 from augment_gen.run.forms import jit_quickly
 from augment_gen.run.random import example_keys, stream
-from augment_gen.steps import frozen_encoder
+from augment_gen.steps import frozen_encoder, micro_batches
 from augment_gen.steps.frozen_encoder import FrozenEncoder
 from augment_gen.steps.state import apply_gradients, named, NetState, update_ema
 
@@ -142,28 +143,31 @@ def _generators_loss(
   Source: Hayase et al., (10), Fig. 3.
   """
   losses = config.losses
-  g_el = lambda x: nets.eliminator.apply({"params": params["eliminator"]}, x)
   noisy = functools.partial(_noisy, losses.cycle_noise, key)
   x_p, x_f = batch["x_p"], batch["x_f"]
+  in_parts = _in_parts(config, x_p)
 
-  g_a = functools.partial(
-      nets.augmenter.apply, {"params": params["augmenter"]}, method="with_cost")
+  g_a = functools.partial(in_parts, functools.partial(
+      nets.augmenter.apply, {"params": params["augmenter"]}, method="with_cost"))
   z = draw_latents(example_keys(key, "latent", len(x_p)), None, nets.latent_dim)
   x_a, cost = g_a(x_p, z)
   # G_A as (13) sees it.
   kept = (lambda tree: tree) if losses.cycle_trains_augmenter else lax.stop_gradient
   # One call for G_E(x̃_f), G_L(x̃_f) and the cycle x, z → G_A → G_E, G_L, so that the
   # networks are compiled once.
-  (x_e, x_p_cycle), (z_f, z_cycle) = (jnp.split(out, 2) for out in g_el(jnp.concatenate(
-      [noisy(x_f, "noise_f"), noisy(kept(x_a), "noise_a")])))
+  (x_e, x_p_cycle), (z_f, z_cycle) = (jnp.split(out, 2) for out in in_parts(
+      lambda x: nets.eliminator.apply({"params": params["eliminator"]}, x),
+      jnp.concatenate([noisy(x_f, "noise_f"), noisy(kept(x_a), "noise_a")])))
   shown = nets.augmenter.apply({"params": params["augmenter"]}, z, method="shown")
 
   judged, z_judged = x_a, z
   if config.discriminator.same_content:
     x_judged, z_judged = _judged_by_d_f(config.discriminator, x_p, z, x_e, key, done)
     judged, cost = g_a(x_judged, z_judged)
-  y_a, y_e = jnp.split(_see_images(
-      nets, config, encoder, jnp.concatenate([judged, x_e])), 2)
+  see = frozen_encoder.make_see(nets.encoder, config.discriminator.features)
+  y_a, y_e = jnp.split(in_parts(
+      functools.partial(frozen_encoder.of_images, see, encoder),
+      jnp.concatenate([judged, x_e])), 2)
   # NOTE(paper): (11) prints D_f∘G_A∘F, but only D_f∘F∘G_A has matching types.
   logits = _judge(nets, discriminators["disc_f"], y_a)
   fool_f = generator_loss(logits)
@@ -173,8 +177,9 @@ def _generators_loss(
 
   x_f_cycle = None
   if losses.cycle_f_weight:
-    x_f_cycle = nets.augmenter.apply(
-        {"params": kept(params["augmenter"])}, noisy(x_e, "noise_e"), z_f)
+    x_f_cycle = in_parts(
+        functools.partial(nets.augmenter.apply, {"params": kept(params["augmenter"])}),
+        noisy(x_e, "noise_e"), z_f)
   cycle, terms = cycle_loss(
       x_f=x_f, x_f_cycle=x_f_cycle, x_p=x_p, x_p_cycle=x_p_cycle, z=z,
       z_cycle=z_cycle, z_shown=shown,
@@ -214,8 +219,9 @@ def _discriminators_loss(
   penalty = jnp.zeros(())
   for who, name, y in (("f", "x_f", y_a), ("p", "x_p", y_e)):
     judge = functools.partial(_judge, nets, params[f"disc_{who}"])
-    y_real = frozen_encoder.of_real(
-        see, encoder, name, batch[name], batch["index"][name])
+    y_real = _in_parts(config, batch[name])(
+        functools.partial(frozen_encoder.of_real, see, encoder, name),
+        batch[name], batch["index"][name])
     real, fake = judge(y_real), judge(y)
     loss = discriminator_loss(real, fake)
     if config.discriminator.r1_weight:
@@ -246,11 +252,13 @@ def _judge(nets: Networks, params: Any, y: jax.Array) -> jax.Array:
   return nets.discriminator.apply({"params": params}, y)
 
 
-def _see_images(nets: Networks, config: GeneratorConfig, encoder: FrozenEncoder,
-                x: jax.Array) -> jax.Array:
-  """Computes the features of images [b, H, W, C] for D_f and D_p: [b, D + K]."""
-  see = frozen_encoder.make_see(nets.encoder, config.discriminator.features)
-  return frozen_encoder.of_images(see, encoder, x)
+def _in_parts(config: GeneratorConfig, x: jax.Array) -> Callable:
+  """`micro_batches.in_parts` of at most `config.micro_batch` images; x [b, H, W, C]."""
+  size = config.micro_batch or len(x)
+
+  def apply(function, *arrays):
+    return micro_batches.in_parts(function, len(arrays[0]) // size, *arrays)
+  return apply
 
 
 def _judged_by_d_f(

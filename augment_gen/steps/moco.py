@@ -17,6 +17,7 @@ from augment_gen.models.heads import initial_variables, ProjectedEncoder
 from augment_gen.run import parallel
 from augment_gen.run.contracts import PyTree, Step, Views
 from augment_gen.run.random import stream
+from augment_gen.steps import micro_batches
 from augment_gen.steps.collapse import embedding_std
 from augment_gen.steps.state import apply_gradients, named, NetState
 
@@ -82,21 +83,31 @@ def enqueue(queue: jax.Array, pointer: jax.Array,
 
 
 def make_step(net: ProjectedEncoder, tx: optax.GradientTransformation,
-              config: MocoConfig, views: Views) -> Step:
+              config: MocoConfig, views: Views, parts: int = 1) -> Step:
   """Builds the step of MoCo's Algorithm 1, in the order of the official code.
 
   Source: He et al. 2020, Algorithm 1.
 
   Args:
-    net: the module of both f_q and f_k.
+    net: the module of both f_q and f_k; its batch norms have the groups of one part.
     tx: optimiser of f_q.
     config: momentum, temperature and shuffling.
     views: `(frozen, batch, key) -> (view for f_q, view for f_k)`, images
       [b, H, W, C] in [0, 1].
+    parts: number of parts in which a device's images pass through the networks. Each has
+      whole batch-norm groups, so that only rounding depends on it.
 
   Returns:
     `step(state, frozen, batch, key) -> (state, metrics)`.
   """
+
+  def encode(params, batch_stats, images):
+    """Embeddings [b, dim] of this device's images, and new batch statistics."""
+    def part(images):
+      embeddings, new = net.apply({"params": params, "batch_stats": batch_stats},
+                                  images, train=True, mutable=["batch_stats"])
+      return embeddings, new.get("batch_stats", {})
+    return micro_batches.in_parts_with_means(part, parts, images)
 
   def encode_keys(params, batch_stats, images, key):
     """Computes all devices' keys [B, dim] in batch order, and new batch statistics.
@@ -109,13 +120,11 @@ def make_step(net: ProjectedEncoder, tx: optax.GradientTransformation,
     if config.shuffle:
       order = jax.random.permutation(stream(key, "shuffle"), everyone.shape[0])
       everyone = everyone[order]
-    keys, new = net.apply(
-        {"params": params, "batch_stats": batch_stats},
-        parallel.own_part(everyone), train=True, mutable=["batch_stats"])
+    keys, new_stats = encode(params, batch_stats, parallel.own_part(everyone))
     keys = parallel.gather(keys)
     if config.shuffle:
       keys = keys[jnp.argsort(order)]
-    return keys, new.get("batch_stats", {})
+    return keys, new_stats
 
   def step(state: MocoState, frozen, batch, key):
     view_q, view_k = views(frozen, batch, key)
@@ -128,12 +137,10 @@ def make_step(net: ProjectedEncoder, tx: optax.GradientTransformation,
 
     # 2. The query encoder learns against the queue without the new keys.
     def loss_fn(params):
-      q, new = net.apply(
-          {"params": params, "batch_stats": state.query.batch_stats},
-          view_q, train=True, mutable=["batch_stats"])
+      q, new_stats = encode(params, state.query.batch_stats, view_q)
       losses, logits = infonce(
           q, parallel.own_part(keys), state.queue, config.temperature)
-      return jnp.mean(losses), (q, logits, new.get("batch_stats", {}))
+      return jnp.mean(losses), (q, logits, new_stats)
 
     (loss, (q, logits, batch_stats)), grads = jax.value_and_grad(
         loss_fn, has_aux=True)(state.query.params)

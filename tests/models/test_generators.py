@@ -1,5 +1,6 @@
 """G_A, G_E and G_L as perceptrons and U-Nets, the heads, and the builders."""
 
+import dataclasses
 import math
 
 from flax import linen as nn
@@ -11,6 +12,7 @@ import pytest
 from augment_gen import config as config_lib
 from augment_gen.config import errors
 from augment_gen.models import build, heads, outputs, perceptron, unet
+from tracing import kept_for_gradients
 
 SHAPE = (6, 5, 2)
 
@@ -377,3 +379,30 @@ def test_blocks_set_the_depth_of_the_encoder():
   assert y.shape == (2, 32)
   assert {name for name in variables["params"] if "block" in name} == {
       "stage1_block1", "stage2_block1", "stage2_block2"}
+
+
+def test_remat_of_u_nets_changes_memory_alone():
+  x = jnp.asarray(np.random.default_rng(1).random((4, 32, 32, 2), np.float32))
+  params, slopes, memory = None, [], []
+  for remat in (False, True):
+    net = unet.UNetEliminator(9, 8, 2, remat=remat)
+    params = params or some_params(net, x)
+
+    def loss(params):
+      image, z = net.apply(params, x)
+      return jnp.sum(image**2) + jnp.sum(z**2)
+    slopes.append(jax.jit(jax.grad(loss))(params))
+    memory.append(kept_for_gradients(loss, params))
+  jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-3, atol=1e-3), *slopes)
+  assert memory[1] < memory[0] / 2
+
+
+@pytest.mark.parametrize("remat", [False, True])
+def test_all_networks_know_whether_to_remat(remat):
+  config = config_lib.Config(remat=remat)
+  unets = dataclasses.replace(config.generator.networks, augmenter="unet", eliminator="unet")
+  config = dataclasses.replace(config, generator=dataclasses.replace(
+      config.generator, networks=unets, latent=config_lib.LatentConfig(dim=4)))
+  assert build.build_encoder(config).remat is remat
+  assert build.build_augmenter(config).remat is remat
+  assert build.build_eliminator(config).remat is remat

@@ -9,6 +9,7 @@ import pytest
 
 from augment_gen.config import errors
 from augment_gen.models import conv, resnet
+from tracing import kept_for_gradients
 
 
 def parameters(variables):
@@ -144,3 +145,26 @@ def test_lowering_leaves_the_network_as_it_is():
     with conv.lowering(name):
       results.append(apply(network, variables, x))
   np.testing.assert_allclose(*results, rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize("block", [resnet.BasicBlock, resnet.BottleneckBlock])
+def test_remat_changes_memory_alone(block):
+  x = jnp.asarray(np.random.default_rng(0).random((4, 32, 32, 3), np.float32))
+  variables, slopes, memory = None, [], []
+  for remat in (False, True):
+    network = resnet.ResNet(
+        stage_sizes=(2, 2), block=block, width=8, bn_groups=2, stem="small", remat=remat)
+    if variables is None:
+      variables = network.init(jax.random.key(0), x, train=False)
+
+    def loss(params):
+      (y, _), new = network.apply(
+          {**variables, "params": params}, x, train=True, mutable=["batch_stats"])
+      return jnp.sum(y**2), new
+    slopes.append(jax.jit(jax.grad(loss, has_aux=True))(variables["params"]))
+    memory.append(kept_for_gradients(lambda p, loss=loss: loss(p)[0], variables["params"]))
+  plain, again = slopes
+  assert jax.tree.structure(plain) == jax.tree.structure(again)
+  jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-5),
+               plain, again)
+  assert memory[1] < memory[0] / 2

@@ -257,6 +257,20 @@ def test_each_player_receives_the_gradient_of_its_own_loss_and_no_other(config):
       + metrics["discriminator/penalty"], loss_d, rtol=1e-5)
 
 
+@pytest.mark.parametrize("devices, size", [(1, 2), (2, 2)])
+def test_micro_batches_change_rounding_alone(devices, size):
+  """D_f sees some of both images, and the latents' distance compares the whole batch."""
+  config = OURS["both"]
+  nets, txs, frozen, state = setting()
+  state = dataclasses.replace(state, step=np.int32(middle(config)))
+  whole, metrics = run_step(nets, txs, frozen, state, devices, config=config)
+  divided, found = run_step(nets, txs, frozen, state, devices, config=dataclasses.replace(
+      config, micro_batch=size))
+  for a, b in zip(jax.tree.leaves((whole, metrics)), jax.tree.leaves((divided, found)),
+                  strict=True):
+    np.testing.assert_allclose(b, a, rtol=1e-4, atol=1e-5)
+
+
 def test_average_follows_the_generators_and_moves_nobody():
   config = dataclasses.replace(CONFIG, networks=NetworksConfig(ema_decay=0.9))
   nets, txs, frozen, _ = setting()

@@ -230,6 +230,28 @@ def test_devices_agree_with_one(devices):
     np.testing.assert_allclose(a, b, rtol=2e-4, atol=2e-5)
 
 
+@pytest.mark.parametrize("devices, parts", [(1, 4), (1, 2), (2, 2)])
+def test_parts_agree_with_the_whole(devices, parts):
+  """A part has whole batch-norm groups, so its statistics are those of the whole."""
+  config = MocoConfig(dim=3, queue=32, momentum=0.9, bn_groups=8)
+  mesh = parallel.make_mesh(jax.devices()[:devices])
+  results = []
+  for n in (1, parts):
+    optimizer = OptimizerConfig(lr=0.1, schedule="constant")
+    tx = make_optimizer(optimizer, make_schedule(optimizer, 10, 5))
+    net = ProjectedEncoder(Normed(8 // devices // n), UnitHead())
+    state = moco.init(net, tx, config, SHAPE, jax.random.key(0))
+    step = parallel.map_step(moco.make_step(net, tx, config, noisy, n), mesh,
+                             lambda resident, batch: batch)
+    for t in range(3):
+      batch = parallel.shard(batch_of(t, 16), mesh)
+      state, metrics = step(parallel.replicate(state, mesh), {}, {}, batch,
+                            jax.random.key(1))
+    results.append(jax.device_get((state, metrics)))
+  for a, b in zip(*(jax.tree.leaves(r) for r in results), strict=True):
+    np.testing.assert_allclose(a, b, rtol=2e-4, atol=2e-5)
+
+
 def test_restart_keeps_networks_and_keys_and_forgets_the_optimiser():
   state, step = make()
   for t in range(3):

@@ -39,7 +39,7 @@ from augment_gen.models.policy import LatentDistribution
 from augment_gen.run.contracts import Plan, Pretrainer, Stage, State, Step
 from augment_gen.run.forms import jit_quickly
 from augment_gen.run.random import example_keys, stream
-from augment_gen.steps import frozen_encoder, latent_policy, views
+from augment_gen.steps import frozen_encoder, latent_policy, micro_batches, views
 from augment_gen.steps import generator as generator_step
 from augment_gen.steps import policy as policy_step
 
@@ -88,7 +88,7 @@ def pretrain(config: Config, task: Task, devices: int) -> Stage:
   method, stage = pretrainer(config, devices), config.pretrain
   feed = ImageFeed(
       {"x_p": images}, stage.batch_size, config.seed, "pretrain", config.data)
-  plan = _plan(stage, feed)
+  plan = _plan(stage, feed, devices)
   tx = method.optimizer(plan)
   key = stream(jax.random.key(config.seed), "pretrain")
   encoder, _ = encoder_init.load(config) or (None, [])
@@ -108,11 +108,12 @@ def hand_made_view(name: str) -> Callable:
       augment, example_keys(key, "view", len(x)), x)
 
 
-def _plan(stage: PretrainConfig | RetrainConfig, feed: ImageFeed) -> Plan:
+def _plan(stage: PretrainConfig | RetrainConfig, feed: ImageFeed, devices: int) -> Plan:
   per_epoch = feed.steps_per_epoch["x_p"]
   return Plan(
       stage.optimizer, building.total_steps(stage.epochs, stage.steps, per_epoch),
-      per_epoch, stage.recipe)
+      per_epoch, stage.recipe,
+      micro_batches.count(stage.batch_size // devices, stage.micro_batch))
 
 
 def generator_networks(config: Config) -> generator_step.Networks:
@@ -296,7 +297,7 @@ def retrain(config: Config, task: Task, devices: int, arm: str,
   feed = ImageFeed(
       {"x_p": task.pretrain}, stage.batch_size, config.seed, "retrain", config.data)
   key = stream(jax.random.key(config.seed), "retrain")
-  plan = _plan(stage, feed)
+  plan = _plan(stage, feed, devices)
   tx = method.optimizer(plan)
   state, step = method.restart(pretrained, tx), method.make_step(tx, pair, plan)
   if arm == "policy":

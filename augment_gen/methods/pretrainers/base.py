@@ -31,10 +31,13 @@ class Base:
   def problems(cls, config: Config, devices: int) -> Iterator[str]:
     """One line for each batch of a single image, for which there are no statistics."""
     del devices
-    for field in ("pretrain.batch_size", "retrain.batch_size"):
-      if building.setting(config, field) < 2:
-        yield (f"config.{field}=1 leaves {cls.title} no other image to compare with: "
-               "give at least 2")
+    for stage in ("pretrain", "retrain"):
+      if building.setting(config, f"{stage}.batch_size") < 2:
+        yield (f"config.{stage}.batch_size=1 leaves {cls.title} no other image to compare "
+               "with: give at least 2")
+      if building.setting(config, f"{stage}.micro_batch"):
+        yield (f"config.{stage}.micro_batch: the batch norms of {cls.title} span the "
+               "batch, which can't be divided: leave it at 0, and use --config.remat")
 
   @staticmethod
   def data_problems(config: Config, images: Images) -> Iterator[str]:

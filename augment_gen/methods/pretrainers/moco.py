@@ -23,10 +23,13 @@ class MocoV2(Base):
 
   def __init__(self, config: Config, devices: int):
     super().__init__(config, devices)
-    # Each device gets its share of the batch-norm groups.
-    self._net = ProjectedEncoder(
-        build_encoder(config, config.moco.bn_groups // devices),
-        ProjectionHead(config.moco.dim, dtype=dtype_of(config)))
+    self._groups = config.moco.bn_groups // devices  # of each device
+    self._net = self._net_of(self._groups)
+
+  def _net_of(self, groups: int) -> ProjectedEncoder:
+    return ProjectedEncoder(
+        build_encoder(self._config, groups),
+        ProjectionHead(self._config.moco.dim, dtype=dtype_of(self._config)))
 
   @classmethod
   def problems(cls, config: Config, devices: int) -> Iterator[str]:
@@ -42,6 +45,14 @@ class MocoV2(Base):
     if groups % devices:
       yield (f"config.moco.bn_groups={groups} must be a multiple of the {devices} "
              "devices: each device normalises whole groups")
+      return
+    for stage in ("pretrain", "retrain"):
+      part = building.setting(config, f"{stage}.micro_batch")
+      group = building.setting(config, f"{stage}.batch_size") // groups
+      if part and group and part % group:
+        yield (f"config.{stage}.micro_batch={part} must be a multiple of {group}, the "
+               f"images of a batch-norm group (config.{stage}.batch_size / "
+               "config.moco.bn_groups)")
 
   def init(self, tx: optax.GradientTransformation, key: jax.Array,
            encoder: PyTree | None = None) -> moco_step.MocoState:
@@ -54,8 +65,8 @@ class MocoV2(Base):
 
   def make_step(self, tx: optax.GradientTransformation, views: Views,
                 plan: Plan) -> Step:
-    del plan
-    return moco_step.make_step(self._net, tx, self._config.moco, views)
+    return moco_step.make_step(self._net_of(self._groups // plan.parts), tx,
+                               self._config.moco, views, plan.parts)
 
   def chance_loss(self, batch_size: int) -> float | None:
     del batch_size  # the negatives are those of the queue
