@@ -11,11 +11,12 @@ import numpy as np
 
 from augment_gen.check.outline import Outline
 from augment_gen.config import Config
+from augment_gen.data.feed import on_devices
 from augment_gen.data.task import Task
 from augment_gen.methods import building
-from augment_gen.methods.augmentation_generator import stages
 from augment_gen.models.build import build_encoder
 from augment_gen.run import parallel
+from augment_gen.steps import frozen_encoder
 from augment_gen.steps.state import NetState
 
 # Fields of states -> what the papers call them.
@@ -46,17 +47,21 @@ def lines(config: Config, task: Task, found: Sequence[Outline]) -> Iterator[str]
       if words := _player(getattr(outline.state, field.name)):
         yield f"  {_NAMES.get(field.name, field.name)}: {words}"
   sets = {"X_p": task.pretrain, "X̃_f": task.finetune}
-  resident = {name: images.resident.nbytes for name, images in sets.items()
-              if images.resident is not None}
-  for name in sets:
-    yield f"{name}: " + (f"{size(resident[name])} on each device" if name in resident
-                         else "read as it is needed")
+  resident = {name: values.nbytes for name, values in on_devices(sets, config.data).items()}
+  for name, images in sets.items():
+    yield f"{name}: " + (
+        f"{size(resident[name])} on each device" if name in resident
+        else "read as it is needed" if images.resident is None
+        else f"{size(images.resident.nbytes)} of the host's memory, sent as it is needed")
   wanted = [outline for outline in found if outline.wanted]
   total = max((nbytes(outline.state) for outline in wanted), default=0) + sum(
       resident.values())
   if any(outline.name == "generator" for outline in wanted):
-    features = jax.eval_shape(stages.encode(config), variables, image).shape[-1]
-    embedded = sum(4 * features * len(sets[name]) for name in resident)
+    see = frozen_encoder.make_see(
+        build_encoder(config), config.generator.discriminator.features)
+    features = jax.eval_shape(see, variables, image)[0]  # [1, D]
+    embedded = sum(nbytes(features) * len(images) for images in sets.values()
+                   if images.resident is not None)
     total += embedded
     yield f"embeddings of the sets in memory, in stage 2: {size(embedded)}"
   copies = parallel.host_copies(jax.device_count())

@@ -78,7 +78,8 @@ def identity(values: Mapping[str, Any]) -> dict[str, Any]:
                        ("generator", "from_run"), ("generator", "micro_batch"),
                        ("retrain", "arms"), ("retrain", "micro_batch"), ("tac", "controls"),
                        ("evaluate", "controls"), ("evaluate", "protocols"),
-                       ("data", "read_threads"), ("data", "read_ahead_gib")):
+                       ("data", "read_threads"), ("data", "read_ahead_gib"),
+                       ("data", "max_device_gib")):
     kept[stage] = {name: value for name, value in kept[stage].items()
                    if name != field}
   return kept

@@ -81,8 +81,11 @@ class DataConfig:
   on_bad_image: Literal["error", "skip"] = "error"  # skipped images are counted
   # GiB of the host's memory that images (uint8) may fill: all sets together, the
   # clean X_f beside X̃_f, and, where devices share the host's memory (CPU), each
-  # device's copy of X_p and X̃_f. Other devices need room for one such copy each.
+  # device's copy of X_p and X̃_f.
   max_resident_gib: Positive = 8.0
+  # GiB that X_p or X̃_f may fill on each device, if it lies in memory. A larger set stays
+  # in the host's memory, and each step sends its images.
+  max_device_gib: Positive = 2.0
 
   @property
   def side(self) -> int:

@@ -15,12 +15,20 @@ from augment_gen.data.read_ahead import ReadAhead
 from augment_gen.run import parallel
 
 
+def on_devices(sets: Mapping[str, Images], data: DataConfig) -> dict[str, np.ndarray]:
+  """The images of those sets of which each device gets a copy, uint8 [N, H, W, C]."""
+  found = {name: images.resident for name, images in sets.items()}
+  return {name: values for name, values in found.items()
+          if values is not None and values.nbytes <= data.max_device_gib * 2**30}
+
+
 class ImageFeed:
   """Batches of several sets, each set in its own random order.
 
-  A set in memory is copied to the devices once; each step then sends only indices. Any
-  other set is read on the host, some steps ahead (read_ahead.py), and its images are
-  sent to the devices as uint8. Training steps cannot tell the two apart.
+  A set in memory is copied to the devices once, unless it is too large for that; each
+  step then sends only indices. Any other set is read on the host, some steps ahead
+  (read_ahead.py), and its images are sent to the devices as uint8. Training steps cannot
+  tell the two apart.
 
   The order is a pure function of (seed, stage, set, epoch), so a run that is stopped
   and resumed at step n sees the same batches as an uninterrupted run. Each set cycles
@@ -30,7 +38,7 @@ class ImageFeed:
   Attributes:
     batch_size: images of each set in a step, over all devices.
     steps_per_epoch: number of whole batches in one epoch, by set name.
-    resident: uint8 [N, H, W, C] for each set in memory, by set name.
+    resident: uint8 [N, H, W, C] for each set that is copied to the devices, by set name.
     streamed: names of the other sets.
   """
 
@@ -43,7 +51,8 @@ class ImageFeed:
       batch_size: images of each set in a step, over all devices.
       seed: seed of the run.
       stage: name of the stage; part of the random seed.
-      data: says how sets that are not in memory are read.
+      data: says how sets are read that are not on the devices, and how large those are
+        that are.
 
     Raises:
       UserError: a set is smaller than a batch.
@@ -55,8 +64,7 @@ class ImageFeed:
     self.batch_size = batch_size
     self.steps_per_epoch = {
         name: len(images) // batch_size for name, images in sets.items()}
-    self.resident = {name: images.resident for name, images in sets.items()
-                     if images.resident is not None}
+    self.resident = on_devices(sets, data)
     self.streamed = tuple(name for name in sets if name not in self.resident)
     self._sets = dict(sets)
     self._seed = seed

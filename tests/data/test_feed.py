@@ -4,7 +4,7 @@ import jax
 import numpy as np
 import pytest
 
-from augment_gen.config import errors
+from augment_gen.config import DataConfig, errors
 from augment_gen.data import base, feed
 from augment_gen.run import parallel
 
@@ -114,6 +114,19 @@ def test_a_set_that_is_not_in_memory_gives_the_same_batches():
     b = plain.fetch(plain.resident, here)
     jax.tree.map(np.testing.assert_array_equal, a, b)
   both.close()
+
+
+def test_a_set_that_is_too_large_for_the_devices_gives_the_same_batches():
+  sets = {"x_p": images_of(23), "x_f": images_of(10)}
+  limit = sets["x_f"].resident.nbytes / 2**30  # X_p is larger
+  apart = feed.ImageFeed(sets, 4, 0, "generator", DataConfig(max_device_gib=limit))
+  plain = _feed()
+  assert set(apart.resident) == {"x_f"} and apart.streamed == ("x_p",)
+  for step in (0, 5):
+    jax.tree.map(np.testing.assert_array_equal,
+                 apart.fetch(apart.resident, apart.host_batch(step)),
+                 plain.fetch(plain.resident, plain.host_batch(step)))
+  apart.close()
 
 
 def test_fetch_in_a_mapped_step_sees_its_own_part():
