@@ -7,7 +7,8 @@ Source: Hayase et al., section 4.1.
 
 X̃_f is X_f^S (spotlight). The test sets are X_t^R (room light) and X_t^S. The variant
 `:room` swaps S and R. `:simclr` replaces MoCo v2 by SimCLR with the settings of its
-paper. FOLDER holds imagenet/ (ILSVRC 2012 training images) and daiso/, the images of
+paper. `:operators` has the chain of operators as G_A, with the settings of
+configs/photos.py, in place of the paper's U-Nets. FOLDER holds imagenet/ (ILSVRC 2012 training images) and daiso/, the images of
 DAISO-100 with the table of their products and lights, or in folders that say these.
 data/daiso.py divides them into the paper's four sets.
 
@@ -49,7 +50,17 @@ def get_config(variant: str = ""):
 
   config.evaluate.protocols = "moco,l2,knn"
   return apply_variants(config, variant, {
-      "room": room, "simclr": presets.simclr, "standin": standin, "runlocal": runlocal})
+      "room": room, "simclr": presets.simclr, "operators": operators, "standin": standin,
+      "runlocal": runlocal})
+
+
+def operators(config):
+  """G_A as a chain of imaging operators, and the settings that go with it.
+
+  X_p shows other things than X_f, so D_f judges G_A(G_E(x̃), z) at the end. What is said of
+  such pairs in docs/own_images.md holds here, too.
+  """
+  presets.generator_on_photographs(config)
 
 
 def room(config):

@@ -42,17 +42,7 @@ def get_config(variant: str = ""):
   config.retrain.epochs = 25
   config.retrain.arms = "generator,prior,control,random"
 
-  presets.working_generator(config)
-  config.generator.epochs = 0
-  config.generator.steps = 3000
-  config.generator.networks.unet_width = 16
-  config.generator.networks.unet_depth = 3  # sees as far as a change of light reaches
-  config.generator.networks.unet_patch = 2  # 3 s a step, not 5 (docs/experiments/021)
-  # Photographs vary in light, colour and detail by themselves, so that D has little to go
-  # by: it sees the pixels, too, with a weaker penalty, and strengths cost less.
-  config.generator.discriminator.features = "pixels"
-  config.generator.discriminator.r1_weight = 0.1
-  config.generator.losses.cost_weight = 0.1
+  presets.generator_on_photographs(config)
   # Nobody can tell a dark scene from a dark exposure, so G_E leaves a part of the change
   # in x̃: judged on G_A(G_E(x̃), z), G_A would draw only the rest. X_p shows what X_f
   # shows here (docs/experiments/024).

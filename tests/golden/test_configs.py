@@ -13,8 +13,8 @@ CONFIGS = (
     "quickstart.py", "omniglot.py", "omniglot.py:simclr", "omniglot.py:simsiam",
     "omniglot.py:byol", "omniglot.py:swav", "omniglot.py:mnist",
     "omniglot.py:mnist,npz",
-    "daiso.py", "daiso.py:room", "daiso.py:standin", "daiso.py:standin,room", "photos.py",
-    "photos.py:grey", "regional_mnist.py",
+    "daiso.py", "daiso.py:room", "daiso.py:operators", "daiso.py:standin",
+    "daiso.py:standin,room", "photos.py", "photos.py:grey", "regional_mnist.py",
     "regional_mnist.py:npz", "regional_mnist.py:rendered", "mnist.py")
 
 
