@@ -26,6 +26,7 @@ import jax.numpy as jnp
 from jax.sharding import Mesh, NamedSharding
 from jax.sharding import PartitionSpec as P
 import numpy as np
+from pytorch.inputs import read_config
 
 from augment_gen.check.memory import nbytes, size
 from augment_gen.config import Config
@@ -35,7 +36,6 @@ from augment_gen.models.build import latent_dim
 from augment_gen.run import forms, parallel
 from augment_gen.run.contracts import Stage
 from augment_gen.steps import frozen_encoder
-from pytorch.inputs import read_config
 
 # Slices of TPU v5e, and the chips of a host.
 TOPOLOGIES = {1: ("v5e:1x1", (1, 1, 1)), 4: ("v5e:2x2", (2, 2, 1)),
@@ -137,7 +137,7 @@ def main() -> None:
   shape = (config.data.side, config.data.side, config.data.channels)
   task = Task(Absent(options.x_p, shape, True), Absent(options.x_f, shape, False),
               None, {}, 100, {})
-  print("stage, devices: state + read only + in between = together; operations; compiled in")
+  print("stage, devices: state + read only + in between = together; operations; compiled")
   for devices in map(int, options.devices.split(",")):
     name, bounds = TOPOLOGIES[devices]
     topology = topologies.get_topology_desc(

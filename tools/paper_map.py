@@ -137,7 +137,7 @@ def as_markdown() -> str:
       found.setdefault(key, []).append(_link(name, path))
   lines = ["# From the papers to the code", "",
            "`python tools/paper_map.py` makes this page from the lines `Source: …` of "
-           "the docstrings. A test holds that it is up to date, and that nothing is "
+           "the docstrings. A test checks that it is up to date, and that nothing is "
            "missing. `git grep 'NOTE(paper)'` lists where the papers leave something "
            "open, and where the code deviates from them.", ""]
   rest = []

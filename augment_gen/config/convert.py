@@ -64,25 +64,28 @@ def plain(config: ml_collections.ConfigDict) -> dict[str, Any]:
   return json.loads(config.to_json())
 
 
+# Fields and sections that do not determine the results: they choose how much is computed
+# or written, how fast images are read, or how much memory is used (which changes rounding
+# at most), or name a run to take stages over from.
+WITHOUT_EFFECT = (
+    "stages", "log", "debug", "profile_steps", "remat",
+    "pretrain.from_run", "pretrain.micro_batch", "generator.from_run",
+    "generator.micro_batch", "retrain.arms", "retrain.micro_batch", "tac.controls",
+    "evaluate.controls", "evaluate.protocols", "data.max_resident_gib",
+    "data.max_device_gib", "data.read_threads", "data.read_ahead_gib")
+
+
 def identity(values: Mapping[str, Any]) -> dict[str, Any]:
   """The part of a config (from `plain`) that determines the results.
 
-  It leaves out fields that only choose how much is computed or written (stages, arms,
-  controls, protocols, log, debug), how fast images are read, or how much memory a step
-  takes (remat, micro-batches, which change rounding alone), and fields that name a run to
-  take stages over from. A run may be continued with other values of these.
+  It leaves out `WITHOUT_EFFECT`. A run may be continued with other values of these.
   """
-  kept = {name: value for name, value in values.items()
-          if name not in ("stages", "log", "debug", "profile_steps", "remat")}
-  for stage, field in (("pretrain", "from_run"), ("pretrain", "micro_batch"),
-                       ("generator", "from_run"), ("generator", "micro_batch"),
-                       ("retrain", "arms"), ("retrain", "micro_batch"), ("tac", "controls"),
-                       ("evaluate", "controls"), ("evaluate", "protocols"),
-                       ("data", "read_threads"), ("data", "read_ahead_gib"),
-                       ("data", "max_device_gib")):
-    kept[stage] = {name: value for name, value in kept[stage].items()
-                   if name != field}
-  return kept
+
+  def kept(values, prefix=""):
+    return {name: kept(value, f"{prefix}{name}.") if isinstance(value, Mapping) else value
+            for name, value in values.items() if prefix + name not in WITHOUT_EFFECT}
+
+  return kept(values)
 
 
 def fingerprint(values: Any) -> str:

@@ -158,10 +158,11 @@ def check_owner(path: str | os.PathLike[str], config: dict[str, Any]) -> None:
     return
   try:
     theirs = identity(read_config(folder))
-  except (errors.UserError, KeyError, TypeError):
+  except (errors.UserError, AttributeError):
+    theirs = {}
+  if not theirs:
     raise errors.UserError(
-        f"{file} is damaged: restore it, or choose another --workdir"
-    ) from None
+        f"{file} is damaged: restore it, or choose another --workdir")
   found = sorted(differences(theirs, identity(config)))
   if found:
     raise errors.UserError(

@@ -12,7 +12,7 @@ import pathlib
 import shutil
 from typing import Any
 
-from augment_gen.config import names
+from augment_gen.config import names, WITHOUT_EFFECT
 from augment_gen.config.errors import UserError
 from augment_gen.run import costs
 from augment_gen.run.folder import (
@@ -29,9 +29,7 @@ _CONTROL = "retrain-control"  # the arm of stage 3
 _LATER = {"pretrain": ("generator", "retrain"), "generator": ("retrain",),
           _CONTROL: ("generator", "retrain.arms", "retrain.candidates", "retrain.order",
                      "retrain.policy")}
-_NEVER = ("experiment", "stages", "debug", "profile_steps", "log", "evaluate", "tac",
-          "pretrain.from_run", "generator.from_run",
-          "data.max_resident_gib", "data.read_threads", "data.read_ahead_gib",
+_NEVER = (*WITHOUT_EFFECT, "experiment", "evaluate", "tac",
           "data.tests", "data.conditions", "data.clean_name", "data.finetune_name")
 # Where files lie. Their contents are compared by fingerprints (provenance.py).
 _PLACES = ("data.root", "encoder.init")

@@ -155,7 +155,7 @@ def _traits(result: Mapping[str, Any], protocol: str) -> Iterator[tuple[str, str
          str(provenance.get("encoder_init", "none")))
   try:
     settings = identity(result.get("config") or {})
-  except (KeyError, TypeError, AttributeError):  # of much older code, or unreadable
+  except AttributeError:  # unreadable
     return
   for name, value in _leaves(settings):
     if not any(name == free or name.startswith(f"{free}.") for free in _FREE):

@@ -8,11 +8,11 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from tracing import kept_for_gradients
 
 from augment_gen import config as config_lib
 from augment_gen.config import errors
 from augment_gen.models import build, heads, outputs, perceptron, unet
-from tracing import kept_for_gradients
 
 SHAPE = (6, 5, 2)
 
@@ -400,7 +400,8 @@ def test_remat_of_u_nets_changes_memory_alone():
 @pytest.mark.parametrize("remat", [False, True])
 def test_all_networks_know_whether_to_remat(remat):
   config = config_lib.Config(remat=remat)
-  unets = dataclasses.replace(config.generator.networks, augmenter="unet", eliminator="unet")
+  unets = dataclasses.replace(
+      config.generator.networks, augmenter="unet", eliminator="unet")
   config = dataclasses.replace(config, generator=dataclasses.replace(
       config.generator, networks=unets, latent=config_lib.LatentConfig(dim=4)))
   assert build.build_encoder(config).remat is remat

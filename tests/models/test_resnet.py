@@ -6,10 +6,10 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from tracing import kept_for_gradients
 
 from augment_gen.config import errors
 from augment_gen.models import conv, resnet
-from tracing import kept_for_gradients
 
 
 def parameters(variables):

@@ -55,6 +55,27 @@ def test_other_stages_arms_and_logging_may_go_on(folder, values):
   RunFolder(folder.path, other).close()
 
 
+def test_how_much_memory_is_used_may_change(folder, values):
+  """Also in a run of code that did not have these settings yet."""
+  (folder.path / "checkpoints" / "pretrain" / "3").mkdir(parents=True)
+  folder.close()
+  other = json.loads(json.dumps(values))
+  other["remat"] = True
+  other["pretrain"]["micro_batch"] = 32
+  other["data"]["max_device_gib"] = 1.0
+  RunFolder(folder.path, other).close()
+  for section in (values, values["pretrain"], values["data"]):
+    for name in ("remat", "micro_batch", "max_device_gib"):
+      section.pop(name, None)
+  (folder.path / "config.json").write_text(json.dumps(values))
+  RunFolder(folder.path, other).close()
+  other["pretrain"]["from_run"] = str(folder.path)
+  assert not list(problems(other))
+  other["pretrain"]["batch_size"] = 8
+  (problem,) = problems(other)
+  assert "config.pretrain.batch_size=256" in problem
+
+
 def test_a_start_that_ended_well_with_this_config_is_finished(folder, values):
   def finished(**other):
     return is_finished(folder.path, {**values, **other})
