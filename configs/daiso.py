@@ -58,8 +58,9 @@ def get_config(variant: str = ""):
 def operators(config):
   """G_A as a chain of imaging operators, and the settings that go with it.
 
-  X_p shows other things than X_f, so D_f judges G_A(G_E(x̃), z) at the end. What is said of
-  such pairs in docs/own_images.md holds here, too.
+  X_p shows other things than X_f, so D_f judges G_A(G_E(x̃), z) at the end. This has not
+  been tried with these settings of D (docs/experiments/024); docs/own_images.md says what
+  to do if marks are learned that are not there.
   """
   presets.generator_on_photographs(config)
 

@@ -166,4 +166,7 @@ def divisions(config: Config, devices: int) -> Iterator[str]:
                  f"{queue // batch} batches")
       elif config.pretrain.method == "swav" and config.swav.queue:
         text += f"; a queue of {config.swav.queue // batch} batches"
+    if section in ("pretrain", "generator", "retrain") and (
+        part := building.setting(config, f"{section}.micro_batch")):
+      text += f"; {batch // devices // part} parts of {part} images one after the other"
     yield text

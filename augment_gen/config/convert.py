@@ -65,14 +65,14 @@ def plain(config: ml_collections.ConfigDict) -> dict[str, Any]:
 
 
 # Fields and sections that do not determine the results: they choose how much is computed
-# or written, how fast images are read, or how much memory is used (which changes rounding
-# at most), or name a run to take stages over from.
+# or written, how fast images are read, or how much of a device's memory is used (which
+# changes rounding at most), or name a run to take stages over from.
 WITHOUT_EFFECT = (
     "stages", "log", "debug", "profile_steps", "remat",
     "pretrain.from_run", "pretrain.micro_batch", "generator.from_run",
     "generator.micro_batch", "retrain.arms", "retrain.micro_batch", "tac.controls",
-    "evaluate.controls", "evaluate.protocols", "data.max_resident_gib",
-    "data.max_device_gib", "data.read_threads", "data.read_ahead_gib")
+    "evaluate.controls", "evaluate.protocols", "data.max_device_gib",
+    "data.read_threads", "data.read_ahead_gib")
 
 
 def identity(values: Mapping[str, Any]) -> dict[str, Any]:

@@ -133,6 +133,7 @@ class PretrainConfig:
   batch_size: Count = 256  # images in a step, over all devices
   # Gradient accumulation, for MoCo v2: images of a device that pass through F at once, a
   # multiple of a batch-norm group. The gradient is that of the whole batch. 0: all of them.
+  # For GPUs and TPUs: XLA is slow at loops on a CPU.
   micro_batch: CountOrZero = 0
   recipe: Recipe = "moco_v2"  # hand-made augmentations, augment/recipes.py
   # Folder of a run with the same settings, to take this stage over from.
@@ -246,7 +247,7 @@ class GeneratorConfig:
   steps: CountOrZero = 0  # of training, where epochs is 0
   batch_size: Count = 256  # images in a step, over all devices
   # Gradient accumulation: images of a device that pass through a network at once. The
-  # gradient is that of the whole batch. 0: all of them.
+  # gradient is that of the whole batch. 0: all of them. For GPUs and TPUs, as above.
   micro_batch: CountOrZero = 0
   # Folder of a run with the same settings, to take stages 1 and 2 over from.
   from_run: str = ""
@@ -298,7 +299,8 @@ class RetrainConfig:
   epochs: NotNegative = 200.0  # passes over X_p; give epochs or steps, not both
   steps: CountOrZero = 0  # of training, where epochs is 0
   batch_size: Count = 256  # images in a step, over all devices
-  micro_batch: CountOrZero = 0  # as in section `pretrain`
+  # As in section `pretrain`, for F and G_A; not for what trains P(z|x) of the arm "policy".
+  micro_batch: CountOrZero = 0
   # Hand-made augmentations of both views, beside the arm's; "none": (15) as printed.
   recipe: Recipe = "moco_v2"
   # Where the arm's augmentation stands: "first" is t'(G_A(x, z)), "last" G_A(t'(x), z).

@@ -1,6 +1,7 @@
 """Batches for a training loop; see `run.contracts.Feed`."""
 
 from collections.abc import Iterator, Mapping
+import math
 import threading
 from typing import Any
 import zlib
@@ -17,9 +18,11 @@ from augment_gen.run import parallel
 
 def on_devices(sets: Mapping[str, Images], data: DataConfig) -> dict[str, np.ndarray]:
   """The images of those sets of which each device gets a copy, uint8 [N, H, W, C]."""
-  found = {name: images.resident for name, images in sets.items()}
-  return {name: values for name, values in found.items()
-          if values is not None and values.nbytes <= data.max_device_gib * 2**30}
+  # The size first: the union of two sets is put together when it is asked for.
+  small = (name for name, images in sets.items()
+           if len(images) * math.prod(images.shape) <= data.max_device_gib * 2**30)
+  return {name: values for name in small
+          if (values := sets[name].resident) is not None}
 
 
 class ImageFeed:
@@ -80,7 +83,7 @@ class ImageFeed:
     """Returns what a step sends to the devices.
 
     {"index": {set name: int32 [B]}, "images": {set name: uint8 [B, H, W, C]}}, where
-    "images" has only the sets that are not in memory. With several processes, each has
+    "images" has only the sets that are not on the devices. With several processes, each has
     the rows of its own devices: together they read each image once.
     """
     return {"index": self._index(step), "images": self._ahead.batch(step)}

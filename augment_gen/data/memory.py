@@ -20,8 +20,9 @@ def too_large(counts: dict[str, int], data: config_lib.DataConfig,
   finetune = counts.get(data.finetune, 0) * gib
   if data.implicit != "none" and finetune:
     parts["X_f beside X̃_f"] = finetune
-  trained = sum(size for spec in {data.pretrain, data.finetune}
-                if (size := counts.get(spec, 0) * gib) <= data.max_device_gib)
+  # Also of sets that are too large for the devices (data.max_device_gib): whether X_p is
+  # streamed must not depend on this limit, because a run could not be resumed.
+  trained = sum(counts.get(spec, 0) * gib for spec in {data.pretrain, data.finetune})
   if copies and trained:
     parts[f"{copies} copies for the devices"] = copies * trained
   total = sum(parts.values())

@@ -78,7 +78,7 @@ class Finetuning:
         supervised.init(self._net, self._tx, task.finetune.shape, self._key, encoder),
         {"labels": jnp.asarray(task.finetune.labels)}, self._feed.resident, self._key),
         mesh)
-    with contextlib.closing(Progress(
+    with contextlib.closing(self._feed), contextlib.closing(Progress(
         f"fine-tuning of {method}", 0, self.steps, self._feed.batch_size)) as progress:
       for t in range(self.steps):
         host_batch = parallel.shard(self._feed.host_batch(t), mesh)

@@ -159,13 +159,20 @@ def load_config(run: str | os.PathLike[str]) -> config_lib.Config:
 
   Raises:
     UserError: the folder has no config, or one without all of today's fields; those of
-      sections `log` and `evaluate` may be others.
+      sections `log` and `evaluate` may be others, and those without effect on the results
+      may be missing.
   """
   values = read_config(run)
+  today = config_lib.plain(config_lib.default_config())
+  for field in config_lib.WITHOUT_EFFECT:
+    *sections, name = field.split(".")
+    there, default = values, today
+    for section in sections:
+      there, default = there.setdefault(section, {}), default[section]
+    there.setdefault(name, default[name])
   # These sections change no network: fields of other versions do no harm.
-  for section, today in (("log", config_lib.LogConfig()),
-                         ("evaluate", config_lib.EvaluateConfig())):
-    known = dataclasses.asdict(today)
+  for section in ("log", "evaluate"):
+    known = today[section]
     values[section] = known | {
         name: value for name, value in values.get(section, {}).items() if name in known}
   return config_lib.typed(ml_collections.ConfigDict(values))

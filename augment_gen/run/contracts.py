@@ -124,6 +124,8 @@ class Stage:
     online_every: interval in steps; 0: only at the end.
     views: the augmentations under which F's health is measured, by name,
       `(frozen, images [b, H, W, C] in [0, 1], key) -> images`.
+    undivided: the same step with its batch in one part, of which operations are counted:
+      XLA counts those of a loop once. None: `step` is that.
   """
   name: str
   state: State
@@ -137,6 +139,7 @@ class Stage:
   online_every: int = 0
   views: Mapping[str, Callable[[PyTree, jax.Array, jax.Array], jax.Array]] = (
       dataclasses.field(default_factory=dict))
+  undivided: Step | None = None
 
 
 @dataclasses.dataclass(frozen=True)

@@ -114,7 +114,9 @@ def train(stage: Stage, *, folder: RunFolder, mesh: jax.sharding.Mesh,
       host_batch = batches.take(t, metrics)
       done = t + 1
       if t == first:
-        flops = step_flops(mapped, (state, frozen, resident, host_batch, key), mesh.size)
+        counted = mapped if stage.undivided is None else parallel.map_step(
+            stage.undivided, mesh, stage.feed.fetch)
+        flops = step_flops(counted, (state, frozen, resident, host_batch, key), mesh.size)
       profiled.before(done, state)
       with jax.transfer_guard("disallow"):
         state, metrics = mapped(state, frozen, resident, host_batch, key)

@@ -145,7 +145,7 @@ def _generators_loss(
   losses = config.losses
   noisy = functools.partial(_noisy, losses.cycle_noise, key)
   x_p, x_f = batch["x_p"], batch["x_f"]
-  in_parts = _in_parts(config, x_p)
+  in_parts = functools.partial(_in_parts, config)
 
   g_a = functools.partial(in_parts, functools.partial(
       nets.augmenter.apply, {"params": params["augmenter"]}, method="with_cost"))
@@ -219,8 +219,8 @@ def _discriminators_loss(
   penalty = jnp.zeros(())
   for who, name, y in (("f", "x_f", y_a), ("p", "x_p", y_e)):
     judge = functools.partial(_judge, nets, params[f"disc_{who}"])
-    y_real = _in_parts(config, batch[name])(
-        functools.partial(frozen_encoder.of_real, see, encoder, name),
+    y_real = _in_parts(
+        config, functools.partial(frozen_encoder.of_real, see, encoder, name),
         batch[name], batch["index"][name])
     real, fake = judge(y_real), judge(y)
     loss = discriminator_loss(real, fake)
@@ -252,13 +252,10 @@ def _judge(nets: Networks, params: Any, y: jax.Array) -> jax.Array:
   return nets.discriminator.apply({"params": params}, y)
 
 
-def _in_parts(config: GeneratorConfig, x: jax.Array) -> Callable:
-  """`micro_batches.in_parts` of at most `config.micro_batch` images; x [b, H, W, C]."""
-  size = config.micro_batch or len(x)
-
-  def apply(function, *arrays):
-    return micro_batches.in_parts(function, len(arrays[0]) // size, *arrays)
-  return apply
+def _in_parts(config: GeneratorConfig, function: Callable, *arrays: jax.Array) -> Any:
+  """`micro_batches.in_parts` of `config.micro_batch` images."""
+  parts = micro_batches.count(len(arrays[0]), config.micro_batch)
+  return micro_batches.in_parts(function, parts, *arrays)
 
 
 def _judged_by_d_f(

@@ -18,8 +18,12 @@ PyTree = Any
 
 
 def count(batch: int, micro_batch: int) -> int:
-  """Number of parts of `micro_batch` images that a device's batch has; 0: all in one."""
-  return batch // micro_batch if micro_batch else 1
+  """Number of parts of `micro_batch` images in `batch` images; 0: all in one part.
+
+  Batches of training are multiples of it. Any others, as those of measurements during
+  training, are one part.
+  """
+  return 1 if not micro_batch or batch % micro_batch else batch // micro_batch
 
 
 def in_parts(function: Callable[..., PyTree], parts: int, *arrays: jax.Array) -> PyTree:
@@ -33,6 +37,8 @@ def in_parts(function: Callable[..., PyTree], parts: int, *arrays: jax.Array) ->
   Returns:
     A tree of arrays [b, ...].
   """
+  if parts == 1:
+    return function(*arrays)
   with_means = lambda *part: (function(*part), ())
   return in_parts_with_means(with_means, parts, *arrays)[0]
 

@@ -10,6 +10,7 @@ from augment_gen.augment.policy import draw_t
 from augment_gen.augment.recipes import augment_batch
 from augment_gen.run.contracts import Batch, PyTree
 from augment_gen.run.random import example_keys
+from augment_gen.steps import micro_batches
 
 # (frozen, batch, key) -> one view of the images of a set, as a tuple.
 OneView = Callable[[PyTree, Batch, jax.Array], tuple[jax.Array]]
@@ -101,28 +102,45 @@ def small_crops(augment: Callable, count: int) -> Callable:
   return crops
 
 
-def learned_second(augmenter, latent_dim: int, from_bank: bool) -> Callable:
+def learned_second(augmenter, latent_dim: int, from_bank: bool, micro_batch: int = 0
+                   ) -> Callable:
   """Builds x -> G_A(x, z), with z drawn uniformly from the bank Z̃ or from the prior.
 
   Source: Hayase et al., (15).
+
+  Args:
+    augmenter: G_A.
+    latent_dim: Z.
+    from_bank: whether z is one of `frozen["bank"]`, or of the prior.
+    micro_batch: images that pass through G_A at once; 0: all.
   """
 
   def second(frozen, x, key):
     bank = frozen["bank"] if from_bank else None
     z = draw_latents(example_keys(key, "latent", len(x)), bank, latent_dim)
-    return augmenter.apply(frozen["augmenter"], x, z)
+    return _augmented(augmenter, frozen, x, z, micro_batch)
   return second
 
 
-def chosen_second(augmenter, policy) -> Callable:
-  """Builds x -> G_A(x, z), with z drawn from `frozen["candidates"]` by P(z|x)."""
+def chosen_second(augmenter, policy, micro_batch: int = 0) -> Callable:
+  """Builds x -> G_A(x, z), with z drawn from `frozen["candidates"]` by P(z|x).
+
+  `micro_batch` as in `learned_second`.
+  """
 
   def second(frozen, x, key):
     log_p = policy.apply(frozen["policy"], x)
     chosen = draw_t(example_keys(key, "latent", len(x)), log_p, 1)[:, 0]
     z = jnp.take(frozen["candidates"], chosen, axis=0)
-    return augmenter.apply(frozen["augmenter"], x, z)
+    return _augmented(augmenter, frozen, x, z, micro_batch)
   return second
+
+
+def _augmented(augmenter, frozen, x: jax.Array, z: jax.Array, micro_batch: int
+               ) -> jax.Array:
+  return micro_batches.in_parts(
+      lambda x, z: augmenter.apply(frozen["augmenter"], x, z),
+      micro_batches.count(len(x), micro_batch), x, z)
 
 
 def true_second(augment: Callable) -> Callable:

@@ -77,6 +77,18 @@ def test_stage_2_is_trained_even_if_no_arm_uses_it(stages, has_generator, capsys
   assert any(line.startswith("generator") for line in found["stages"]) == has_generator
 
 
+def test_sets_too_large_for_the_devices_and_parts_of_batches_are_said(capsys):
+  status, found, err = run(
+      capsys, *TINY, "--quick", "--config.data.max_device_gib=1e-9",
+      "--config.generator.micro_batch=4", "--config.pretrain.micro_batch=8")
+  assert (status, err) == (0, "")
+  (line,) = (line for line in found["memory"] if line.startswith("X̃_f: "))
+  assert line.endswith(" of the host's memory, sent as it is needed")
+  divided = "\n".join(line for lines in found.values() for line in lines)
+  assert "4 parts of 4 images one after the other" in divided
+  assert "2 parts of 8 images one after the other" in divided
+
+
 def test_steps_and_reading_are_measured(folder, capsys, tmp_path):
   status, found, err = run(
       capsys, *TINY, "--config.stages=pretrain", "--config.pretrain.method=simclr",

@@ -31,6 +31,13 @@ def test_fields_that_change_no_network_may_be_of_another_version(values, tmp_pat
   assert found.evaluate.finetune == FinetuneConfig()
 
 
+def test_fields_without_effect_may_be_missing(values, tmp_path):
+  """As in a run of code that did not have them yet."""
+  today = _load(tmp_path, values)
+  del values["remat"], values["pretrain"]["micro_batch"], values["data"]["max_device_gib"]
+  assert _load(tmp_path, values) == today
+
+
 def test_a_config_that_lacks_a_field_of_a_network_is_refused(values, tmp_path):
   del values["encoder"]["width"]
   with pytest.raises(UserError, match="config.encoder.width is missing"):

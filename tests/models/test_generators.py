@@ -406,4 +406,8 @@ def test_all_networks_know_whether_to_remat(remat):
       config.generator, networks=unets, latent=config_lib.LatentConfig(dim=4)))
   assert build.build_encoder(config).remat is remat
   assert build.build_augmenter(config).remat is remat
+  chain = dataclasses.replace(unets, augmenter="operators", residual_width=4)
+  assert build.build_augmenter(dataclasses.replace(
+      config, generator=dataclasses.replace(config.generator, networks=chain))
+                               ).residual.remat is remat
   assert build.build_eliminator(config).remat is remat

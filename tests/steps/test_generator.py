@@ -271,6 +271,25 @@ def test_micro_batches_change_rounding_alone(devices, size):
     np.testing.assert_allclose(b, a, rtol=1e-4, atol=1e-5)
 
 
+@pytest.mark.parametrize("size, most, loops", [(0, 16, False), (2, 2, True)])
+def test_networks_see_no_more_images_at_once(size, most, loops):
+  nets, txs, frozen, state = setting()
+  batch = {**encoded()[0], "index": {name: jnp.arange(8) for name in ("x_p", "x_f")}}
+  seen = []
+
+  def note(call, args, kwargs, context):
+    if isinstance(context.module, (Encoder, PerceptronAugmenter, PerceptronEliminator)):
+      seen.extend(len(a) for a in args if a.ndim == 4)
+    return call(*args, **kwargs)
+
+  step = generator.make_step(
+      nets, txs, dataclasses.replace(OURS["both"], micro_batch=size), steps=2)
+  with nn.intercept_methods(note):
+    jaxpr = jax.make_jaxpr(step)(state, frozen, batch, jax.random.key(0))
+  assert max(seen) == most
+  assert ("remat" in str(jaxpr)) == loops
+
+
 def test_average_follows_the_generators_and_moves_nobody():
   config = dataclasses.replace(CONFIG, networks=NetworksConfig(ema_decay=0.9))
   nets, txs, frozen, _ = setting()

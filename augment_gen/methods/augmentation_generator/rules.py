@@ -14,8 +14,7 @@ from augment_gen.methods.pretrainers import PRETRAINERS
 def problems(config: Config, devices: int) -> Iterator[str]:
   """See `contracts.Method`."""
   yield from PRETRAINERS[config.pretrain.method].problems(config, devices)
-  for stage in ("pretrain", "generator", "retrain"):
-    yield from building.micro_batch_problems(config, stage, devices)
+  yield from building.micro_batch_problems(config, "generator", devices)
   yield from encoder_init.problems(config)
   if "policy" in names(config.retrain.arms):
     if config.retrain.order == "last":

@@ -92,9 +92,10 @@ def pretrain(config: Config, task: Task, devices: int) -> Stage:
   tx = method.optimizer(plan)
   key = stream(jax.random.key(config.seed), "pretrain")
   encoder, _ = encoder_init.load(config) or (None, [])
+  step, undivided = _steps(method, tx, views.hand_made(recipe(stage.recipe)), plan)
   return Stage(
       name="pretrain", state=method.init(tx, key, encoder),
-      step=method.make_step(tx, views.hand_made(recipe(stage.recipe)), plan),
+      step=step, undivided=undivided,
       frozen=method.frozen(images), feed=feed, total_steps=plan.steps, key=key,
       show=method.show,
       views={encoder_health.HAND_MADE: hand_made_view(stage.recipe)})
@@ -114,6 +115,14 @@ def _plan(stage: PretrainConfig | RetrainConfig, feed: ImageFeed, devices: int) 
       stage.optimizer, building.total_steps(stage.epochs, stage.steps, per_epoch),
       per_epoch, stage.recipe,
       micro_batches.count(stage.batch_size // devices, stage.micro_batch))
+
+
+def _steps(method: Pretrainer, tx: Any, pair: Callable, plan: Plan
+           ) -> tuple[Step, Step | None]:
+  """`Stage.step` and `Stage.undivided`."""
+  whole = dataclasses.replace(plan, parts=1)
+  return method.make_step(tx, pair, plan), (
+      method.make_step(tx, pair, whole) if plan.parts > 1 else None)
 
 
 def generator_networks(config: Config) -> generator_step.Networks:
@@ -158,6 +167,9 @@ def generator(config: Config, task: Task,
       state=generator_step.init(
           nets, txs, stage, building.image_shape(config), key),
       step=generator_step.make_step(nets, txs, stage, steps),
+      undivided=generator_step.make_step(
+          nets, txs, dataclasses.replace(stage, micro_batch=0), steps)
+      if stage.micro_batch else None,
       frozen=frozen, feed=feed, total_steps=steps, key=key,
       show=("generator/loss", "discriminator/loss_f",
             "generator/latent_error"))
@@ -250,13 +262,14 @@ def second_view(config: Config, task: Task, arm: str,
   if arm == "policy":
     frozen["candidates"] = jnp.asarray(latent_bank(config, sample(
         task.finetune, config.retrain.candidates), trained))
-    return views.chosen_second(augmenter, latent_distribution(config)), frozen
+    return views.chosen_second(augmenter, latent_distribution(config),
+                               config.retrain.micro_batch), frozen
   if arm == "generator":
     frozen["bank"] = jnp.asarray(latent_bank(
         config, task.finetune, trained))
   return views.learned_second(
-      augmenter, latent_dim(config),
-      from_bank=arm == "generator"), frozen
+      augmenter, latent_dim(config), arm == "generator",
+      config.retrain.micro_batch), frozen
 
 
 def latent_distribution(config: Config) -> LatentDistribution:
@@ -299,28 +312,29 @@ def retrain(config: Config, task: Task, devices: int, arm: str,
   key = stream(jax.random.key(config.seed), "retrain")
   plan = _plan(stage, feed, devices)
   tx = method.optimizer(plan)
-  state, step = method.restart(pretrained, tx), method.make_step(tx, pair, plan)
+  state, (step, undivided) = method.restart(pretrained, tx), _steps(method, tx, pair, plan)
   if arm == "policy":
-    state, step = _with_policy(config, method, state, step, plan, key)
+    state, add_policy = _with_policy(config, method, state, plan, key)
+    step, undivided = add_policy(step), undivided and add_policy(undivided)
   # The numbers of the classes are those of stage 1, also if that had X̃_f, too.
   return Stage(
-      name=f"retrain-{arm}", state=state, step=step,
+      name=f"retrain-{arm}", state=state, step=step, undivided=undivided,
       frozen=method.frozen(task.pretrain) | frozen, feed=feed,
       total_steps=plan.steps, key=key, show=method.show,
       views={encoder_health.HAND_MADE: hand_made_view(stage.recipe),
              **({encoder_health.ADDED: second} if second else {})})
 
 
-def _with_policy(config: Config, method: Pretrainer, state: State, step: Step,
-                 plan: Plan, key: jax.Array,
-                 ) -> tuple[latent_policy.LatentPolicyState, Step]:
-  """Adds P(z|x) to the state and the step of a pre-trainer."""
+def _with_policy(config: Config, method: Pretrainer, state: State, plan: Plan,
+                 key: jax.Array,
+                 ) -> tuple[latent_policy.LatentPolicyState, Callable[[Step], Step]]:
+  """Adds P(z|x) to a pre-trainer's state; the function adds it to the step."""
   policy, settings = latent_distribution(config), config.retrain.policy
   tx = building.optimizer(settings.optimizer, plan.steps, plan.steps_per_epoch)
   state = latent_policy.LatentPolicyState(
       step=jnp.zeros((), jnp.int32), pretrainer=state,
       policy=policy_step.init(policy, tx, building.image_shape(config), key))
   augmenter = build_augmenter(config)
-  return state, latent_policy.make_step(
-      method.project, augmenter, step,
-      policy_step.make_update(policy, tx, settings, policy.size, plan.steps))
+  update = policy_step.make_update(policy, tx, settings, policy.size, plan.steps)
+  return state, lambda step: latent_policy.make_step(
+      method.project, augmenter, step, update)

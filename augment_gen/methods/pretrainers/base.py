@@ -29,7 +29,10 @@ class Base:
 
   @classmethod
   def problems(cls, config: Config, devices: int) -> Iterator[str]:
-    """One line for each batch of a single image, for which there are no statistics."""
+    """One line for each batch of a single image, and for each that is to be divided.
+
+    A single image has no statistics, and those of a batch span all its parts.
+    """
     del devices
     for stage in ("pretrain", "retrain"):
       if building.setting(config, f"{stage}.batch_size") < 2:

@@ -44,9 +44,11 @@ class MocoV2(Base):
                f"{batch} into groups of at least 2 images")
     if groups % devices:
       yield (f"config.moco.bn_groups={groups} must be a multiple of the {devices} "
-             "devices: each device normalises whole groups")
+             "devices: each device normalises whole groups; give for example "
+             f"{math.lcm(groups, devices)}")
       return
     for stage in ("pretrain", "retrain"):
+      yield from building.micro_batch_problems(config, stage, devices)
       part = building.setting(config, f"{stage}.micro_batch")
       group = building.setting(config, f"{stage}.batch_size") // groups
       if part and group and part % group:
