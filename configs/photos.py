@@ -12,10 +12,11 @@ FOLDER holds
 
 A table can say all this instead (docs/user_guide.md, "Images with a table").
 
-This is a starting point: a warm lamp at one side is learned in 800 steps, but varies too
-little, if clean/ shows what labelled/ shows (docs/experiments/024). Look at the figures,
-not at the numbers alone. With some thousands of images, raise the epochs. With a GPU, also
-raise image_size and choose a larger encoder (encoder.name). `:grey` is for grey images.
+This is a starting point. If clean/ shows what labelled/ shows, 800 steps learn defocus,
+under-exposure and a warm lamp at one side (docs/experiments/024 and 027). Look at the
+figures, not at the numbers alone. With some thousands of images, raise the epochs. With a
+GPU, also raise image_size and choose a larger encoder (encoder.name). `:grey` is for grey
+images.
 `:runlocal` runs every stage for two steps on rendered characters.
 """
 
