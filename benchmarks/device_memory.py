@@ -32,7 +32,6 @@ from augment_gen.check.memory import nbytes, size
 from augment_gen.config import Config
 from augment_gen.data.task import Task
 from augment_gen.methods.augmentation_generator import stages
-from augment_gen.models.build import latent_dim
 from augment_gen.run import forms, parallel
 from augment_gen.run.contracts import Stage
 from augment_gen.steps import frozen_encoder
@@ -88,9 +87,7 @@ def made(config: Config, task: Task, devices: int) -> Iterator[tuple[str, Callab
   def retrain() -> Stage:
     before = stages.pretrain(config, task, devices).state
     trained = stages.generator(config, task, None).state
-    stage = stages.retrain(config, task, devices, "prior", before, trained)
-    bank = jnp.zeros((len(task.finetune), latent_dim(config)))
-    return dataclasses.replace(stage, frozen={**stage.frozen, "bank": bank})
+    return stages.retrain(config, task, devices, "prior", before, trained)
 
   yield "pretrain", pretrain
   yield "generator", generator

@@ -5,7 +5,6 @@ last and form a second module. D_f and D_p see features of images from the froze
 encoder F (frozen_encoder.py).
 """
 
-from collections.abc import Callable
 import dataclasses
 import functools
 from typing import Any
@@ -145,7 +144,9 @@ def _generators_loss(
   losses = config.losses
   noisy = functools.partial(_noisy, losses.cycle_noise, key)
   x_p, x_f = batch["x_p"], batch["x_f"]
-  in_parts = functools.partial(_in_parts, config)
+
+  def in_parts(function, *arrays):
+    return micro_batches.of_size(function, config.micro_batch, *arrays)
 
   g_a = functools.partial(in_parts, functools.partial(
       nets.augmenter.apply, {"params": params["augmenter"]}, method="with_cost"))
@@ -219,9 +220,9 @@ def _discriminators_loss(
   penalty = jnp.zeros(())
   for who, name, y in (("f", "x_f", y_a), ("p", "x_p", y_e)):
     judge = functools.partial(_judge, nets, params[f"disc_{who}"])
-    y_real = _in_parts(
-        config, functools.partial(frozen_encoder.of_real, see, encoder, name),
-        batch[name], batch["index"][name])
+    y_real = micro_batches.of_size(
+        functools.partial(frozen_encoder.of_real, see, encoder, name),
+        config.micro_batch, batch[name], batch["index"][name])
     real, fake = judge(y_real), judge(y)
     loss = discriminator_loss(real, fake)
     if config.discriminator.r1_weight:
@@ -250,12 +251,6 @@ def cost_weight(config: GeneratorConfig, done: jax.typing.ArrayLike) -> jax.Arra
 def _judge(nets: Networks, params: Any, y: jax.Array) -> jax.Array:
   """D(y): features of images [b, D + K] -> logits [b]."""
   return nets.discriminator.apply({"params": params}, y)
-
-
-def _in_parts(config: GeneratorConfig, function: Callable, *arrays: jax.Array) -> Any:
-  """`micro_batches.in_parts` of `config.micro_batch` images."""
-  parts = micro_batches.count(len(arrays[0]), config.micro_batch)
-  return micro_batches.in_parts(function, parts, *arrays)
 
 
 def _judged_by_d_f(

@@ -43,6 +43,12 @@ def in_parts(function: Callable[..., PyTree], parts: int, *arrays: jax.Array) ->
   return in_parts_with_means(with_means, parts, *arrays)[0]
 
 
+def of_size(function: Callable[..., PyTree], micro_batch: int, *arrays: jax.Array
+            ) -> PyTree:
+  """`in_parts` with as many parts as `count` says."""
+  return in_parts(function, count(len(arrays[0]), micro_batch), *arrays)
+
+
 def in_parts_with_means(function: Callable[..., tuple[PyTree, PyTree]], parts: int,
                         *arrays: jax.Array) -> tuple[PyTree, PyTree]:
   """`in_parts` of a function that also returns what is to be averaged over the parts.

@@ -138,9 +138,8 @@ def chosen_second(augmenter, policy, micro_batch: int = 0) -> Callable:
 
 def _augmented(augmenter, frozen, x: jax.Array, z: jax.Array, micro_batch: int
                ) -> jax.Array:
-  return micro_batches.in_parts(
-      lambda x, z: augmenter.apply(frozen["augmenter"], x, z),
-      micro_batches.count(len(x), micro_batch), x, z)
+  return micro_batches.of_size(
+      lambda x, z: augmenter.apply(frozen["augmenter"], x, z), micro_batch, x, z)
 
 
 def true_second(augment: Callable) -> Callable:

@@ -208,47 +208,36 @@ def test_shuffling_changes_statistics_but_not_the_pairing(shuffle):
   assert np.allclose(expected, encode(batch["k"]), atol=1e-3) != shuffle
 
 
+def after_three_steps(devices, parts=1):
+  """State and metrics, with eight batch-norm groups and Normed networks."""
+  config = MocoConfig(dim=3, queue=32, momentum=0.9, bn_groups=8)
+  optimizer = OptimizerConfig(lr=0.1, schedule="constant")
+  tx = make_optimizer(optimizer, make_schedule(optimizer, 10, 5))
+  net = ProjectedEncoder(Normed(8 // devices // parts), UnitHead())
+  mesh = parallel.make_mesh(jax.devices()[:devices])
+  state = moco.init(net, tx, config, SHAPE, jax.random.key(0))
+  step = parallel.map_step(moco.make_step(net, tx, config, noisy, parts), mesh,
+                           lambda resident, batch: batch)
+  for t in range(3):
+    batch = parallel.shard(batch_of(t, 16), mesh)
+    state, metrics = step(parallel.replicate(state, mesh), {}, {}, batch,
+                          jax.random.key(1))
+  return jax.device_get((state, metrics))
+
+
 @pytest.mark.parametrize("devices", [2, 8])
 def test_devices_agree_with_one(devices):
   """Groups, keys, draws and order do not depend on how the batch is split."""
-  config = MocoConfig(dim=3, queue=32, momentum=0.9, bn_groups=8)
-  results = []
-  for n in (1, devices):
-    optimizer = OptimizerConfig(lr=0.1, schedule="constant")
-    tx = make_optimizer(optimizer, make_schedule(optimizer, 10, 5))
-    net = ProjectedEncoder(Normed(8 // n), UnitHead())
-    mesh = parallel.make_mesh(jax.devices()[:n])
-    state = moco.init(net, tx, config, SHAPE, jax.random.key(0))
-    step = parallel.map_step(moco.make_step(net, tx, config, noisy), mesh,
-                             lambda resident, batch: batch)
-    for t in range(3):
-      batch = parallel.shard(batch_of(t, 16), mesh)
-      state, metrics = step(parallel.replicate(state, mesh), {}, {}, batch,
-                            jax.random.key(1))
-    results.append(jax.device_get((state, metrics)))
-  for a, b in zip(*(jax.tree.leaves(r) for r in results)):
+  for a, b in zip(*map(jax.tree.leaves, (
+      after_three_steps(1), after_three_steps(devices))), strict=True):
     np.testing.assert_allclose(a, b, rtol=2e-4, atol=2e-5)
 
 
 @pytest.mark.parametrize("devices, parts", [(1, 4), (1, 2), (2, 2)])
 def test_parts_agree_with_the_whole(devices, parts):
   """A part has whole batch-norm groups, so its statistics are those of the whole."""
-  config = MocoConfig(dim=3, queue=32, momentum=0.9, bn_groups=8)
-  mesh = parallel.make_mesh(jax.devices()[:devices])
-  results = []
-  for n in (1, parts):
-    optimizer = OptimizerConfig(lr=0.1, schedule="constant")
-    tx = make_optimizer(optimizer, make_schedule(optimizer, 10, 5))
-    net = ProjectedEncoder(Normed(8 // devices // n), UnitHead())
-    state = moco.init(net, tx, config, SHAPE, jax.random.key(0))
-    step = parallel.map_step(moco.make_step(net, tx, config, noisy, n), mesh,
-                             lambda resident, batch: batch)
-    for t in range(3):
-      batch = parallel.shard(batch_of(t, 16), mesh)
-      state, metrics = step(parallel.replicate(state, mesh), {}, {}, batch,
-                            jax.random.key(1))
-    results.append(jax.device_get((state, metrics)))
-  for a, b in zip(*(jax.tree.leaves(r) for r in results), strict=True):
+  for a, b in zip(*map(jax.tree.leaves, (
+      after_three_steps(devices), after_three_steps(devices, parts))), strict=True):
     np.testing.assert_allclose(a, b, rtol=2e-4, atol=2e-5)
 
 
