@@ -238,6 +238,8 @@ def tac_runlocal(config: ml_collections.ConfigDict) -> None:
 
 def _brief(config: ml_collections.ConfigDict) -> None:
   """What all `:runlocal` share: a narrow encoder, short probes, everything logged."""
+  # Another experiment: no paper's numbers stand beside these.
+  config.experiment += ", two steps"
   config.encoder.width = 4
   config.evaluate.l2_iterations = 3
   config.evaluate.moco_epochs = 2

@@ -22,6 +22,8 @@ QUANTILES = (0.05, 0.25, 0.5, 0.75, 0.95)
 ALIVE = 1.0
 # A strength below this share of its span leaves an image as good as unchanged.
 _TOUCHED = 0.01
+# An amount is spoken of, and drawn, if it touches this share of the images.
+SPOKEN_OF = 0.02
 _CHUNK = 256
 
 
@@ -104,7 +106,7 @@ def _sentence(operator, amounts) -> str:
   clauses = []
   for amount in operator.amounts:
     prior = amounts[amount.name]["prior"]
-    if prior["share"] < 0.02:
+    if prior["share"] < SPOKEN_OF:
       continue
     low, high = (_plain(prior["quantiles"][i]) for i in (0, -1))
     if amount.strength and {low, high} == {_plain(float(amount.reads(np.float64(0))))}:

@@ -7,6 +7,7 @@ from typing import Any
 import matplotlib.ticker
 import numpy as np
 
+from augment_gen.evaluate.amounts import SPOKEN_OF
 from augment_gen.figures import canvas as canvas_lib
 from augment_gen.figures.canvas import Canvas, LINE, SMALL
 
@@ -64,7 +65,7 @@ def _rows(described: Mapping[str, Any]) -> list[tuple[str, str, Mapping[str, Any
   return [(f"{name}.{amount}", entry["says"].partition("{range}")[2].strip(" ,:;"), entry)
           for name, operator in described["operators"].items() if operator["alive"]
           for amount, entry in operator["amounts"].items()
-          if entry["prior"]["quantiles"] or entry["true"]]
+          if entry["prior"]["share"] >= SPOKEN_OF or entry["true"]]
 
 
 def _distribution(entry: Mapping[str, Any], canvas: Canvas, left: float, right: float,

@@ -125,14 +125,15 @@ def test_line_of_latents_along_one_of_them_has_no_two_the_same():
 
 
 def _described(alive=True):
-  entry = lambda quantiles, true=None: {
+  entry = lambda quantiles, true=None, share=0.5: {
       "says": "{share} are blurred, σ {range} px", "true": true,
-      "prior": {"share": 0.5, "quantiles": quantiles},
-      "bank": {"share": 0.4, "quantiles": quantiles}}
+      "prior": {"share": share, "quantiles": quantiles},
+      "bank": {"share": share, "quantiles": quantiles}}
   return {"operators": {
       "blur": {"alive": alive, "amounts": {
           "defocus": entry([0.1, 0.2, 0.3, 0.4, 0.5], [0.2, 0.6]),
-          "motion": entry(None)}},
+          "motion": entry(None, share=0.0),
+          "sharpening": entry([1, 2, 3, 4, 5], share=0.01)}},
       "noise": {"alive": False, "amounts": {"read": entry([1, 2, 3, 4, 5])}}}}
 
 
@@ -140,7 +141,7 @@ def test_amounts_sheet(tmp_path):
   path = tmp_path / "amounts.png"
   page = amounts.amounts_sheet(_described(), path)
   _same_as_file(page, path)
-  # One row: what is not alive, and what touches no image, is left out.
+  # One row: what is not alive, and what touches next to no image, is left out.
   described = _described()
   described["operators"]["noise"]["alive"] = True
   assert len(amounts.amounts_sheet(described, path)) > 1.3 * len(page)
