@@ -14,6 +14,7 @@ missing or too old beside them.
 import base64
 from collections.abc import Callable, Mapping
 import glob
+import html
 from importlib import metadata
 import json
 import os
@@ -81,6 +82,13 @@ def run(*arguments: str) -> None:
   """
   print("$ augment-gen", *arguments)
   _call(_python, "-m", "augment_gen", *arguments)
+
+
+def framed(page: str, height: int = 900) -> str:
+  """A page as HTML for a cell's output; in a frame, so that its styles stay its own."""
+  text = html.escape(pathlib.Path(page).read_text(encoding="utf-8"))
+  return (f'<iframe srcdoc="{text}" width="100%" height="{height}" frameborder="0">'
+          "</iframe>")
 
 
 def sentences(run_folder: str) -> list[str]:

@@ -1,6 +1,7 @@
 """The notebooks: their format, and, if asked for, all their cells in small."""
 
 import ast
+import html.parser
 import importlib.util
 import json
 import pathlib
@@ -101,6 +102,21 @@ def test_a_failure_stops_the_notebook_with_the_message(environment, capsys):
   assert "error: 'tabels'" in capsys.readouterr().out
 
 
+def test_a_page_is_framed_as_it_is(environment, tmp_path):
+  page = tmp_path / "report.html"
+  page.write_text('<p title="a &amp; b">P(T|X) ≥ 0</p>', encoding="utf-8")
+  [(name, attributes)] = _tags(environment.framed(str(page)))
+  assert name == "iframe" and attributes["srcdoc"] == page.read_text(encoding="utf-8")
+
+
+def _tags(text):
+  found = []
+  parser = html.parser.HTMLParser()
+  parser.handle_starttag = lambda tag, attributes: found.append((tag, dict(attributes)))
+  parser.feed(text)
+  return found
+
+
 @pytest.mark.slow
 @each
 def test_all_cells_run(path, tmp_path, monkeypatch):
@@ -130,3 +146,7 @@ def test_all_cells_run(path, tmp_path, monkeypatch):
   pictures = [output for cell in notebook.cells if cell.cell_type == "code"
               for output in cell.outputs if "image/png" in output.get("data", {})]
   assert len(pictures) >= 3
+  [page] = [output["data"]["text/html"] for cell in notebook.cells
+            if cell.cell_type == "code" for output in cell.outputs
+            if "iframe" in output.get("data", {}).get("text/html", "")]
+  assert "Verdict" in page
