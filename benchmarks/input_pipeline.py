@@ -1,4 +1,4 @@
-"""Speed of reading images from files: our feed against a DataLoader of PyTorch.
+"""Speed of reading images from files: our feed, a DataLoader of PyTorch, and tf.data.
 
   python benchmarks/input_pipeline.py [--folder=FOLDER] [--size=224] [--batch=64]
       [--threads=2] [--rounds=5] [--seconds=8] [--memory]
@@ -8,14 +8,15 @@ the time of the run. Sides:
 
   feed         ImageFeed on a streamed folder, up to the batch on the host
   DataLoader   PIL and torchvision (Resize, CenterCrop), in as many worker processes
+  tf.data      TensorFlow's own decoder and resizing, in as many threads
   one core     our decoding alone in one thread, for images/s of one core
 
 The sides take turns, each in a process of its own; the table has medians over the rounds.
-Both give uint8 batches in a random order. Every block starts reading anew, so that no side
-lives on what it read while another had its turn. Needs torch and torchvision.
+All give uint8 batches in a random order. Every block starts reading anew, so that no side
+lives on what it read while another had its turn. Needs torch, torchvision and tensorflow.
 
---memory reads 300 batches through the feed instead and prints the resident set, which must
-not grow.
+--memory reads 100,000 images through the feed instead and prints the resident set, which
+must not grow.
 """
 
 import argparse
@@ -119,15 +120,45 @@ def data_loader(folder: str, size: int, batch: int, threads: int) -> Block:
   return Block(run)
 
 
+def tf_data(folder: str, size: int, batch: int, threads: int) -> Block:
+  import tensorflow as tf
+
+  paths = sorted(map(str, pathlib.Path(folder).rglob("*.jpg")))
+
+  def image(path):
+    decoded = tf.io.decode_jpeg(tf.io.read_file(path), channels=3)
+    sides = tf.cast(tf.shape(decoded)[:2], tf.float32)
+    sides = tf.round(sides * size / tf.reduce_min(sides))
+    sides = tf.cast(sides, tf.int32)
+    resized = tf.image.resize(decoded, sides, antialias=True)
+    square = tf.image.resize_with_crop_or_pad(resized, size, size)
+    return tf.cast(tf.clip_by_value(tf.round(square), 0, 255), tf.uint8)
+
+  options = tf.data.Options()
+  options.threading.private_threadpool_size = threads
+  batches = (tf.data.Dataset.from_tensor_slices(paths).shuffle(len(paths)).repeat()
+             .map(image, num_parallel_calls=threads, deterministic=False)
+             .batch(batch, drop_remainder=True).prefetch(1).with_options(options))
+
+  def run(steps: int) -> None:
+    rows = batches.as_numpy_iterator()
+    for _ in range(steps):
+      next(rows)
+
+  return Block(run)
+
+
 def memory(folder: str, size: int, batch: int, threads: int) -> None:
   """Prints the resident set while many batches are read."""
   feed = _feed(folder, size, batch, threads)
   status = pathlib.Path("/proc/self/status")
-  for step in range(300):
+  steps = 100_000 // batch
+  for step in range(steps):
     feed.host_batch(step)
-    if step % 50 == 49:
+    if (step + 1) % (steps // 8) == 0:
       line, = (line for line in status.read_text().splitlines() if line.startswith("VmRSS"))
-      print(f"batch {step + 1}: {int(line.split()[1]) / 1024:.0f} MiB", flush=True)
+      resident = int(line.split()[1]) / 1024
+      print(f"{(step + 1) * batch} images: {resident:.0f} MiB", flush=True)
   feed.close()
 
 
@@ -148,7 +179,8 @@ def main() -> None:
       memory(**what)
       return
     sides = [Side(name, f"input_pipeline:{function}", what) for name, function in (
-        ("feed", "ours"), ("DataLoader", "data_loader"), ("one core", "one_core"))]
+        ("feed", "ours"), ("DataLoader", "data_loader"), ("tf.data", "tf_data"),
+        ("one core", "one_core"))]
     timings = measure(sides, options.rounds, options.seconds, print)
     for side, timing in zip(sides, timings):
       rate = options.batch / timing.median
