@@ -30,6 +30,7 @@ from pytorch.inputs import read_config
 
 from augment_gen.check.memory import nbytes, size
 from augment_gen.config import Config
+from augment_gen.data.base import ImageSet
 from augment_gen.data.task import Task
 from augment_gen.methods.augmentation_generator import stages
 from augment_gen.run import forms, parallel
@@ -43,21 +44,16 @@ _IMAGENET, _DAISO = 1_281_167, 40_000  # images
 
 
 @dataclasses.dataclass(frozen=True)
-class Absent:
-  """A set of black images that takes no memory."""
+class Streamed:
+  """A streamed set of black images."""
   size: int
   shape: tuple[int, int, int]
-  streamed: bool
-  name: str = "absent"
+  name: str = "streamed"
   fingerprint: str = ""
+  resident: None = None
 
   def __len__(self) -> int:
     return self.size
-
-  @property
-  def resident(self) -> np.ndarray | None:
-    return None if self.streamed else np.broadcast_to(
-        np.uint8(0), (self.size, *self.shape))
 
   def read(self, indices: np.ndarray) -> np.ndarray:
     return np.zeros((len(indices), *self.shape), np.uint8)
@@ -130,8 +126,9 @@ def main() -> None:
   options = parser.parse_args()
   config = read_config([f"--config={options.config}", *options.flags])
   shape = (config.data.side, config.data.side, config.data.channels)
-  task = Task(Absent(options.x_p, shape, True), Absent(options.x_f, shape, False),
-              None, {}, 100, {})
+  black = np.broadcast_to(np.uint8(0), (options.x_f, *shape))  # takes no memory
+  task = Task(Streamed(options.x_p, shape), ImageSet(
+      "black", black, None, (), fingerprint="black"), None, {}, 100, {})
   print("stage, devices: state + read only + in between = together; time to compile")
   for devices in options.devices:
     slice_name, bounds = TOPOLOGIES[devices]

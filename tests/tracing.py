@@ -1,39 +1,24 @@
 """Steps of any size, traced without computing anything."""
 
-import dataclasses
-
 import jax
 import jax.numpy as jnp
 import numpy as np
 
+from augment_gen.data.base import ImageSet
 from augment_gen.data.task import Task
 from augment_gen.methods.augmentation_generator import stages as generator
 from augment_gen.steps import frozen_encoder
 
 
-@dataclasses.dataclass(frozen=True)
-class Shapes:
+def black(count, shape):
   """A set of black images that takes no memory."""
-  size: int
-  shape: tuple[int, int, int]
-  name: str = "shapes"
-  fingerprint: str = ""
-
-  def __len__(self):
-    return self.size
-
-  @property
-  def resident(self):
-    return np.broadcast_to(np.uint8(0), (self.size, *self.shape))
-
-  def read(self, indices):
-    return np.zeros((len(indices), *self.shape), np.uint8)
+  return ImageSet("black", np.broadcast_to(np.uint8(0), (count, *shape)), None, (),
+                  fingerprint="black")
 
 
 def task_of(config):
   shape = (config.data.side, config.data.side, config.data.channels)
-  x_p, x_f = Shapes(10_000, shape), Shapes(5_000, shape)
-  return Task(x_p, x_f, None, {}, 10, {})
+  return Task(black(10_000, shape), black(5_000, shape), None, {}, 10, {})
 
 
 def traced_step(make_stage, frozen=None):

@@ -66,7 +66,8 @@ def own_part(array: jax.Array) -> jax.Array:
   return lax.dynamic_slice_in_dim(array, axis_index() * part, part)
 
 
-def map_step(step: Callable, mesh: Mesh, fetch: Callable) -> Callable:
+def map_step(step: Callable, mesh: Mesh, fetch: Callable
+             ) -> jax.stages.Wrapped:
   """Maps a step over the devices of `mesh`.
 
   Args:

@@ -164,7 +164,7 @@ class Sources:
     loader = torch_data.DataLoader(
         self._views, batch_sampler=self._batches, num_workers=_LOADERS,
         persistent_workers=True)
-    times = {}
+    times: dict[torch_data.DataLoader | None, float] = {}
     for source in (None, loader) * 2:  # twice, as other work can only slow one down
       self._loader = source
       run(1)  # starts the workers

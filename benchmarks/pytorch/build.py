@@ -20,7 +20,8 @@ def build(config: Config) -> tuple[Augmenter, nn.Module, int]:
       amounts that see the image or a residual, none of which has a PyTorch side.
   """
   networks, latent, data = config.generator.networks, config.generator.latent, config.data
-  layout, dim = latent.layout, latent.dim
+  dim = latent.dim
+  layout: str = latent.layout
   shape = (data.channels, data.side, data.side)
   scale = _SCALES[layout]
   sizes = (networks.unet_width, networks.unet_depth, networks.unet_patch, networks.output)

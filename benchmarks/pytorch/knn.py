@@ -36,12 +36,12 @@ def side(count: int, queries: int, dim: int, classes: int, k: int, temperature: 
   setting = Setting(device)
   (train, labels), (test, truth) = (
       classified(n, dim, classes, seed=seed) for n, seed in ((count, 0), (queries, 1)))
-  arrays = [torch.from_numpy(array).to(device)
-            for array in (train, labels.astype(np.int64), test)]
+  x, y, queries_x = (torch.from_numpy(array).to(device)
+                     for array in (train, labels.astype(np.int64), test))
   found: list[torch.Tensor] = []
 
   def step():
-    found[:] = [predict(*arrays, classes, k, temperature)]
+    found[:] = [predict(x, y, queries_x, classes, k, temperature)]
   return Block(setting.repeat(step), tell=accuracy(truth, lambda: found[0].cpu().numpy()))
 
 

@@ -55,8 +55,8 @@ class OperatorChain(Augmenter):
     self._buffer("floor", each["low"] - _SUNK * sinks * each["span"])
     seen_by = [{f"{operator.name}.{name}" for name in amount.shown_by or (amount.name,)}
                for operator, amount in pairs]
-    self._buffer("through", np.float32(
-        [[name in strengths for strengths in seen_by] for name in self.names]))
+    self._buffer("through", np.array(
+        [[name in strengths for strengths in seen_by] for name in self.names], np.float32))
     self._make_parameters([amount for _, amount in pairs], each)
 
   def _make_parameters(self, amounts: Sequence[Amount], each: dict[str, np.ndarray],

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 import dataclasses
-from typing import Any
+from typing import Any, Literal
 
 import jax
 import jax.numpy as jnp
@@ -24,8 +24,10 @@ from augment_gen.run.random import example_keys
 from pytorch.inputs import classified, logistic_objective, on_canvas, pictures, read_config
 from pytorch.turns import Block
 
+Precision = Literal["float32", "bf16"]
 
-def moco(config: Sequence[str], views: str, device: str, precision: str) -> Block:
+
+def moco(config: Sequence[str], views: str, device: str, precision: Precision) -> Block:
   """Steps of MoCo.
 
   Args:
@@ -54,7 +56,7 @@ def moco(config: Sequence[str], views: str, device: str, precision: str) -> Bloc
   return Block(_steps(built))
 
 
-def generator(config: Sequence[str], device: str, precision: str) -> Block:
+def generator(config: Sequence[str], device: str, precision: Precision) -> Block:
   """Steps of Algorithm 1; F is random. Arguments as for `moco`."""
   del device
   settings = dataclasses.replace(read_config(config), precision=precision)
@@ -66,7 +68,7 @@ def generator(config: Sequence[str], device: str, precision: str) -> Block:
       settings, _task(pictures(*shape, seed=1), pictures(*shape, seed=2)), pretrained)))
 
 
-def crl_tac(config: Sequence[str], device: str, precision: str) -> Block:
+def crl_tac(config: Sequence[str], device: str, precision: Precision) -> Block:
   """Steps of CRL-TAC, both phases. Arguments as for `moco`."""
   del device
   settings = dataclasses.replace(read_config(config), precision=precision)
@@ -76,7 +78,7 @@ def crl_tac(config: Sequence[str], device: str, precision: str) -> Block:
 
 
 def probe(count: int, dim: int, classes: int, strength: float, iterations: int,
-          device: str, precision: str) -> Block:
+          device: str, precision: Precision) -> Block:
   """Fits of the L2 probe, with a fixed number of iterations."""
   del device, precision
   x, labels = classified(count, dim, classes, seed=0)
@@ -99,7 +101,7 @@ def probe(count: int, dim: int, classes: int, strength: float, iterations: int,
 
 
 def knn(count: int, queries: int, dim: int, classes: int, k: int, temperature: float,
-        device: str, precision: str) -> Block:
+        device: str, precision: Precision) -> Block:
   """Predictions by nearest neighbours."""
   del device, precision
   (train, labels), (test, truth) = (
@@ -113,7 +115,7 @@ def knn(count: int, queries: int, dim: int, classes: int, k: int, temperature: f
 
 
 def augment(recipe: str, size: int, channels: int, batch: int, device: str,
-            precision: str) -> Block:
+            precision: Precision) -> Block:
   """A recipe on batches of uint8 images."""
   del device, precision
   images = jnp.asarray(pictures(batch, size, channels, seed=0))
@@ -133,9 +135,9 @@ def augment(recipe: str, size: int, channels: int, batch: int, device: str,
 
 def _task(pretrain: np.ndarray, finetune: np.ndarray | None = None) -> Task:
   """A task of unlabelled images, uint8 [N, H, W, C]; X_p stands in for a missing X̃_f."""
-  sets = [ImageSet("random", images, None, ())
-          for images in (pretrain, pretrain if finetune is None else finetune)]
-  return Task(*sets, finetune_clean=None, tests={}, num_classes=0, fingerprints={})
+  x_p, x_f = (ImageSet("random", images, None, ())
+              for images in (pretrain, pretrain if finetune is None else finetune))
+  return Task(x_p, x_f, finetune_clean=None, tests={}, num_classes=0, fingerprints={})
 
 
 def _steps(stage: Stage):

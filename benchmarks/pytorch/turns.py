@@ -169,7 +169,9 @@ class _Worker:
 def _work(pipe, environment: dict[str, str]) -> None:
   """Answers requests until the pipe is closed; runs in a process of its own."""
   os.environ.update(environment)
-  block, steps = None, 0
+  block: Block | None = None
+  steps = 0
+  answer: Any
   while True:
     try:
       request, *arguments = pipe.recv()
@@ -178,6 +180,8 @@ def _work(pipe, environment: dict[str, str]) -> None:
     try:
       if request == "build":
         block, steps, answer = _build(*arguments)
+      elif block is None:
+        raise ValueError("the first request must be 'build'")
       elif request == "block":
         answer = _seconds(block, steps) / steps
       else:

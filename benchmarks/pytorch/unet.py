@@ -53,13 +53,13 @@ class Eliminator(nn.Module):
                depth: int, patch: int, output: str):
     super().__init__()
     self.output, self.patch, self.pooled = output, patch, layout == "pooled"
-    channels, *sides = shape
+    channels, height, width_of_x = shape
     self.unet = UNet(channels, width, depth, patch)
     self.image = nn.Conv2d(width, channels * patch**2, 1)
-    small = [-(-side // patch) for side in sides]
+    rows, columns = (-(-side // patch) for side in (height, width_of_x))
     self.latent: nn.Module = (
-        _Pooled(shape, (width, *small), latents) if self.pooled else
-        nn.Linear(math.prod(small) * width, latents))
+        _Pooled(shape, (width, rows, columns), latents) if self.pooled else
+        nn.Linear(rows * columns * width, latents))
 
   def forward(self, x: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
     h = self.unet(x)
