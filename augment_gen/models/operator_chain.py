@@ -116,8 +116,9 @@ class OperatorChain(outputs.Augmenter):
     parts = []
     # Two parameters, so that all strengths can be scaled together (`match_strength`).
     for name, of in (("strengths", strengths), ("qualities", ~strengths)):
-      parts.append(units[of] * self.param(
-          name, lambda key, of=of: jnp.asarray(start[of] / units[of])))
+      if of.any():  # an empty array cannot be saved
+        parts.append(units[of] * self.param(
+            name, lambda key, of=of: jnp.asarray(start[of] / units[of])))
     order = np.argsort(np.concatenate([np.flatnonzero(strengths),
                                        np.flatnonzero(~strengths)]))
     parameters = jnp.concatenate(parts)[order]

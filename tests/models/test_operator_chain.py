@@ -168,6 +168,15 @@ def test_one_operator_alone():
       "tone.exposure", "tone.gamma", "tone.contrast", "tone.negative")
 
 
+@pytest.mark.parametrize("name", ["noise", "tone", "sharpening"])
+def test_an_operator_that_has_strengths_alone_has_no_empty_parameters(name):
+  chain = _chain(name)
+  shapes = jax.eval_shape(
+      chain.init, jax.random.key(0), jnp.zeros((1, 8, 8, 1)),
+      jnp.zeros((1, len(chain.latents))))
+  assert all(leaf.size for leaf in jax.tree.leaves(shapes))  # Orbax saves none
+
+
 def test_latents_show_only_where_they_act():
   chain = _chain("glare", "blur", "tone")
   _, z, params = _inputs(chain)
