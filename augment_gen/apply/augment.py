@@ -76,7 +76,8 @@ def run(source: str, out: str, settings: Settings) -> None:
   runtime.keep_compiled_code()
   path = pathlib.Path(settings.run)
   config = runs.config_with_generator(path)
-  _check_apart(source, out)
+  if (folder := pictures.folder_of(source)) is not None:
+    pictures.check_apart(folder, out)
   _check_strength(config, settings.strength)
   trained = runs.generator_state(path, config)
   given = pictures.given(source, config, settings.on_bad_image, labelled=False)
@@ -153,8 +154,9 @@ def write_copies(given: pictures.Given, out: pathlib.Path, table: manifest.Manif
         names = [name_of(*pair) for pair in pairs]
         list(pool.map(_write, [out / name for name in names], copies))
         table.append(
-            (name, given.names[image], number, settings.seed,
-             " ".join(map(str, z[row])), *(f"{a[row]:.6g}" for a in amounts.values()))
+            {"file": name, "source": given.names[image], "draw": number,
+             "seed": settings.seed, "latent": " ".join(map(str, z[row])),
+             **{amount: f"{values[row]:.6g}" for amount, values in amounts.items()}}
             for row, (name, (image, number)) in enumerate(zip(names, pairs)))
       done += len(group)
       progress.advance(done)
@@ -198,9 +200,13 @@ def _names_of_amounts(config: Config) -> Iterator[str]:
 
 
 def _place_of(source: str) -> str:
-  """A folder by its full path, so that it may be written in several ways."""
+  """A folder by its full path and its options, however they are written."""
   folder = pictures.folder_of(source)
-  return source if folder is None else str(folder.resolve())
+  if folder is None:
+    return source
+  options = "&".join(f"{name}={value}" for name, value in sorted(
+      pictures.options_of(source).items()))
+  return f"{folder.resolve()}?{options}" if options else str(folder.resolve())
 
 
 def _check_strength(config: Config, strength: float) -> None:
@@ -210,9 +216,3 @@ def _check_strength(config: Config, strength: float) -> None:
         f"G_A of this run is a {config.generator.networks.augmenter}, which has none")
 
 
-def _check_apart(source: str, out: str) -> None:
-  """Copies must not become images of the next start."""
-  folder = pictures.folder_of(source)
-  if folder is not None and pathlib.Path(out).resolve().is_relative_to(folder.resolve()):
-    raise UserError(f"{out} lies in {source}, whose images would include the copies: "
-                    "choose a folder elsewhere")

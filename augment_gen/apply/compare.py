@@ -1,6 +1,6 @@
 """`augment-gen compare`: a sheet for each image, with what G_A and G_E make of it."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 import dataclasses
 import pathlib
 
@@ -8,7 +8,7 @@ import jax
 from jax.tree_util import Partial
 import numpy as np
 
-from augment_gen.apply import augment, manifest
+from augment_gen.apply import augment, manifest, pictures
 from augment_gen.config import Config
 from augment_gen.config.errors import UserError
 from augment_gen.data import base, decoding, index
@@ -60,6 +60,7 @@ def run(images: Sequence[str], out: str, settings: Settings) -> None:
   config = runs.config_with_generator(path)
   given = find(images, settings.most)
   places = places_of(list(given), out)
+  check_places(images, places.values())
   x = decoded(list(given.values()), config)
   trained = runs.generator_state(path, config)
   random = np.random.default_rng(settings.seed)
@@ -80,7 +81,7 @@ def run(images: Sequence[str], out: str, settings: Settings) -> None:
     place = places[name]
     try:
       place.parent.mkdir(parents=True, exist_ok=True)
-      grid.column_sheet(columns := sheet(image, z, g_a, g_el), place, title=name,
+      grid.column_sheet(columns := sheet(image, z, g_a, g_el), place, title=_as_title(name),
                         ends=ends(columns))
     except OSError as error:
       raise UserError(f"{place} cannot be written: {error.strerror}") from None
@@ -129,6 +130,22 @@ def places_of(names: Sequence[str], out: str) -> dict[str, pathlib.Path]:
   return {name: path / f"{stem}.png" for name, stem in zip(names, manifest.stems(names))}
 
 
+def check_places(images: Sequence[str], places: Iterable[pathlib.Path]) -> None:
+  """Sheets must not take the place of images, nor lie among them.
+
+  Raises:
+    UserError: they would.
+  """
+  folders = [path for path in map(base.local_path, images) if path.is_dir()]
+  files = {path.resolve() for path in map(base.local_path, images) if path.is_file()}
+  for place in places:
+    for folder in folders:
+      pictures.check_apart(folder, place)
+    if place.resolve() in files:
+      raise UserError(f"{place} is one of the images: choose another place for its sheet "
+                      "with --out")
+
+
 def decoded(files: Sequence[pathlib.Path], config: Config) -> np.ndarray:
   """The pictures in the size and with the channels of the run: float32 in [0, 1].
 
@@ -174,6 +191,11 @@ def ends(columns: Sequence[tuple[str, np.ndarray]]) -> set[int]:
   kinds = [name.partition(",")[0] for name, _ in columns[3:]]
   return {2} | {3 + place for place, kind in enumerate(kinds[:-1])
                 if kind != kinds[place + 1]}
+
+
+def _as_title(name: str) -> str:
+  """A file's name, whose bytes may be any; matplotlib reads $ as mathematics."""
+  return name.encode(errors="replace").decode().replace("$", r"\$")
 
 
 def _without_amounts(function: augment.Function) -> Function:

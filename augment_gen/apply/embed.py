@@ -113,7 +113,9 @@ def _write_parquet(file: pathlib.Path, columns: dict[str, np.ndarray]) -> None:
   from pyarrow import parquet  # pylint: disable=g-import-not-at-top
   features = columns["features"]
   table = {
-      "path": pyarrow.array(columns["paths"].tolist()),
+      # Names of files are any bytes; parquet has none but UTF-8.
+      "path": pyarrow.array([path.encode(errors="replace").decode()
+                             for path in columns["paths"].tolist()]),
       "features": pyarrow.FixedSizeListArray.from_arrays(
           pyarrow.array(features.ravel()), features.shape[1])}
   if "labels" in columns:

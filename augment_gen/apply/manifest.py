@@ -69,12 +69,12 @@ class Manifest:
       self._file = _open(self._path, "a")
     except OSError as error:
       raise UserError(f"{folder} cannot be written: {error.strerror}") from None
-    self._writer = csv.writer(self._file, lineterminator="\n")
+    self._writer = csv.DictWriter(self._file, self._columns, lineterminator="\n")
     if not self._file.tell():
-      self._writer.writerow(self._columns)
+      self._writer.writeheader()
 
-  def append(self, rows: Iterable[Sequence[Any]]) -> None:
-    """Adds rows, whose files must be there."""
+  def append(self, rows: Iterable[Mapping[str, Any]]) -> None:
+    """Adds rows, values by column. Their files must be there."""
     self._writer.writerows(rows)
     self._file.flush()
 

@@ -3,7 +3,9 @@
 from collections.abc import Iterable, Iterator
 import concurrent.futures
 import dataclasses
+import os
 import pathlib
+from typing import Any
 
 import numpy as np
 
@@ -101,6 +103,25 @@ def folder_of(text: str) -> pathlib.Path | None:
   """The folder that holds the images; None if they are of another kind."""
   source = _source(text, labelled=False)
   return base.local_path(source.address) if isinstance(source, folder.Folder) else None
+
+
+def options_of(text: str) -> dict[str, Any]:
+  """The options of a folder that decide what its pictures look like, if not the usual."""
+  source = _source(text, labelled=False)
+  return {field.name: value for field in dataclasses.fields(folder.Folder)
+          if field.name not in ("labels", *(f.name for f in dataclasses.fields(base.Source)))
+          and (value := getattr(source, field.name)) != field.default}
+
+
+def check_apart(images: pathlib.Path, out: str | os.PathLike[str]) -> None:
+  """What is written must not become an image of the next start, or take its place.
+
+  Raises:
+    UserError: `out` lies in the folder `images`, or is it.
+  """
+  if pathlib.Path(out).resolve().is_relative_to(images.resolve()):
+    raise UserError(f"{out} lies in {images}, whose images would include what is written: "
+                    "choose a place elsewhere")
 
 
 def _source(text: str, labelled: bool) -> base.Source:

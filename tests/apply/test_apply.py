@@ -13,7 +13,7 @@ from augment_gen.config.errors import UserError
 from augment_gen.export import draws, runs
 
 CONFIG = types.SimpleNamespace(data=types.SimpleNamespace(side=4, channels=1))
-COLUMNS = [*augment._COLUMNS, "tone.gamma"]
+COLUMNS = [*augment._COLUMNS, "tone.gamma", "blur.defocus"]
 
 
 @pytest.fixture
@@ -33,7 +33,9 @@ def given(folder, labelled=False, bad="error"):
 
 def brighter(x, z):
   """A G_A: adds the first latent, as far as it goes."""
-  return np.clip(x + z[:, :1, None, None], 0, 1), {"tone.gamma": 2 * z[:, 0]}
+  # Sorted by name, as what comes out of `jax.jit`, and not in the order of the columns.
+  return np.clip(x + z[:, :1, None, None], 0, 1), {
+      "blur.defocus": -z[:, 0], "tone.gamma": 2 * z[:, 0]}
 
 
 def copies(folder, out, count, seed=0, function=brighter, bad="error"):
@@ -63,6 +65,7 @@ def test_copies_have_the_tree_of_the_images_and_a_table(folder, tmp_path):
     np.testing.assert_array_equal(
         z, draws.latents(0, row["source"], int(row["draw"]), None, 3))
     assert row["seed"] == "0" and float(row["tone.gamma"]) == pytest.approx(2 * z[0], 1e-4)
+    assert float(row["blur.defocus"]) == pytest.approx(-z[0], 1e-4)
     image = np.asarray(Image.open(folder / row["source"])).astype(np.float32)[:, 1:5]
     wanted = np.rint(np.clip(image + 255 * z[0], 0, 255))
     assert np.abs(np.asarray(Image.open(files[name])) - wanted).max() <= 1
@@ -103,8 +106,19 @@ def test_a_folder_of_other_settings_or_other_files_is_refused(folder, tmp_path):
     copies(folder, tmp_path / "out", 1, seed=1)
   with pytest.raises(UserError, match="holds other files"):
     manifest.Manifest(folder, {}, COLUMNS)
-  with pytest.raises(UserError, match="would include the copies"):
-    augment._check_apart(str(folder), str(folder / "out"))
+  with pytest.raises(UserError, match="would include what is written"):
+    pictures.check_apart(folder, str(folder / "out"))
+
+
+def test_the_source_of_a_folder_is_its_path_with_its_options(folder, tmp_path, monkeypatch):
+  place = augment._place_of
+  monkeypatch.chdir(tmp_path)
+  plain = str(folder.resolve())
+  for text in ("in", str(folder), "folder:in", "folder:in?labels=none&resize=crop"):
+    assert place(text) == plain, text
+  squashed = place("folder:in?resize=squash&max=4095")
+  assert squashed == place("folder:in/?max=4095&resize=squash") != plain
+  assert place("npz:x.npz?images=a") == "npz:x.npz?images=a"
 
 
 def test_bad_images_stop_the_command_or_have_no_copies(folder, tmp_path, capsys):

@@ -8,6 +8,7 @@ import pytest
 
 from augment_gen.apply import compare
 from augment_gen.config.errors import UserError
+from augment_gen.figures import grid
 
 CONFIG = types.SimpleNamespace(data=types.SimpleNamespace(side=4, channels=1))
 
@@ -45,6 +46,24 @@ def test_sheets_go_to_a_folder_or_one_to_a_file(tmp_path):
   assert compare.places_of(["b.png"], "x/y.png")["b.png"].as_posix() == "x/y.png"
   with pytest.raises(UserError, match="--out=y.png is one file, and there are 3 images"):
     compare.places_of(names, "y.png")
+
+
+def test_no_sheet_takes_the_place_of_an_image(folder, tmp_path):
+  image = folder / "x" / "1.png"
+  images = [str(image)]
+  compare.check_places(images, compare.places_of(["1.png"], str(tmp_path)).values())
+  for out in (folder / "x", image):
+    with pytest.raises(UserError, match="is one of the images"):
+      compare.check_places(images, compare.places_of(["1.png"], str(out)).values())
+  with pytest.raises(UserError, match="lies in .*choose a place elsewhere"):
+    compare.check_places([str(folder)], [folder / "sheets" / "1.png"])
+
+
+def test_names_of_files_are_titles_as_they_are(tmp_path):
+  image = np.zeros((1, 8, 8, 1), np.float32)
+  for name in ("a$x_$_b.png", "caf\udce9.png"):
+    grid.column_sheet([("x", image)], tmp_path / "sheet.png", ends={0},
+                      title=compare._as_title(name))
 
 
 def test_pictures_are_decoded_for_the_run(folder, tmp_path):
