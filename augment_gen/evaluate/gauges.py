@@ -1,7 +1,6 @@
 """Label-free gauges of an embedding: pure functions of NumPy arrays, in float64."""
 
 import numpy as np
-from scipy import linalg
 
 _EPSILON = 1e-7  # of RankMe and LiDAR: keeps log p finite
 
@@ -109,11 +108,11 @@ def lidar(views: np.ndarray, delta: float = 1e-4) -> float:
   means = views.mean(axis=1)  # [n, d]
   within = (views - means[:, None]).reshape(n * q, d)
   between = (means - means.mean(axis=0)[None]) / np.sqrt(n)  # Σ_b = betweenᵀ between
-  # With Σ_w = L Lᵀ, the eigenvalues are the squared singular values of L⁻¹ betweenᵀ.
-  factor = np.linalg.cholesky(within.T @ within / (n * q) + delta * np.eye(d))
-  values = np.linalg.svd(
-      linalg.solve_triangular(factor, between.T, lower=True), compute_uv=False)
-  return _exp_entropy(np.square(values))
+  # The eigenvalues are the squared singular values of between Σ_w^(−1/2). Rounding makes
+  # those of a singular matrix negative, by far more than δ if features are large.
+  variances, axes = np.linalg.eigh(within.T @ within / (n * q))
+  whitened = between @ axes / np.sqrt(np.maximum(variances, 0.0) + delta)[None]
+  return _exp_entropy(np.square(np.linalg.svd(whitened, compute_uv=False)))
 
 
 def _exp_entropy(values: np.ndarray) -> float:

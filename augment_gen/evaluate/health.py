@@ -310,20 +310,27 @@ def measure(
 def warnings(health: Mapping[str, float]) -> list[str]:
   """One sentence per number outside its `BOUNDS`: what failed, and what helps.
 
-  Missing numbers are skipped. So is "edit" if there is an "edit_ratio", and
-  "pattern_share" if the implicit augmentation itself is one pattern
-  ("true_pattern_share" is out of bounds too). NaN is outside all bounds.
+  Missing and moot numbers are skipped. NaN is outside all bounds.
 
   Args:
     health: from `measure`.
   """
-  said = []
-  for name, bound in BOUNDS.items():
-    moot = {"edit": "edit_ratio" in health,
-            "pattern_share": health.get("true_pattern_share", 0) >= bound.high}
-    if name in health and not moot.get(name):
-      said.append(bound.complaint(name, health[name]))
+  skipped = moot(health)
+  said = [bound.complaint(name, health[name]) for name, bound in BOUNDS.items()
+          if name in health and name not in skipped]
   return [words for words in said if words]
+
+
+def moot(health: Mapping[str, float]) -> set[str]:
+  """Names in `BOUNDS` whose ranges say nothing here.
+
+  This is "edit" if there is an "edit_ratio", and "pattern_share" if the implicit
+  augmentation itself is one pattern ("true_pattern_share" is out of bounds too).
+  """
+  one_pattern = (health.get("true_pattern_share", 0)
+                 >= BOUNDS["pattern_share"].high)
+  return ({"edit"} if "edit_ratio" in health else set()) | (
+      {"pattern_share"} if one_pattern else set())
 
 
 def unmeasured(health: Mapping[str, float]) -> list[str]:

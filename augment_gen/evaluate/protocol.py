@@ -45,10 +45,14 @@ def fingerprints(config: EvaluateConfig, before: Mapping[str, Any] | None = None
     otherwise.
   """
   values = dataclasses.asdict(config)
-  # The batch size does not change the features, and the choice of protocols and controls
+  # The batch size does not change features, but for those of AdaBN; and the choice of protocols and controls
   # does not change the rows of the others.
   for name in ("batch_size", "protocols", "controls"):
     del values[name]
+  # AdaBN normalises each batch by its own statistics.
+  usual = EvaluateConfig().batch_size
+  if "adabn" in config_lib.names(config.controls) and config.batch_size != usual:
+    values["adabn_batch_size"] = config.batch_size
   own = {name: values.pop(name) for name in ("finetune", "labels")}
   own["labels"] |= {"iterations": config.l2_iterations, "tolerance": logistic.TOLERANCE}
   values["l2_tolerance"] = logistic.TOLERANCE

@@ -73,7 +73,8 @@ class Learned:
       p: probability that an image is changed at all; each image has its own draw.
 
     Returns:
-      The same shape, rounded to uint8 for uint8, and float32 in [0, 1] for others.
+      The same shape, rounded to their own type for whole numbers, and float32 in [0, 1]
+      for others.
 
     Raises:
       UserError: an argument is something else, or the bank is not there.
@@ -90,8 +91,8 @@ class Learned:
       z = np.stack([draws.latents(seed, name, 0, bank, self.latent_dim)
                     for name, taken in zip(names, chosen) if taken])
       x[chosen] = self._augment(x[chosen], z, strength)
-    if images.dtype == np.uint8:
-      x = np.rint(255 * x).clip(0, 255).astype(np.uint8)
+    if np.issubdtype(images.dtype, np.integer):
+      x = np.rint(255 * x).clip(0, 255).astype(images.dtype)
     return x[0] if single else x
 
   def augment(self, images: np.ndarray, latents: np.ndarray, strength: float = 1.0

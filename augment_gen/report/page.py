@@ -102,8 +102,9 @@ def _of_run(record: Record) -> Iterator[Markup]:
 
 def _health_table(measured: dict[str, float]) -> Markup:
   body: list[list[object]] = [["number", "measured", "healthy", ""]]
+  skipped = health.moot(measured)
   for name, value in measured.items():
-    bound = health.BOUNDS.get(name)
+    bound = None if name in skipped else health.BOUNDS.get(name)
     healthy = bound is None or bound.complaint(name, value) is None
     body.append([name, f"{value:.3g}", bound.range_words if bound else "-",
                  "" if bound is None else "yes" if healthy else
@@ -117,7 +118,9 @@ def _results(records: Sequence[Record]) -> Iterator[Markup]:
     yield tag("p", "There are no rows yet.")
     return
   protocol = tables.protocols(results)[0]
-  of_policy, others = tables.by_method(results)
+  of_policy, others = tables.by_method([
+      result for result in results
+      if any(row["protocol"] == protocol for row in result["rows"])])
   for warning in tables.mixture_problems(results, protocol):
     yield tag("p", tag("strong", "Warning: "), warning, ".")
   if others:

@@ -111,7 +111,8 @@ def _of_rival(gain: augmentation_generator.Gain, where: str) -> str:
 
 
 def _of_gain(gain: augmentation_generator.Gain, results, protocol: str) -> _Difference:
-  images = _test_images(results, protocol, test=gain.column.test,
+  here = [result for result in results if result["experiment"] == gain.column.experiment]
+  images = _test_images(here, protocol, train=gain.column.train, test=gain.column.test,
                         method=gain.ours.method)
   return _difference(gain.accuracies, gain.difference, images)
 
@@ -190,7 +191,8 @@ def of_health(record: Record) -> Verdict:
   if not measured:
     return Verdict(OPEN, "The health of the generator was not measured: stage 2 has not "
                    "come to its end.")
-  judged = [name for name in health.BOUNDS if name in measured]
+  judged = [name for name in health.BOUNDS
+            if name in measured and name not in health.moot(measured)]
   warnings = health.warnings(measured)
   unknown = health.unmeasured(measured)
   rest = ([f"Not measured, for want of a clean X_f or of any edit: {', '.join(unknown)}."]

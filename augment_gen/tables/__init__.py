@@ -53,23 +53,38 @@ def format_table(results: list[dict[str, Any]], protocol: str | None = None,
     UserError: no rows of this protocol; two results for one seed.
   """
   chosen = protocols(results, protocol)
-  of_policy, others = by_method(results)
-  parts = [(module, some) for module, some in (
-      (augmentation, others), (policy, of_policy)) if some]
+  parts = [(name, module, some) for name in chosen
+           for module, some in _parts(results, name)]
   mixed = list(dict.fromkeys(
       line for name in chosen for line in mixture_problems(results, name)))
   if mixed and not mix:
     raise MixedError(*mixed, "give --mix to print the table all the same, or each of "
                      "these runs a config.experiment of its own")
   if style in records.STYLES:
-    return records.as_text([record for name in chosen for module, some in parts
+    return records.as_text([record for name, module, some in parts
                             for record in module.as_records(some, name)], style)
-  texts = [module.format_table(some, name, style, cost)
-           for name in chosen for module, some in parts]
+  texts = [module.format_table(some, name, style, cost) for name, module, some in parts]
   if mixed:
     texts.append("\n".join(layout.as_notes(
         [f"WARNING: {line}" for line in mixed], style)) + "\n")
   return "\n".join(texts)
+
+
+def _parts(results: Sequence[dict[str, Any]], protocol: str) -> list[tuple[Any, list]]:
+  """The modules that make tables of a protocol, each with the results that have it.
+
+  Raises:
+    UserError: none has.
+  """
+  having = [result for result in results
+            if any(row["protocol"] == protocol for row in result["rows"])]
+  if not having:
+    known = {row["protocol"] for result in results for row in result["rows"]}
+    raise errors.UserError(f"no rows of protocol '{protocol}'; there are: "
+                           f"{', '.join(sorted(known))}")
+  of_policy, others = by_method(having)
+  return [(module, some) for module, some in (
+      (augmentation, others), (policy, of_policy)) if some]
 
 
 def by_method(results: Sequence[dict[str, Any]]
@@ -91,11 +106,12 @@ def protocols(results: Sequence[dict[str, Any]], wanted: str | None = None) -> l
                            "of the run finish")
   if wanted == "all":
     return known
+  rows_of = lambda part: [k for k in known if k == part or k.startswith(f"{part}:")]
   if not wanted:
     evaluate = (results[0].get("config") or {}).get("evaluate", {})
-    wanted = next(iter(names(evaluate.get("protocols", ""))), known[0])
-  return [name for part in names(wanted)
-          for name in ([k for k in known if k.startswith(f"{part}:")] or [part])]
+    wanted = next((part for part in names(evaluate.get("protocols", "")) if rows_of(part)),
+                  known[0])
+  return [name for part in names(wanted) for name in rows_of(part) or [part]]
 
 
 def main(argv: Sequence[str] | None = None) -> int:

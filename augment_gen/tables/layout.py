@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 import dataclasses
+import itertools
 import re
 from typing import Any
 import unicodedata
@@ -88,16 +89,15 @@ def _as_text(experiments: list[str], body: list[list[str]]) -> list[str]:
   body = [[f"{cell} (best)" if isinstance(cell, Bold) else cell for cell in cells]
           for cells in body]
   widths = [max(map(_width, cells)) for cells in zip(*body)]
-  # An experiment's last column is widened to make room for its name.
-  spans: dict[str, list[int]] = {}
-  for index, name in enumerate(experiments):
-    spans.setdefault(name, []).append(index)
-  for name, indices in spans.items():
+  # The last of an experiment's neighbouring columns is widened to make room for its name.
+  spans = [(name, [index for index, _ in group]) for name, group in itertools.groupby(
+      enumerate(experiments), lambda pair: pair[1])]
+  for name, indices in spans:
     room = sum(widths[i] for i in indices) + 2 * (len(indices) - 1)
     widths[indices[-1]] += max(0, _width(name) - room)
   heading = "  ".join(
       _ljust(name, sum(widths[i] for i in indices) + 2 * (len(indices) - 1))
-      for name, indices in spans.items())
+      for name, indices in spans)
   table = ["  ".join(_ljust(c, w) for c, w in zip(cells, widths)).rstrip()
            for cells in body]
   rule = "-" * (sum(widths) + 2 * (len(widths) - 1))
@@ -107,7 +107,7 @@ def _as_text(experiments: list[str], body: list[list[str]]) -> list[str]:
 
 def _as_markdown(
     experiments: list[str], body: list[list[str]], labels: int) -> list[str]:
-  head = [f"{name}<br>{cell}" if name else cell
+  head = [_markdown_cell(f"{name}<br>{cell}" if name else cell)
           for name, cell in zip(experiments, body[0])]
   rows = [head, ["---"] * labels + ["---:"] * (len(head) - labels)] + [
       [_markdown_cell(cell) for cell in cells] for cells in body[1:]]

@@ -11,7 +11,7 @@ import grain
 import numpy as np
 
 from augment_gen import export
-from augment_gen.transforms import as_learned
+from augment_gen.transforms import as_learned, as_type
 
 _SEEDS = 2**62
 
@@ -19,8 +19,8 @@ _SEEDS = 2**62
 class LearnedAugmentation(grain.transforms.RandomMap):
   """G_A(x, z) with latents drawn from the generator that grain gives to each element.
 
-  Elements are images [H, W, C] or batches [n, H, W, C], uint8 or floats in [0, 1], or
-  dicts that have them in a field. The type stays.
+  Elements are images [H, W, C] or batches [n, H, W, C], whole numbers in 0..255,
+  floats in [0, 1] or bools, or dicts that have them in a field. The type stays.
 
   Args:
     learned: what `export.load` has returned, or a folder for it. grain's worker processes
@@ -42,7 +42,7 @@ class LearnedAugmentation(grain.transforms.RandomMap):
   def random_map(self, element: Any, rng: np.random.Generator) -> Any:
     """Returns the element with augmented images."""
     images = np.asarray(element if self._field is None else element[self._field])
-    out = self._learned(
+    out = as_type(self._learned(
         images, int(rng.integers(_SEEDS)), p=self._p, strength=self._strength,
-        latents=self._latents).astype(images.dtype)
+        latents=self._latents), images.dtype)
     return out if self._field is None else {**element, self._field: out}

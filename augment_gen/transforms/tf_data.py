@@ -16,7 +16,7 @@ import numpy as np
 import tensorflow as tf
 
 from augment_gen import export
-from augment_gen.transforms import as_learned
+from augment_gen.transforms import as_learned, as_type
 
 _SEEDS = 2**62
 
@@ -43,8 +43,8 @@ def mapper(learned: export.Learned | str | os.PathLike[str], p: float = 1.0,
   loaded = as_learned(learned)
 
   def augment(images: np.ndarray, seed: np.ndarray) -> np.ndarray:
-    return loaded(images, int(seed), p=p, strength=strength, latents=latents).astype(
-        images.dtype)
+    return as_type(loaded(images, int(seed), p=p, strength=strength, latents=latents),
+                   images.dtype)
 
   def apply(image: Any, seed: Any = None) -> Any:
     if seed is None:

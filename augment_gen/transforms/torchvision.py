@@ -16,7 +16,7 @@ from torchvision.transforms import v2
 
 from augment_gen import export
 from augment_gen.export.learned import of_this_process
-from augment_gen.transforms import as_learned
+from augment_gen.transforms import as_learned, as_type
 
 _SEEDS = 2**62
 
@@ -67,8 +67,8 @@ class LearnedAugmentation(v2.Transform):
     out = self._learned(
         images.reshape(-1, *images.shape[-3:]), params["seed"], p=self.p,
         strength=self.strength, latents=self.latents)
-    changed = torch.from_numpy(np.ascontiguousarray(
-        np.moveaxis(out.reshape(images.shape), -1, -3))).to(inpt)
+    out = as_type(out, images.dtype).reshape(images.shape)
+    changed = torch.from_numpy(np.ascontiguousarray(np.moveaxis(out, -1, -3))).to(inpt)
     return tv_tensors.wrap(changed, like=inpt) if isinstance(
         inpt, tv_tensors.TVTensor) else changed
 

@@ -84,4 +84,8 @@ def test_lidar_counts_what_tells_images_apart_alone():
   assert gauges.lidar(views) == pytest.approx(3, abs=0.1)
   assert gauges.effective_rank(views[:, 0]) > 5
   assert gauges.lidar(np.broadcast_to(of_image, (900, 2, 8))) == pytest.approx(8, abs=0.1)
+  # Views that vary in one dimension alone, by very much: rounding counts for more than δ.
+  rng = np.random.default_rng(3)
+  line = rng.standard_normal((64, 5, 1)) @ rng.standard_normal((1, 128)) * 1e5
+  assert 1 <= gauges.lidar(line.astype(np.float32)) <= 63
   assert gauges.lidar(np.ones((9, 3, 8))) == pytest.approx(1.0, abs=1e-4)

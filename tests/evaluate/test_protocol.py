@@ -158,9 +158,12 @@ def test_fingerprints_of_rows_that_stay_are_kept():
 
 def test_fingerprint_sees_what_changes_accuracies():
   base = protocol.fingerprints(CONFIG)
-  same = dataclasses.replace(CONFIG, batch_size=64, protocols="knn")
-  assert protocol.fingerprints(same) == base
-  for change in ({"knn_k": 5}, {"l2_holdout": 0.1}, {"moco_lr": 3.0},
+  without = dataclasses.replace(CONFIG, controls="")
+  same = dataclasses.replace(without, batch_size=64, protocols="knn")
+  assert protocol.fingerprints(same) == protocol.fingerprints(without)
+  # AdaBN normalises each batch by its own statistics.
+  assert "adabn" in CONFIG.controls
+  for change in ({"knn_k": 5}, {"l2_holdout": 0.1}, {"moco_lr": 3.0}, {"batch_size": 64},
                  {"l2_strengths": (1e-4,)}):
     other = dataclasses.replace(CONFIG, **change)
     assert protocol.fingerprints(other) != base, change

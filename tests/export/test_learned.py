@@ -44,6 +44,10 @@ def test_it_does_what_the_chain_does(made, loaded, strength, bank):
   grey = loaded(X, 3, strength=strength, latents="bank" if bank else "prior")
   assert grey.dtype == np.uint8
   assert np.abs(grey - 255 * np.asarray(wanted)).max() < 0.51
+  wide = loaded(X.astype(np.int32), 3, strength=strength,
+                latents="bank" if bank else "prior")
+  assert wide.dtype == np.int32
+  np.testing.assert_array_equal(wide, grey)
 
 
 def test_seeds_choose_latents_and_p_the_images(loaded):

@@ -49,6 +49,16 @@ def test_one_seed_is_judged_by_its_number_of_test_images(
   assert f"two standard errors are {error:.1f} points" in line
 
 
+def test_each_experiment_is_judged_by_its_own_number_of_test_images():
+  made = [run([row("MoCo v2 + control", 50.0, images=images),
+               row("MoCo v2 + G_A", 60.0, images=images)], experiment=name)
+          for name, images in (("big", 10_000), ("small", 20))]
+  found = verdict.of_results(made)
+  assert found.tone == "open" and "helped on some test sets only" in found.headline
+  big, small = found.said
+  assert "with 10000 test images" in big and "with 20 test images" in small
+
+
 def test_a_gain_on_one_of_two_test_sets_is_said():
   found = judged([60.0, 50.0], [50.0, 51.0], tests=("C", "D"))
   assert found.tone == "open" and "helped on some test sets only" in found.headline
@@ -113,9 +123,10 @@ HEALTHY = dict.fromkeys(health.BOUNDS, 0.3) | {
 def test_health_is_said_in_words():
   found = verdict.of_health(run([], health=HEALTHY))
   assert found.tone == "good" and found.said == []
-  assert f"all {len(health.BOUNDS)} numbers" in found.headline
+  judged = len(health.BOUNDS) - 1  # "edit" says nothing beside "edit_ratio"
+  assert f"all {judged} numbers" in found.headline
   found = verdict.of_health(run([], health=HEALTHY | {"latent_r2": 0.0}))
-  assert found.tone == "bad" and f"1 of {len(health.BOUNDS)} numbers" in found.headline
+  assert found.tone == "bad" and f"1 of {judged} numbers" in found.headline
   assert found.said[0].startswith("G_A ignores its latents (latent_r2 0,".replace(",", ""))
   few = {name: HEALTHY[name] for name in ("edit", "cycle_error")}
   found = verdict.of_health(run([], health=few))

@@ -180,6 +180,22 @@ def test_several_experiments_and_protocols():
   assert tables.format_table(_seeds(1), protocol="all").count("protocol: ") == 2
   with pytest.raises(errors.UserError, match="'moco'; there are: knn, l2"):
     tables.format_table(_seeds(1), protocol="moco")
+  # A result without rows of a protocol has no part in its table.
+  assert tables.format_table(results, protocol="knn") == tables.format_table(
+      _seeds(1), protocol="knn")
+
+
+def test_names_stand_over_neighbouring_columns_alone():
+  rows = lambda train, test: [made.row("MoCo v2", 50.0, 0, train=train, test=test)]
+  results = [made.result(rows("S", "R"), "X"), made.result(rows("D", "C"), "Y"),
+             made.result(rows("R", "S"), "X")]
+  heading, titles, *_ = tables.format_table(results).splitlines()
+  for name, title in (("X", "S → R"), ("Y", "D → C")):
+    assert heading.index(name) == titles.index(title)
+  assert heading.rindex("X") == titles.index("R → S")
+  wide = tables.format_table(
+      [made.result(rows("S", "R"), "light=a|b")], style="markdown").splitlines()
+  assert r"light=a\|b<br>S → R" in wide[0]
 
 
 def test_markdown():

@@ -148,6 +148,11 @@ def test_grain(made):
   seed = int(np.random.default_rng(4).integers(2**62))
   found = augment.random_map(FLOATS, np.random.default_rng(4))
   np.testing.assert_allclose(found, wanted(made, FLOATS, seed), atol=1e-4)
+  np.testing.assert_array_equal(
+      augment.random_map(X.astype(np.int64), np.random.default_rng(4)),
+      augment.random_map(X, np.random.default_rng(4)))
+  bits = augment.random_map(X > 99, np.random.default_rng(4))
+  assert bits.dtype == bool and 0.01 < bits.mean() < 0.99
   in_field = transforms.LearnedAugmentation(made.folder, field="image")
   dataset = grain.MapDataset.source(
       [{"image": image, "label": i} for i, image in enumerate(X)]).seed(0)
