@@ -109,7 +109,7 @@ def options_of(text: str) -> dict[str, Any]:
   """The options of a folder that decide what its pictures look like, if not the usual."""
   source = _source(text, labelled=False)
   return {field.name: value for field in dataclasses.fields(folder.Folder)
-          if field.name not in ("labels", *(f.name for f in dataclasses.fields(base.Source)))
+          if field.name not in ("address", "root", "labels")
           and (value := getattr(source, field.name)) != field.default}
 
 

@@ -9,7 +9,7 @@ from PIL import Image
 
 from augment_gen.config import Config
 from augment_gen.config.errors import UserError
-from augment_gen.data import sources
+from augment_gen.data import pictures, sources
 from augment_gen.data import task as task_lib
 from augment_gen.data.base import evenly, labels_of
 from augment_gen.data.files import some
@@ -85,7 +85,7 @@ def sizes(files: Sequence[str], side: int, resize: str) -> str:
     try:
       with Image.open(os.path.expanduser(files[index])) as image:
         shapes.append(image.size)
-    except (OSError, ValueError):
+    except pictures.UNREADABLE:
       continue  # loading has a word on bad files
   if not shapes:
     return "sizes are not known"

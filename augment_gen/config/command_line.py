@@ -4,6 +4,7 @@ import dataclasses
 import difflib
 import os
 import shlex
+import traceback
 
 from absl import flags
 import ml_collections
@@ -85,11 +86,17 @@ def parse(argv: list[str]) -> Options:
   except (flags.Error, TypeError, ValueError, AttributeError, KeyError,
           OSError, SyntaxError, ImportError) as error:
     raise UserError(_one_line(error)) from None
+  except UserError:
+    raise
+  except Exception as error:  # a config file is code, and may raise anything
+    raise UserError(_of_own_code(error, config_file)) from None
   if rest:
     raise UserError(f"not understood: {' '.join(rest)}; {USAGE}")
   if not values.workdir:
     raise UserError(f"--workdir is missing; {USAGE}")
   config: ml_collections.ConfigDict = values.config
+  for stage in (config.pretrain, config.generator):
+    stage.from_run = os.path.expanduser(stage.from_run)
   return Options(
       config=typed(config), config_values=plain(config),
       workdir=os.path.expanduser(values.workdir), multihost=values.multihost,
@@ -150,6 +157,15 @@ def _field_names(config: ml_collections.ConfigDict, prefix: str = ""):
       yield from _field_names(value, f"{prefix}{name}.")
     else:
       yield prefix + name
+
+
+def _of_own_code(error: Exception, config_arg: str) -> str:
+  """What the code of a config file has raised, and in which line."""
+  file = config_arg.partition("=")[2].partition(":")[0]
+  lines = [frame.lineno for frame in traceback.extract_tb(error.__traceback__)
+           if os.path.basename(frame.filename) == os.path.basename(file)]
+  where = f", line {lines[-1]}" if lines else ""
+  return f"{file}{where}: {type(error).__name__}: {error}"
 
 
 def _one_line(error: Exception) -> str:

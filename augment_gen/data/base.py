@@ -25,7 +25,10 @@ def local_path(text: str) -> pathlib.Path:
   if text.startswith("file://"):
     text = urllib.parse.unquote(urllib.parse.urlsplit(
         text.replace("?", "%3F").replace("#", "%23")).path)
-  return pathlib.Path(text).expanduser()
+  try:
+    return pathlib.Path(text).expanduser()
+  except RuntimeError:  # ~NAME of nobody
+    return pathlib.Path(text)
 
 
 def origin(path: pathlib.Path) -> str:

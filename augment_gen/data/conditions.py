@@ -225,9 +225,17 @@ def disjoint(test: Named, images: base.ImageSet, finetune: base.ImageSet
              ) -> base.ImageSet:
   """A test set without the files of X̃_f.
 
+  Args:
+    test: what it is.
+    images: its images.
+    finetune: X̃_f, before the implicit augmentation. Where images have no files of their
+      own, as in arrays, those that are equal pixel by pixel are looked for.
+
   Raises:
-    UserError: it has some, and is not a `rest`.
+    UserError: it has some, and is not a `rest`; or all of it is in X̃_f.
   """
+  if images.origins is None or finetune.origins is None:
+    return _unlike(test, images, finetune)
   trained = _files(finetune)
   both = np.array([origin in trained for origin in _origins(images)], bool)
   if not both.any():
@@ -242,6 +250,30 @@ def disjoint(test: Named, images: base.ImageSet, finetune: base.ImageSet
   rest = images.select(np.flatnonzero(~both))
   return dataclasses.replace(
       rest, notes=(*rest.notes, f"{both.sum()} images left out that are in X̃_f"))
+
+
+def _unlike(test: Named, images: base.ImageSet, finetune: base.ImageSet) -> base.ImageSet:
+  """The same test set, with a note on images that are equal to some of X̃_f.
+
+  Sets have equal images for other reasons, too, such as blank ones.
+
+  Raises:
+    UserError: all of them are.
+  """
+  if images.images.shape[1:] != finetune.images.shape[1:] or not len(images):
+    return images
+  trained = {hash(image.tobytes()) for image in finetune.images}
+  equal = sum(hash(image.tobytes()) in trained for image in images.images)
+  if equal == len(images):
+    raise errors.UserError(
+        f"test set '{test.name}' ({images.name}) holds no image that is not in X̃_f, pixel "
+        "by pixel: nothing may be tested on what it was trained on; give other images, or "
+        "hold images of X̃_f out with config.data.finetune_per_class")
+  if not equal:
+    return images
+  return dataclasses.replace(images, notes=(
+      *images.notes, f"WARNING: {equal} of {len(images)} images are in X̃_f, too, pixel "
+      "by pixel"))
 
 
 def _origins(images: base.ImageSet) -> np.ndarray:

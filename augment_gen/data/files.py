@@ -200,7 +200,11 @@ def _listing(folder: str) -> _Listing | OSError:
                    [], [], [], [], [])
   for entry in entries:
     hidden = entry.name.startswith(".")
-    if entry.is_dir():
+    try:
+      is_folder, is_file = entry.is_dir(), entry.is_file()
+    except OSError:  # a link that leads to itself, or where nothing may be read
+      is_folder, is_file = False, False
+    if is_folder:
       if hidden or entry.name.lower() in _JUNK:
         found.other.append(entry.path + "/")
       else:
@@ -208,7 +212,7 @@ def _listing(folder: str) -> _Listing | OSError:
       continue
     suffix = os.path.splitext(entry.name)[1].lower()
     # A broken link is not a file, but it was meant to be one.
-    if hidden or suffix in _PLAIN or not (entry.is_file() or entry.is_symlink()):
+    if hidden or suffix in _PLAIN or not (is_file or entry.is_symlink()):
       found.other.append(entry.path)
       continue
     known = suffix in suffixes() or suffix in FOREIGN

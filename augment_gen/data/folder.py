@@ -21,6 +21,7 @@ from augment_gen.data import files as files_lib
 from augment_gen.data.decoding import decode_all, Decoder
 from augment_gen.data.streamed import StreamedImages
 
+_READ = 256  # files that the fingerprint of a streamed set reads
 # Folders with these names are splits of a set rather than classes.
 _PARTS = frozenset((
     "train", "training", "trainset", "val", "valid", "validation", "dev", "test",
@@ -154,12 +155,18 @@ class Folder(base.Source):
     return notes
 
   def _fingerprint(self, request: base.Request) -> str:
-    """Hash of the options and of the files' names and sizes; the files are not read."""
+    """Hash of the options, of the files' names and sizes, and of what some files hold."""
     found, shape = self._found, (request.image_size, request.channels)
     options = (self.resize, self.convert, self.background, self.max, shape)
     digest = hashlib.sha256(repr(options).encode())
     for array in (found.images.text, found.images.ends, found.sizes):
       digest.update(array.tobytes())
+    # Files of formats without compression keep their size if pixels change.
+    for place in base.evenly(len(found.images), min(len(found.images), _READ)).tolist():
+      try:
+        digest.update(found.images[place].read_bytes())
+      except OSError:
+        digest.update(b"unreadable")
     return digest.hexdigest()[:16]
 
   def _path(self) -> pathlib.Path:

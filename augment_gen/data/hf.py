@@ -126,7 +126,12 @@ class Hf(base.Source):
     try:
       if any((path / name).exists() for name in _SAVED):
         data = datasets.load_from_disk(str(path))
-        return data[self.split] if isinstance(data, datasets.DatasetDict) else data
+        if isinstance(data, datasets.DatasetDict):
+          return data[self.split]
+        if self.split not in (type(self).split, str(data.split)):
+          raise ValueError("a single set was saved there, without splits: leave the "
+                           "option split= out")
+        return data
       if path.is_file():
         return datasets.load_dataset(
             "parquet", data_files=str(path), split=self.split)

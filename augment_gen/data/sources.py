@@ -152,12 +152,19 @@ def _split(rest: str, kind: str) -> tuple[str, str]:
   A path may contain "?". If the whole text is an existing path, it has no options.
   Otherwise the last "?" starts the options, provided that options follow it.
   """
-  if kind in _OF_PATHS and base.local_path(rest).exists():
+  if kind in _OF_PATHS and _is_path(rest):
     return rest, ""
   address, mark, query = rest.rpartition("?")
   if mark and all(re.fullmatch(r"\w*=.*", part) for part in query.split("&") if part):
     return address, query
   return rest, ""
+
+
+def _is_path(text: str) -> bool:
+  try:
+    return base.local_path(text).exists()
+  except OSError:  # options make it longer than paths may be
+    return False
 
 
 def _convert(text: str, kind: typing.Any) -> typing.Any:

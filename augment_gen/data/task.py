@@ -101,7 +101,7 @@ def load_task(data: config_lib.DataConfig, copies: int = 0) -> Task:
   notes: tuple[str, ...] = ()
   for test in planned.tests:
     images = _with_classes_of(whole, load(test.spec), test.name)
-    notes += conditions.add(tests, test, images, finetune)
+    notes += conditions.add(tests, test, images, finetune if clean is None else clean)
   if not tests:
     raise errors.UserError(f"there is nothing to test on: {'; '.join(notes)}")
   if notes:
@@ -128,6 +128,8 @@ def _finetune(whole: base.ImageSet, data: config_lib.DataConfig,
   """X̃_f, X_f if it is known, and the images that are held out, not yet augmented."""
   finetune = whole
   held_out: base.ImageSet | None = None
+  if data.finetune_per_class or data.development:
+    _check_files_once(whole)
   if data.finetune_per_class and whole.labels is not None:
     train, rest = splits.per_class(
         whole.labels, data.finetune_per_class, data.implicit_seed)
@@ -135,6 +137,18 @@ def _finetune(whole: base.ImageSet, data: config_lib.DataConfig,
   if data.implicit == "none":
     return finetune, None, held_out
   return _augment(finetune, data, stream=0), finetune, held_out
+
+
+def _check_files_once(images: base.ImageSet) -> None:
+  """Raises UserError if links to one file could be both trained and tested on."""
+  if images.origins is None:
+    return
+  files, counts = np.unique(images.origins.astype(str), return_counts=True)
+  if (more := counts > 1).any():
+    raise errors.UserError(
+        f"'{images.name}' holds {more.sum()} files more than once, by links (the first: "
+        f"{files[np.argmax(more)]}): images of X̃_f that are held out would be among those "
+        "that are trained on; keep one of each")
 
 
 def _development(pretrain: base.Images, finetune: base.ImageSet,
@@ -213,8 +227,10 @@ def plan(data: config_lib.DataConfig, copies: int = 0) -> tuple[list[str], Plan]
   if wrong:
     return problems, Plan(tests, False)
   obstacles = _stream_problems(data)
+  # One copy, whatever the devices: a streamed set has another fingerprint than the same
+  # one in memory, so another machine must choose alike.
   streamed = data.stream == "on" or (data.stream == "auto" and not obstacles and bool(
-      memory.too_large(counts, data, copies)))
+      memory.too_large(counts, data, copies=1)))
   if streamed:
     problems += obstacles
     if data.pretrain not in held:

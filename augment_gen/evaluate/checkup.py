@@ -88,10 +88,10 @@ def _probe(config: Config, task: Task, encode: Encode,
   features = extract(
       encode, variables, known, config.evaluate.batch_size)
   clean, augmented = (_some(task.tests[name]) for name in names)
+  assert clean.labels is not None and augmented.labels is not None  # of test sets
   # With data.finetune_per_class=0, sets of these names may be any.
   if not np.array_equal(clean.labels, augmented.labels):
     return None
-  assert clean.labels is not None  # test sets are labelled
   return health.Probe(
       predict=lambda queries: knn.knn_predict(
           features, known.labels, queries, task.num_classes,

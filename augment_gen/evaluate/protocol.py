@@ -45,8 +45,8 @@ def fingerprints(config: EvaluateConfig, before: Mapping[str, Any] | None = None
     otherwise.
   """
   values = dataclasses.asdict(config)
-  # The batch size does not change features, but for those of AdaBN; and the choice of protocols and controls
-  # does not change the rows of the others.
+  # The batch size changes no features but those of AdaBN, and the choice of protocols and
+  # controls does not change the rows of the others.
   for name in ("batch_size", "protocols", "controls"):
     del values[name]
   # AdaBN normalises each batch by its own statistics.

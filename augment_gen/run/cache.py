@@ -1,5 +1,6 @@
 """Folders for what can be made again: compiled code, rendered pictures."""
 
+import contextlib
 import os
 import pathlib
 import time
@@ -28,6 +29,7 @@ def folder(*names: str) -> pathlib.Path | None:
 def _forget_old(path: pathlib.Path) -> None:
   oldest = time.time() - _DAYS_KEPT * 24 * 3600
   for file in path.iterdir():
-    facts = file.stat()
-    if max(facts.st_atime, facts.st_mtime) < oldest:
-      file.unlink(missing_ok=True)
+    with contextlib.suppress(OSError):  # another process may have been here first
+      facts = file.stat()
+      if file.is_file() and max(facts.st_atime, facts.st_mtime) < oldest:
+        file.unlink()

@@ -1,5 +1,6 @@
 """Checkpoints of one stage: written whole or not at all, and checked when read."""
 
+import errno
 import pathlib
 import shutil
 from typing import Any, TypeVar
@@ -12,6 +13,10 @@ import orbax.checkpoint as ocp
 from augment_gen.config import errors
 
 State = TypeVar("State")
+
+# What a file system raises for a while, and not because a file is damaged.
+_PASSING = frozenset((errno.EACCES, errno.EIO, errno.EMFILE, errno.ENFILE, errno.ENOMEM,
+                      errno.EPERM, errno.ESTALE, errno.ETIMEDOUT))
 
 
 def checksum(tree: Any) -> str:
@@ -84,20 +89,29 @@ class Checkpoints:
         return self._read(step, like)
       except errors.UserError:
         raise
-      except PermissionError as error:
+      except MemoryError:
+        raise errors.UserError(f"checkpoint {self._folder / str(step)} cannot be read now: "
+                               "there is too little memory") from None
+      except OSError as error:
+        if error.errno not in _PASSING:
+          self._say_damaged(step, error)
+          continue
         raise errors.UserError(
-            f"checkpoint {self._folder / str(step)} cannot be read: "
-            f"{error.strerror}") from None
+            f"checkpoint {self._folder / str(step)} cannot be read now: {error.strerror}: "
+            "start the same command again once this is mended") from None
       # A damaged file can raise nearly any error inside the reader.
       except Exception as error:  # pylint: disable=broad-except
-        reason = (str(error).strip() or type(error).__name__).splitlines()[0]
-        self._log(f"checkpoint {self._folder / str(step)} is damaged "
-                  f"({reason[:160]}): trying the one before")
+        self._say_damaged(step, error)
     if steps:
       raise errors.UserError(
           f"all checkpoints in {self._folder} are damaged: delete that folder, "
           "and the stage starts anew")
     return None
+
+  def _say_damaged(self, step: int, error: Exception) -> None:
+    reason = (str(error).strip() or type(error).__name__).splitlines()[0]
+    self._log(f"checkpoint {self._folder / str(step)} is damaged "
+              f"({reason[:160]}): trying the one before")
 
   def _read(self, step: int, like: State) -> State:
     abstract = jax.tree.map(

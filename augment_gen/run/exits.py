@@ -1,6 +1,7 @@
 """How a command ends: the exit status, and what is said of it."""
 
 from collections.abc import Callable
+import errno
 import sys
 
 from augment_gen.config.errors import Preempted, UserError
@@ -28,6 +29,12 @@ def exit_status(start: Callable[[], int | None], then: str) -> int:
     except Preempted as preempted:
       print(f"{preempted}; {then}", file=sys.stderr)
       return 75
+    except OSError as error:
+      if error.errno not in (errno.ENOSPC, errno.EDQUOT):
+        raise
+      place = f" ({error.filename})" if error.filename else ""
+      print(f"error: the drive is full{place}: make room; {then}", file=sys.stderr)
+      return 2
     except KeyboardInterrupt:
       print(f"stopped by Ctrl-C; {then}", file=sys.stderr)
       return 130

@@ -151,7 +151,9 @@ def check_owner(path: str | os.PathLike[str], config: dict[str, Any]) -> None:
     return
   file = folder / "config.json"
   if not file.exists():
-    if any(p.name not in (".lock", "figures") for p in folder.iterdir()):
+    # What a start leaves that was ended before it could write config.json.
+    ours = (".lock", "figures", "config.json.partial")
+    if any(p.name not in ours for p in folder.iterdir()):
       raise errors.UserError(
           f"--workdir={folder} is not empty and holds no run: choose a "
           "new folder")
@@ -199,6 +201,10 @@ class RunFolder:
       raise errors.UserError(
           f"--workdir={self.path} is in use by another process: wait for it, "
           "stop it, or choose another folder") from None
+    except OSError as error:
+      raise errors.UserError(
+          f"--workdir={self.path} lies on a drive without file locks ({error.strerror}): "
+          "choose a folder on another one") from None
     write_json(self.path / "config.json", config)
 
   def close(self) -> None:

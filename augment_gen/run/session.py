@@ -72,8 +72,8 @@ def checked(options: Options) -> Checked:
   runtime.keep_compiled_code()
   config = options.config
   mesh = parallel.make_mesh()
-  raise_if_any([*problems(config, mesh.size),
-                *takeover.problems(options.config_values)])
+  to_copy = takeover.still_needed(options.config_values, options.workdir)
+  raise_if_any([*problems(config, mesh.size), *takeover.problems(to_copy)])
   check_owner(options.workdir, options.config_values)
   method = METHODS[config.method]
   task = load_task(config.data, parallel.host_copies(mesh.size))
@@ -81,8 +81,7 @@ def checked(options: Options) -> Checked:
   raise_if_any([
       *rules.evaluation_problems(config, task),
       *method.data_problems(config, task),
-      *provenance.takeover_problems(
-          options.config_values, fingerprints, method.reads_finetune),
+      *provenance.takeover_problems(to_copy, fingerprints, method.reads_finetune),
       *provenance.problems(options.workdir, options.config_values,
                            fingerprints, method.reads_finetune)])
   return Checked(mesh, task, fingerprints)

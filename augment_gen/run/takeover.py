@@ -8,6 +8,7 @@ the data and F's initial weights (provenance.py).
 """
 
 from collections.abc import Iterator, Mapping
+import os
 import pathlib
 import shutil
 from typing import Any
@@ -53,6 +54,19 @@ def problems(values: Mapping[str, Any]) -> Iterator[str]:
   for last, source in sources.items():
     if source:
       yield from _problems(f"config.{last}.from_run={source}", source, last, values)
+
+
+def still_needed(values: Mapping[str, Any], workdir: str | os.PathLike[str]
+                 ) -> dict[str, Any]:
+  """The config without the names of runs whose stages are in the run's folder already.
+
+  Args:
+    values: all fields of this run's config, as plain JSON values.
+    workdir: its folder, which need not exist.
+  """
+  return {**values, **{
+      last: {**values[last], "from_run": ""} for last in ("pretrain", "generator")
+      if values[last]["from_run"] and has_stages(str(workdir), last)}}
 
 
 def take_over(source: str, stages: tuple[str, ...], folder: RunFolder) -> None:

@@ -6,6 +6,7 @@ The checks ask how many devices there are, which takes hold of them. A sweep tha
 the devices would leave none to its runs.
 """
 
+import contextlib
 import json
 import sys
 
@@ -16,9 +17,10 @@ from augment_gen.run import parallel, session
 def main() -> None:
   """stdin: the arguments of each run; stdout: the problems of each run's config."""
   devices = parallel.make_mesh().size
-  json.dump([session.problems(command_line.parse(["augment-gen", *arguments]).config,
-                              devices)
-             for arguments in json.load(sys.stdin)], sys.stdout)
+  with contextlib.redirect_stdout(sys.stderr):  # a config file may print
+    found = [session.problems(command_line.parse(["augment-gen", *arguments]).config,
+                              devices) for arguments in json.load(sys.stdin)]
+  json.dump(found, sys.stdout)
 
 
 if __name__ == "__main__":

@@ -19,7 +19,7 @@ from augment_gen import export
 
 def as_type(images: np.ndarray, wanted: np.dtype) -> np.ndarray:
   """What `Learned.__call__` returns, in the type of what it was given."""
-  return images >= 0.5 if wanted == bool else images.astype(wanted)
+  return images >= 0.5 if wanted.kind == "b" else images.astype(wanted)
 
 
 def as_learned(given: export.Learned | str | os.PathLike[str]) -> export.Learned:

@@ -140,3 +140,9 @@ def test_words():
   assert images.balance(np.array([0, 0, 1]), ("a", "b")) == (
       "1 to 2 images in each of 2 classes")
   assert images.sizes(["/no/file"], 28, "crop") == "sizes are not known"
+
+
+def test_a_picture_that_pillow_finds_too_large_does_no_harm(tmp_path, monkeypatch):
+  Image.new("L", (8, 8)).save(tmp_path / "large.png")
+  monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 4)  # of twice as many it takes none
+  assert images.sizes([str(tmp_path / "large.png")], 28, "crop") == "sizes are not known"

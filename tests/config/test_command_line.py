@@ -1,6 +1,7 @@
 """Commands and configs: accepted input and error messages."""
 
 import dataclasses
+import errno
 import importlib.util
 import io
 import pathlib
@@ -16,7 +17,7 @@ from augment_gen.data.task import load_task
 from augment_gen.main import main
 from augment_gen.methods import rules
 from augment_gen.methods.augmentation_generator import method, stages
-from augment_gen.run import preemption, session
+from augment_gen.run import exits, preemption, session
 
 ROOT = pathlib.Path(__file__).parents[2]
 QUICKSTART = f"--config={ROOT}/configs/quickstart.py"
@@ -77,6 +78,28 @@ def test_a_config_with_a_syntax_error_is_told_in_words(tmp_path, capsys):
   path.write_text("def get_config(:\n")
   assert main(["main.py", f"--config={path}", "--workdir=/x"]) == 2
   assert "SyntaxError" in capsys.readouterr().err
+
+
+def test_a_mistake_in_the_code_of_a_config_is_told_in_words(tmp_path):
+  path = tmp_path / "c.py"
+  path.write_text("def get_config():\n  return defualt_config()\n")
+  with pytest.raises(UserError, match=r"c.py, line 2: NameError: name 'defualt_config'"):
+    parse(f"--config={path}", "--workdir=/x")
+
+
+def test_a_home_folder_is_found():
+  options = parse(QUICKSTART, "--workdir=~/x", "--config.pretrain.from_run=~/y")
+  home = pathlib.Path.home()
+  assert options.workdir == str(home / "x")
+  assert options.config.pretrain.from_run == str(home / "y")
+
+
+def test_a_full_drive_is_no_traceback(capsys):
+  def start():
+    raise OSError(errno.ENOSPC, "No space left on device", "/x/metrics.jsonl")
+  assert exits.exit_status(start, "go on with: it") == 2
+  assert capsys.readouterr().err == (
+      "error: the drive is full (/x/metrics.jsonl): make room; go on with: it\n")
 
 
 @pytest.mark.parametrize("flag", ["--help", "-h", "-help"])

@@ -209,6 +209,23 @@ def test_links_in_a_circle_are_visited_once(tmp_path):
   assert len(_load(tmp_path / "links")) == 2  # "up" leads to the dog
 
 
+def test_links_that_lead_nowhere_are_bad_images(tmp_path):
+  _save(tmp_path / "cat" / "a.png", fill=1)
+  (tmp_path / "cat" / "loop").symlink_to("loop")
+  (tmp_path / "cat" / "loop.png").symlink_to("loop.png")
+  with pytest.raises(errors.UserError, match="loop.png cannot be read"):
+    _load(tmp_path)
+  assert len(_load(tmp_path, on_bad_image="skip")) == 1
+
+
+def test_specs_may_be_longer_than_paths(tmp_path):
+  where = "|".join(f"product{number}" for number in range(60))
+  problems, _ = sources.examine(f"folder:{tmp_path}?metadata=m.csv&where=a={where}", "")
+  assert problems and "m.csv" in problems[0]
+  problems, _ = sources.examine("folder:~nobody-of-this-name/x", "")
+  assert "there is no folder" in problems[0]
+
+
 def test_numbered_classes_are_in_the_order_of_numbers(tmp_path):
   for name in ("1", "2", "10"):
     _save(tmp_path / name / "a.png", fill=int(name))

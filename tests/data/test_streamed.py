@@ -60,6 +60,16 @@ def test_the_fingerprint_follows_the_files(folder, tmp_path):
   assert stream(tmp_path / "moved").fingerprint != before.fingerprint
 
 
+def test_the_fingerprint_sees_pixels_of_files_that_keep_their_size(tmp_path):
+  paths = [tmp_path / f"{number}.bmp" for number in range(3)]
+  for path in paths:
+    Image.new("RGB", (12, 12)).save(path)
+  before, size = stream(tmp_path).fingerprint, paths[1].stat().st_size
+  Image.new("RGB", (12, 12), (9, 9, 9)).save(paths[1])
+  assert paths[1].stat().st_size == size
+  assert stream(tmp_path).fingerprint != before
+
+
 def damage(folder, number):
   path = folder / f"part{number % 2}" / f"{number}.png"
   path.write_bytes(b"\x89PNG\r\n\x1a\nbroken")
@@ -144,12 +154,14 @@ def test_a_task_holds_all_but_x_p(folder):
 
 def test_x_p_is_streamed_if_the_sets_are_too_large(folder):
   each = 12 * 12 * 3 / 2**30
-  small = data_of(folder, stream="auto", max_resident_gib=13.5 * each)
-  large = dataclasses.replace(small, max_resident_gib=14.5 * each)
-  assert plan(small)[1].streamed and not plan(large)[1].streamed  # 7 + 7 images
+  # 7 + 7 images, and a copy for a device.
+  small = data_of(folder, stream="auto", max_resident_gib=27.5 * each)
+  large = dataclasses.replace(small, max_resident_gib=28.5 * each)
+  for copies in (0, 1):  # alike on all machines
+    assert plan(small, copies)[1].streamed and not plan(large, copies)[1].streamed
   assert not check_data(small) and not check_data(large)
   assert any("need streaming" in line for line in check_data(
-      dataclasses.replace(small, stream="off")))
+      dataclasses.replace(small, stream="off", max_resident_gib=13.5 * each)))
   # Streaming does not help where X̃_f is too large, or where it is impossible.
   assert any("need streaming" in line for line in check_data(
       dataclasses.replace(small, max_resident_gib=6.5 * each)))

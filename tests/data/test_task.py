@@ -3,6 +3,7 @@
 import dataclasses
 
 import numpy as np
+from PIL import Image
 import pytest
 
 from augment_gen import config
@@ -18,8 +19,8 @@ def _data(**changes):
   return dataclasses.replace(SMALL, **changes)
 
 
-def _save(path, labels, names, count=8):
-  images = np.random.default_rng(0).integers(0, 256, (count, 12, 12), np.uint8)
+def _save(path, labels, names, count=8, seed=0):
+  images = np.random.default_rng(seed).integers(0, 256, (count, 12, 12), np.uint8)
   np.savez(path, images=images, labels=labels, names=np.array(names))
   return f"npz:{path}?classes=names"
 
@@ -93,15 +94,44 @@ def test_without_implicit_augmentation():
 
 def test_named_tests_are_renumbered_by_class_name(tmp_path):
   train = _save(tmp_path / "train.npz", [0, 1, 2] * 3, ["a", "b", "c"], 9)
-  test = _save(tmp_path / "test.npz", [0, 1, 0, 1, 0, 1, 0, 1], ["c", "a"])
+  test = _save(tmp_path / "test.npz", [0, 1, 0, 1, 0, 1, 0, 1], ["c", "a"], seed=1)
+  same = _save(tmp_path / "same.npz", [0, 1, 2] * 3, ["a", "b", "c"], 9, seed=2)
   result = task.load_task(_data(
       finetune=train, finetune_per_class=0, implicit="none",
-      tests=f"R={test}, S={train}"))
+      tests=f"R={test}, S={same}"))
   assert list(result.tests) == ["R", "S"]
   assert len(result.finetune) == 9
   assert result.tests["R"].labels.tolist() == [2, 0, 2, 0, 2, 0, 2, 0]
   assert result.tests["R"].class_names == ("a", "b", "c")
-  assert result.tests["S"].fingerprint == result.finetune.fingerprint
+  assert result.tests["S"].labels.tolist() == result.finetune.labels.tolist()
+
+
+def test_links_in_a_set_that_is_divided_are_refused(tmp_path):
+  for name in "ab":
+    for number in range(4):
+      path = tmp_path / name / f"{number}.png"
+      path.parent.mkdir(exist_ok=True)
+      Image.new("L", (12, 12), 20 * number + 9 * (name == "b")).save(path)
+  data = _data(finetune=f"folder:{tmp_path}", finetune_per_class=2, implicit="none")
+  assert len(task.load_task(data).tests["D"]) == 4
+  (tmp_path / "a" / "4.png").symlink_to(tmp_path / "a" / "1.png")
+  with pytest.raises(errors.UserError, match="1 files more than once, by links .*a/1.png"):
+    task.load_task(data)
+
+
+def test_arrays_are_not_tested_on_what_they_were_trained_on(tmp_path):
+  train = _save(tmp_path / "train.npz", [0, 1] * 4, ["a", "b"])
+  again = _save(tmp_path / "again.npz", [0, 1] * 2, ["a", "b"], 4)
+  for tests in (f"R={train}", f"R={again}"):
+    for implicit in ("none", "blur"):
+      with pytest.raises(errors.UserError, match="'R'.* no image that is not in X̃_f"):
+        task.load_task(_data(finetune=train, finetune_per_class=0, implicit=implicit,
+                             tests=tests))
+  # Equal images alone are no mistake: they may be blank.
+  more = _save(tmp_path / "more.npz", [0, 1] * 5, ["a", "b"], 10)
+  result = task.load_task(_data(finetune=train, finetune_per_class=0, implicit="none",
+                                tests=f"R={more}"))
+  assert "8 of 10 images are in X̃_f" in result.tests["R"].notes[-1]
 
 
 def test_named_tests_come_as_they_are_beside_the_augmented(tmp_path):

@@ -1,5 +1,6 @@
 """The rules of the run folder, and the detection of damaged checkpoints."""
 
+import errno
 import json
 import os
 import subprocess
@@ -127,6 +128,20 @@ def test_a_folder_in_use_by_another_process_is_refused(folder, values):
   assert out.stdout == ""
 
 
+def test_a_drive_without_locks_is_said(tmp_path, values, monkeypatch):
+  def flock(*args):
+    raise OSError(errno.ENOLCK, "No locks available")
+  monkeypatch.setattr("fcntl.flock", flock)
+  with pytest.raises(UserError, match="without file locks .No locks available"):
+    RunFolder(tmp_path / "run", values)
+
+
+def test_a_start_that_ended_as_it_wrote_its_config_leaves_a_folder_to_use(tmp_path, values):
+  (tmp_path / "config.json.partial").write_text('{"seed"')
+  RunFolder(tmp_path, values).close()
+  assert json.loads((tmp_path / "config.json").read_text()) == values
+
+
 def test_foreign_folders_and_files_are_refused(tmp_path, values):
   (tmp_path / "thesis.tex").write_text("precious")
   with pytest.raises(UserError, match="holds no run"):
@@ -219,6 +234,22 @@ def test_when_all_are_damaged_the_user_is_told_what_to_do(tmp_path):
     biggest_file(tmp_path / str(step)).unlink()
   with pytest.raises(UserError, match="delete that folder"):
     checkpoints.restore(state_at(0))
+
+
+@pytest.mark.parametrize("error, words", [
+    (OSError(errno.EMFILE, "Too many open files"), "cannot be read now: Too many open"),
+    (OSError(errno.EACCES, "Permission denied"), "cannot be read now: Permission denied"),
+    (MemoryError(), "too little memory")])
+def test_what_passes_is_not_called_damage(tmp_path, monkeypatch, error, words):
+  lines = []
+  checkpoints = save_two(tmp_path, lines.append)
+
+  def read(*args):
+    raise error
+  monkeypatch.setattr(checkpoints, "_read", read)
+  with pytest.raises(UserError, match=words):
+    checkpoints.restore(state_at(0))
+  assert not lines
 
 
 @pytest.mark.parametrize("like", [

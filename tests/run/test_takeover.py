@@ -5,6 +5,7 @@ import copy
 import pytest
 
 from augment_gen.config import command_line
+from augment_gen.run import takeover
 from augment_gen.run.folder import RunFolder
 from augment_gen.run.takeover import take_over_control
 
@@ -58,6 +59,20 @@ def test_it_depends_on_the_changed_images_if_stage_1_does(tmp_path, values):
   source = _source(tmp_path / "first", values)
   assert _taken(source, tmp_path / "second", values, generator__steps=7)
   assert not _taken(source, tmp_path / "third", values, data__implicit="blur")
+
+
+def test_a_folder_is_no_longer_needed_once_its_stages_are_copied(tmp_path, values):
+  values = copy.deepcopy(values)
+  values["generator"]["from_run"] = str(tmp_path / "gone")
+  needed = lambda: takeover.still_needed(values, tmp_path / "run")
+  assert needed() == values
+  (problem,) = takeover.problems(needed())
+  assert "is no run folder" in problem
+  for stage in ("pretrain", "generator"):
+    assert needed() == values
+    (tmp_path / "run" / "checkpoints" / stage / "5").mkdir(parents=True)
+  assert not list(takeover.problems(needed()))
+  assert values["generator"]["from_run"]  # the config itself stays
 
 
 def test_without_one_nothing_happens(tmp_path, values):

@@ -1,5 +1,6 @@
 """Sweeps with a command in place of the real one: order, skips, failures, stops."""
 
+import dataclasses
 import json
 import os
 import shlex
@@ -192,11 +193,18 @@ def test_mistakes_end_in_one_line_and_status_2(args, words, folder, capsys):
 
 
 def test_the_check_has_a_process_of_its_own(folder, monkeypatch):
-  runs = planned(folder, seeds=(0, 1))
+  runs, check = planned(folder, seeds=(0, 1)), processes.CHECK
   code = "import json, sys; print(json.dumps([[a[1]] for a in json.load(sys.stdin)]))"
   monkeypatch.setattr(processes, "CHECK", (sys.executable, "-S", "-c", code))
   assert processes.config_problems(runs) == ["seed=0: --config.seed=0",
                                              "seed=1: --config.seed=1"]
+  config = folder.parent / "talks.py"
+  config.write_text("from augment_gen.config import default_config\n"
+                    "print('loading')\nget_config = default_config\n")
+  monkeypatch.setattr(processes, "CHECK", check)
+  talking = [dataclasses.replace(runs[0], settings=(
+      f"--config={config}", "--workdir=unused"))]
+  assert processes.config_problems(talking) == []
   code = "import sys; sys.exit('RuntimeError: the TPU is in use')"
   monkeypatch.setattr(processes, "CHECK", (sys.executable, "-S", "-c", code))
   with pytest.raises(UserError, match="could not be checked: RuntimeError: the TPU is in"):
