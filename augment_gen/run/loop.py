@@ -131,6 +131,7 @@ def train(stage: Stage, *, folder: RunFolder, mesh: jax.sharding.Mesh,
         report.hold(done, metrics, write=due)
       if stage.online is not None and (
           last or (stage.online_every and done % stage.online_every == 0)):
+        report.flush()  # what is measured may read metrics.jsonl
         report.online(done, stage.online(state))
       if save or stop:
         report.flush()  # a state is only saved if its metrics are finite

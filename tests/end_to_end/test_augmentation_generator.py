@@ -185,6 +185,9 @@ def test_the_generators_health_is_measured_once_and_kept(quickstart):
                   if name.startswith("health/")}
   assert {"edit_ratio", "latent_r2", "pattern_share", "bank_distance",
           "cycle_error", "probe_eliminated", "cycle_requantised"} <= set(kept)
+  (last,) = [line for line in lines if line["stage"] == "generator"
+             and line["step"] == 2 and "discriminator/accuracy_f" in line]
+  assert kept["d_f_accuracy"] == last["discriminator/accuracy_f"]
 
 
 def test_the_gauges_of_f_are_measured_at_the_end_of_each_stage_and_kept(quickstart):

@@ -10,6 +10,7 @@ from typing import Any
 
 import jax
 from jax.tree_util import Partial
+import numpy as np
 
 from augment_gen.config import Config, names
 from augment_gen.evaluate import adabn, amounts, checkup, health
@@ -147,8 +148,9 @@ def _train_generator(run: Run, pretrained):
     inspection.keep_strip(run.config, run.task, state, run.folder)
     if not every and int(state.step) < stage.total_steps:
       return {}
-    return {f"health/{name}": value for name, value in checkup.measure(
-        run.config, run.task, encode, variables, state).items()}
+    measured = checkup.measure(run.config, run.task, encode, variables, state)
+    measured |= _accuracy_of_d_f(run, int(state.step))
+    return {f"health/{name}": value for name, value in measured.items()}
 
   stage = dataclasses.replace(
       stage, online=online,
@@ -169,6 +171,14 @@ def _train_generator(run: Run, pretrained):
   if build_augmenter(run.config).latents:
     _describe(run, generator)
   return generator
+
+
+def _accuracy_of_d_f(run: Run, step: int) -> dict[str, float]:
+  """D_f's accuracy over the last quarter of the steps so far; nothing if not logged."""
+  found = [line["discriminator/accuracy_f"] for line in run.folder.read_metrics()
+           if line["stage"] == "generator" and 0.75 * step < line["step"] <= step
+           and "discriminator/accuracy_f" in line]
+  return {"d_f_accuracy": float(np.mean(found))} if found else {}
 
 
 def _describe(run: Run, generator) -> None:
