@@ -33,7 +33,7 @@ def get_config(variant: str = ""):
   presets.imagenet_colours(config)
   config.data.implicit = "none"  # the light has already changed X̃_f
   config.data.finetune_per_class = 0  # the test sets are given
-  config.data.pretrain = "folder:{root}/imagenet?labels=none"
+  config.data.pretrain = "folder:{root}/imagenet?labels=none&convert=1"
   # X̃_f and the two test sets, 40,000 images each, take 17 GiB; X_p is streamed.
   config.data.max_resident_gib = 24.0
   lighting(config, "S")

@@ -50,6 +50,7 @@ def get_config(variant: str = ""):
   config.generator.discriminator.same_content = 0.0
 
   config.evaluate.protocols = "l2,knn"
+  config.evaluate.finetune.batch_size = 64  # X̃_f may be small
   return apply_variants(config, variant, {"grey": grey, "runlocal": runlocal})
 
 

@@ -17,6 +17,17 @@ from augment_gen import export
 from augment_gen.transforms.torchvision import LearnedAugmentation
 
 
+class FirstChannels(v2.Transform):
+  """Leaves the first channels of images; a class, so that workers can be spawned."""
+
+  def __init__(self, channels: int):
+    super().__init__()
+    self.channels = channels
+
+  def transform(self, inpt, params):
+    return inpt[:self.channels]
+
+
 def main(folder: str, images: str, epochs: int = 10) -> None:
   """Trains, and prints the loss of each epoch."""
   learned = export.load(folder)
@@ -24,7 +35,7 @@ def main(folder: str, images: str, epochs: int = 10) -> None:
   device = "cuda" if torch.cuda.is_available() else "cpu"
   dataset = torchvision.datasets.ImageFolder(images, transform=v2.Compose([
       v2.ToImage(), v2.Resize((side, side)),
-      v2.Lambda(lambda image: image[:channels]),  # ImageFolder reads all images as RGB
+      FirstChannels(channels),  # ImageFolder reads all images as RGB
       LearnedAugmentation(learned, p=0.8),  # uint8, in the workers
       v2.ToDtype(torch.float32, scale=True), v2.Normalize([0.5], [0.5])]))
   loader = DataLoader(dataset, batch_size=64, shuffle=True, num_workers=2)

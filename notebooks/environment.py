@@ -40,7 +40,7 @@ def accelerator() -> str:
 
 
 def missing(version_of: Callable[[str], str | None] | None = None) -> list[str]:
-  """The requirements of augment_gen that an environment does not meet.
+  """augment_gen and its requirements, as far as an environment does not have them.
 
   Args:
     version_of: the version of an installed package, None if it is not there; by default
@@ -51,9 +51,9 @@ def missing(version_of: Callable[[str], str | None] | None = None) -> list[str]:
   with open(ROOT / "pyproject.toml", "rb") as file:
     needed = [requirements.Requirement(line)
               for line in tomllib.load(file)["project"]["dependencies"]]
-  return [str(one) for one in needed
-          if not (have := version_of(one.name))
-          or not one.specifier.contains(have, prereleases=True)]
+  return ([] if version_of("augment_gen") else ["augment_gen"]) + [
+      str(one) for one in needed if not (have := version_of(one.name))
+      or not one.specifier.contains(have, prereleases=True)]
 
 
 def prepare() -> None:

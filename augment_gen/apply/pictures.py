@@ -16,8 +16,8 @@ from augment_gen.data import base, files, folder, sources
 # What messages of data/ advise for a run, and what helps here.
 _ADVICE = (
     ("--config.data.on_bad_image=skip", "--on-bad-image=skip"),
-    ("set --config.data.channels=1, or ", ""),
-    ("set --config.data.channels=3, or ", ""),
+    *((f"set --config.data.channels={channels} (with one number each for config.data.mean "
+       "and std if they are grey), or ", "") for channels in (1, 3)),
     ("config.data.channels is", "the run was trained with a number of channels of"),
     ("the option convert=1 in the spec", "the option convert=1: folder:PATH?convert=1"))
 

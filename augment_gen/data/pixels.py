@@ -83,5 +83,6 @@ def mixed_channels(subject: str, have: int, channels: int) -> str:
   """Error message for images with `have` channels instead of the requested `channels`."""
   kind = {1: "grey", 3: "colour"}
   return (f"{subject} {kind[have]} images, but config.data.channels is "
-          f"{channels}: set --config.data.channels={have}, or convert them "
+          f"{channels}: set --config.data.channels={have} (with one number each for "
+          "config.data.mean and std if they are grey), or convert them "
           "with the option convert=1 in the spec")

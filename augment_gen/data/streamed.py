@@ -97,10 +97,10 @@ class StreamedImages:
       for_good = getattr(error, "errno", None) in _FOR_GOOD
       if self._decoder.request.on_bad_image != "skip" or not for_good:
         raise errors.UserError(
-            f"{self._stored[index]} cannot be read ({error}): repair or remove it and "
-            "start the same command again" + (
-                ", or let other images take the place of bad ones with "
-                "--config.data.on_bad_image=skip" if for_good else "")) from None
+            f"{self._stored[index]} cannot be read ({error}): " + (
+                "add --config.data.on_bad_image=skip to the command, and other images "
+                "take the place of bad ones; or repair it, and start in a new --workdir"
+                if for_good else "start the same command again once it can")) from None
       with self._lock:
         self._bad[index] = f"{self._stored[index]} ({error})"
     bits = np.random.Philox(np.random.SeedSequence([index]))
@@ -120,7 +120,10 @@ class StreamedImages:
     except pictures.RangeError as error:
       raise errors.UserError(f"'{self.name}': {error}") from None
     if have != decoder.request.channels and not decoder.convert:
+      if decoder.request.on_bad_image == "skip":
+        raise ValueError(f"{have} channels, not {decoder.request.channels}")
       raise errors.UserError(pixels.mixed_channels(
           f"'{self.name}' has (see {self._stored[index]})", have,
-          decoder.request.channels))
+          decoder.request.channels) + ", in a new --workdir; or leave such files out with "
+          "--config.data.on_bad_image=skip")
     return decoder.square(picture)

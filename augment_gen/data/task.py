@@ -199,7 +199,7 @@ def plan(data: config_lib.DataConfig, copies: int = 0) -> tuple[list[str], Plan]
     if len(values) not in (1, data.channels):
       problems.append(
           f"config.data.{name} must hold one number, or one for each of the "
-          f"{data.channels} channels, such as --config.data.{name}=(0.5,)")
+          f"{data.channels} channels, such as --config.data.{name}=0.5")
   if data.canvas and data.canvas < data.image_size:
     problems.append(
         f"config.data.canvas is {data.canvas}; images of {data.image_size} "

@@ -221,7 +221,7 @@ def _report(rows: list[dict[str, Any]], seconds: float, log: Callable[[str], Non
       + f" ({seconds:.0f} s)")
   if not rows[0].get("converged", True):
     log(f"WARNING: {head}: the probe was still improving after config.evaluate."
-        "l2_iterations iterations; raise it")
+        "l2_iterations iterations: its accuracy is too low rather than too high")
 
 
 def _fit(protocol: str, features: np.ndarray, labels: np.ndarray,

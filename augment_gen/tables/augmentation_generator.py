@@ -274,8 +274,9 @@ def _unconverged(results, protocol: str) -> list[str]:
   if not methods:
     return []
   return ["The probe had not converged, so that the accuracy is too low rather than "
-          f"too high, of: {'; '.join(methods)} (raise "
-          "config.evaluate.l2_iterations)."]
+          f"too high, of: {'; '.join(methods)} (more "
+          "config.evaluate.l2_iterations help, in another run with "
+          "config.generator.from_run=DIR)."]
 
 
 def _gains(found: _Found) -> Iterator[Gain]:

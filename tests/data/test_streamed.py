@@ -104,12 +104,23 @@ def test_what_may_pass_is_no_bad_file(folder, monkeypatch):
   found = stream(folder, on_bad_image="skip")
   monkeypatch.setattr(Image, "open", lambda file: (_ for _ in ()).throw(
       OSError(5, os.strerror(5))))
-  with pytest.raises(UserError, match=r"Input/output error\): repair"):
+  with pytest.raises(UserError, match=r"Input/output error\): start the same"):
     found.read(np.array([0]))
   monkeypatch.setattr(Image, "open", lambda file: (_ for _ in ()).throw(
       OSError("truncated")))
   with pytest.raises(UserError, match="nor can 20 others"):
     found.read(np.array([0]))
+
+
+def test_a_picture_of_other_channels_is_a_bad_one_if_these_are_skipped(folder, monkeypatch):
+  monkeypatch.setattr(streamed, "_SAMPLE", 1)  # the start does not see it
+  Image.new("L", (12, 12)).save(folder / "part1" / "5.png")
+  place = [path.name for path in sorted(folder.rglob("*.png"))].index("5.png")
+  with pytest.raises(UserError, match="in a new --workdir; or leave such files out"):
+    stream(folder).read(np.array([place]))
+  found = stream(folder, on_bad_image="skip")
+  found.read(np.array([place]))
+  assert "1 channels, not 3" in found.bad[place]
 
 
 def test_other_channels_are_refused_or_converted(folder, monkeypatch):

@@ -53,6 +53,8 @@ def test_other_stages_arms_and_logging_may_go_on(folder, values):
   other["stages"] = "evaluate"
   other["log"]["every_steps"] = 3
   other["retrain"]["arms"] = "control"
+  other["data"]["on_bad_image"] = "skip"  # if a file was bad, that ended the run
+  other["experiment"] = "Another name"
   RunFolder(folder.path, other).close()
 
 
