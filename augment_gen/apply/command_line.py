@@ -120,7 +120,8 @@ def _parser(name: str, description: str, needs_run: bool = True
 def _add_stage(parser: argparse.ArgumentParser) -> None:
   parser.add_argument(
       "--stage", default="retrain-generator",
-      help="the stage that F is taken from: pretrain, or retrain-ARM for any arm but policy (%(default)s)")
+      help="the stage that F is taken from: pretrain, or retrain-ARM of any ARM but policy "
+      "(%(default)s)")
 
 
 def _add_root(parser: argparse.ArgumentParser) -> None:

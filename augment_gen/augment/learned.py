@@ -52,7 +52,11 @@ def calibrated(bank: np.ndarray) -> np.ndarray:
   by its rank, from 1 / 2M to 1 − 1 / 2M. The bank then says which amounts go together,
   and the quantile functions of G_A how large they are (docs/experiments/017).
   """
-  ranks = np.argsort(np.argsort(bank, axis=0, kind="stable"), axis=0, kind="stable")
+  # Equal latents, where the sigmoid is 1, are in a random order, another one for each
+  # latent: in that of X̃_f they would all rise together, and follow the classes.
+  ties = np.random.Generator(np.random.Philox(0)).random(bank.shape)
+  order = np.lexsort((ties, bank), axis=0)
+  ranks = np.argsort(order, axis=0, kind="stable")
   return ((ranks + 0.5) / len(bank)).astype(np.float32)
 
 
@@ -62,7 +66,7 @@ _OF_LOGITS = ("image", "marks", "strengths")
 
 
 def match_strength(augmenter: nn.Module, params: PyTree, x: jax.Array,
-                   z: jax.Array, strength: float) -> PyTree:
+                   z: jax.Array, strength: float, pieces: int = 1) -> PyTree:
   """Scales an untrained G_A until its edits have a given strength.
 
   This is the control for "any change of the images would do": same network, same
@@ -74,6 +78,7 @@ def match_strength(augmenter: nn.Module, params: PyTree, x: jax.Array,
     x: float32 [B, H, W, C] in [0, 1].
     z: float32 [B, Z].
     strength: target for the mean |G_A(x, z) − x|.
+    pieces: in how many equal parts the images are changed, for want of memory.
 
   Returns:
     The parameters, with those of the logits scaled.
@@ -88,7 +93,10 @@ def match_strength(augmenter: nn.Module, params: PyTree, x: jax.Array,
     x_a = augmenter.apply({"params": scaled(params, factor)}, x, z)
     return jnp.mean(jnp.abs(x_a - x))
 
-  edit = lambda factor: edit_of(params, x, z, factor)
+  def edit(factor):
+    return np.mean([edit_of(params, *part, factor)
+                    for part in zip(np.split(x, pieces), np.split(z, pieces))])
+
   low, high = 0.0, 1.0
   while edit(high) < strength and high < _LARGEST_FACTOR:
     low, high = high, 2 * high

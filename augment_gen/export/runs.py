@@ -198,8 +198,8 @@ def encoder_variables(run: pathlib.Path, config: config_lib.Config, stage: str) 
     UserError: there is no checkpoint of this stage that can be read.
   """
   if stage == "retrain-policy":
-    raise UserError(f"{run}: F of the arm 'policy' lies beside a policy and cannot be taken "
-                    "from there: name another stage")
+    raise UserError(f"{run}: F of the arm 'policy' lies beside a policy, and cannot be "
+                    "taken from there: name another stage")
   return stages.encoder_variables(config, _newest(
       run, stage, _pretrainer_state, config,
       config.pretrain if stage == "pretrain" else config.retrain))

@@ -9,6 +9,8 @@ from collections.abc import Callable
 import jax
 import jax.numpy as jnp
 
+from augment_gen.run import parallel
+
 
 def discriminator_loss(real: jax.Array, fake: jax.Array) -> jax.Array:
   """−log D(real) − log(1 − D(fake)): (8) for D_f and (9) for D_p.
@@ -39,22 +41,23 @@ def generator_loss(fake: jax.Array) -> jax.Array:
   return jnp.mean(jax.nn.softplus(-fake))
 
 
-def score_function(fake: jax.Array, log_likelihood: jax.Array) -> jax.Array:
-  """Zero, whose gradient is that of `generator_loss` along what z switches on or off.
+def score_function(each: jax.Array, log_likelihood: jax.Array) -> jax.Array:
+  """Zero, whose gradient is that of a loss along what z switches on or off.
 
   E_z[ℓ] has the gradient E_z[(ℓ − b) ∇ log p(z)] along the parameters of p (REINFORCE,
-  Williams 1992). The baseline b is the mean over the batch. The image itself counts in it,
-  which makes the gradient 1 − 1/B times what it should be.
+  Williams 1992). The baseline b is the mean over the batches of all devices. The image
+  itself counts in it, which makes the gradient 1 − 1/B times what it should be, with B
+  images on all devices.
 
   Args:
-    fake: float32 [B], logits for embeddings of generated images.
+    each: float32 [B], the losses ℓ of images.
     log_likelihood: float32 [B], log p of what their latents switch on or off.
 
   Returns:
     Scalar float32, 0.
   """
-  each = jax.lax.stop_gradient(jax.nn.softplus(-fake))
-  term = jnp.mean((each - jnp.mean(each)) * log_likelihood)
+  each = jax.lax.stop_gradient(each)
+  term = jnp.mean((each - parallel.mean(jnp.mean(each))) * log_likelihood)
   return term - jax.lax.stop_gradient(term)
 
 

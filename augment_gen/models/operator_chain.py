@@ -134,22 +134,21 @@ class OperatorChain(outputs.Augmenter):
       z: float32 [B, Z] in [0, 1].
       x: [B, H, W, C] in [0, 1]; None for the amounts that do not depend on the image.
       share: factor of all strengths, at least 0; one, or one for each image. Above 1,
-        strengths stop at the bounds of their operators.
+        strengths stop at the bounds of their operators. What is on or off stays so: the
+        share is a factor of the probability that it is on.
 
     Returns:
       float32 [B] each, in the units of the operators.
     """
     names = self._names()
-    found = self._amounts(z, x)
-    if not _is_whole(share):
-      found = jnp.where(self._each("strength")[None] > 0, _times(share, found), found)
-      found = jnp.clip(found, self._each("low")[None], self._each("high")[None])
+    found = self._amounts(z, x, share)
     # The gradient of a split is one concatenation; that of slices is a sum of them all.
     columns = jax.lax.split(found, [1] * len(names), axis=1)
     return {name: column[:, 0] for name, column in zip(names, columns, strict=True)}
 
   @nn.compact
-  def _amounts(self, z: jax.Array, x: jax.Array | None = None) -> jax.Array:
+  def _amounts(self, z: jax.Array, x: jax.Array | None = None, share: Share = 1.0
+               ) -> jax.Array:
     """The amounts as an array [B, amounts]."""
     place = z[:, self._latent_of()] * (KNOTS - 1)  # [B, amounts]
     weights = jnp.maximum(0.0, 1.0 - jnp.abs(
@@ -160,22 +159,32 @@ class OperatorChain(outputs.Augmenter):
     if (gated := self._gated()).size:
       # Their slopes would weaken what should be off or on.
       whole = jax.lax.stop_gradient(raw[:, gated])
-      raw = raw.at[:, gated].set(jnp.where(self._on(z)[0], whole, 0.0))
+      raw = raw.at[:, gated].set(jnp.where(self._on(z, share)[0], whole, 0.0))
     low, high = self._each("low"), self._each("high")
     # Only strengths may sink below their range.
     sunk = self._each("strength") * (low == 0) * _SUNK * self._each("span")
-    return limit(raw, *(jnp.broadcast_to(v, raw.shape) for v in (low - sunk, low, high)))
+    found = limit(raw, *(jnp.broadcast_to(v, raw.shape) for v in (low - sunk, low, high)))
+    if _is_whole(share):
+      return found
+    weakened = (self._each("strength") > 0) & (self._each("share") == 0)
+    return jnp.clip(jnp.where(weakened[None], _times(share, found), found),
+                    low[None], high[None])
 
   def _gated(self) -> np.ndarray:
     """The places of the amounts that are on or off."""
     return np.flatnonzero(self._each("share"))
 
-  def _on(self, z: jax.Array) -> tuple[jax.Array, jax.Array]:
-    """Whether they are on, bool [B, gated], and the log odds of it, [gated]."""
+  def _on(self, z: jax.Array, weaker: Share = 1.0) -> tuple[jax.Array, jax.Array]:
+    """Whether they are on, bool [B, gated], and the log odds of it, [gated].
+
+    Where they are weaker, they are on `weaker` times as often.
+    """
     share = self._each("share")[self._gated()]
     odds = _GATE_RATE * self.param(
         "gates", lambda key: jnp.asarray(np.log(share / (1 - share)) / _GATE_RATE))
-    return z[:, self._latent_of()[self._gated()]] < jax.nn.sigmoid(odds)[None], odds
+    often = jnp.broadcast_to(jax.nn.sigmoid(odds)[None], (len(z), len(odds)))
+    often = often if _is_whole(weaker) else _times(weaker, often)
+    return z[:, self._latent_of()[self._gated()]] < often, odds
 
   @nn.compact
   def log_likelihood(self, z: jax.Array) -> jax.Array:

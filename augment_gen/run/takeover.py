@@ -66,7 +66,26 @@ def still_needed(values: Mapping[str, Any], workdir: str | os.PathLike[str]
   """
   return {**values, **{
       last: {**values[last], "from_run": ""} for last in ("pretrain", "generator")
-      if values[last]["from_run"] and has_stages(str(workdir), last)}}
+      if values[last]["from_run"] and all(
+          _is_there(stage, values[last]["from_run"], workdir)
+          for stage in dict.fromkeys(("pretrain", last)))}}
+
+
+def _is_there(stage: str, source: str, workdir: str | os.PathLike[str]) -> bool:
+  """Whether a run has a stage as far as the run that it is taken over from.
+
+  Raises:
+    UserError: it has begun to train that stage itself.
+  """
+  own, theirs = _newest(str(workdir), stage), _newest(source, stage)
+  if own is None or theirs is None:
+    return own is not None
+  if int(own.name) < int(theirs.name):
+    raise UserError(
+        f"--workdir={workdir} has trained stage {stage} to step {own.name}, and from_run="
+        f"{source} to step {theirs.name}: delete {own.parent} to take it over, or leave "
+        "from_run out to go on")
+  return True
 
 
 def take_over(source: str, stages: tuple[str, ...], folder: RunFolder) -> None:
@@ -81,8 +100,9 @@ def take_over(source: str, stages: tuple[str, ...], folder: RunFolder) -> None:
   """
   for stage in stages:
     own = folder.checkpoints(stage)
-    if not source or own.exists():
+    if not source or _is_there(stage, source, folder.path):
       continue
+    shutil.rmtree(own, ignore_errors=True)  # what an interrupted save has left
     newest = _newest(source, stage)
     assert newest is not None  # see `problems`
     # The copy has another name until it is complete.

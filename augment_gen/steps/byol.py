@@ -47,7 +47,7 @@ def _followed(params: PyTree) -> PyTree:
 
 def momentum_schedule(base: float, steps: int) -> optax.Schedule:
   """τ = 1 − (1 − τ_base) · (cos(πk / K) + 1) / 2 at step k of K (section 3.2)."""
-  decay = optax.cosine_decay_schedule(1.0 - base, steps)
+  decay = optax.cosine_decay_schedule(1.0 - base, max(steps, 1))
   return lambda step: 1.0 - decay(step)
 
 

@@ -45,7 +45,7 @@ def make_step(project: Callable, augmenter, pretrain_step: Step, update: Callabl
   def step(state: LatentPolicyState, frozen, batch, key):
     pretrained, metrics = pretrain_step(
         state.pretrainer, {**frozen, "policy": {"params": state.policy.params}},
-        batch, stream(key, "moco"))
+        batch, key)
 
     def views(x, chosen):
       m = chosen.shape[1]

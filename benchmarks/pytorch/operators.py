@@ -249,7 +249,7 @@ def _raster(image: torch.Tensor, amounts: Amounts, u: torch.Tensor) -> torch.Ten
   rows, columns = _grid(image)
   angle = 2 * math.pi * amounts["turns"]
   along = torch.cos(angle) * rows + torch.sin(angle) * columns
-  phase = 2 * math.pi * (along / amounts["period"] + u[:, :, None, None])
+  phase = 2 * math.pi * (along / (_pixel(image) * amounts["period"]) + u[:, :, None, None])
   wave = 0.5 + 0.5 * torch.cos(phase)
   image = image * (1 - amounts["dark"] * wave)
   return image + amounts["light"] * wave * (1 - image)

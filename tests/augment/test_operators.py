@@ -292,16 +292,21 @@ def test_noise_grows_with_light():
 
 
 def test_a_raster_repeats_after_its_period():
-  image = np.zeros((32, 32, 1), np.float32)
+  image = np.zeros((28, 28, 1), np.float32)
   found = _apply("raster", image, light=0.5, period=4.0, turns=0.0)[..., 0]
   np.testing.assert_allclose(found[4:], found[:-4], atol=1e-5)  # rows repeat
-  np.testing.assert_allclose(found, found[:, :1] * np.ones((1, 32)), atol=1e-6)
+  np.testing.assert_allclose(found, found[:, :1] * np.ones((1, 28)), atol=1e-6)
   phase = float(_uniform(0, ()))
   np.testing.assert_allclose(
       found[:, 0], [0.25 * (1 + math.cos(2 * math.pi * (row / 4 + phase)))
-                    for row in range(32)], atol=1e-4)
+                    for row in range(28)], atol=1e-4)
   dark = _apply("raster", 1 - image, dark=0.5, period=4.0, turns=0.0)[..., 0]
   np.testing.assert_allclose(dark, 1 - found, atol=1e-5)
+  # Lengths are those of an image of 28 pixels.
+  large = _apply("raster", np.zeros((56, 84, 1), np.float32), light=0.5, period=4.0,
+                 turns=0.0)[..., 0]
+  np.testing.assert_allclose(large[8:], large[:-8], atol=1e-5)
+  assert np.abs(large[4:] - large[:-4]).max() > 0.4
 
 
 def test_compression_shrinks_small_coefficients_of_blocks():

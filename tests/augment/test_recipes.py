@@ -289,6 +289,8 @@ def untrained(kind):
 def test_match_strength_scales_what_makes_the_logits(kind, strength):
   network, apply, params, x, z = untrained(kind)
   scaled = learned.match_strength(network, params, x, z, strength)
+  in_parts = learned.match_strength(network, params, x, z, strength, pieces=2)
+  jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-3), in_parts, scaled)
   x_a = apply({"params": scaled}, x, z)
   assert np.mean(np.abs(x_a - x)) == pytest.approx(strength, rel=1e-3)
   ratio = scaled["image"]["kernel"] / params["image"]["kernel"]

@@ -4,11 +4,14 @@ import itertools
 
 import jax
 import jax.numpy as jnp
+from jax.sharding import Mesh
+from jax.sharding import PartitionSpec as P
 import numpy as np
 import pytest
 
 from augment_gen.losses import adversarial, cycle, latent
 from augment_gen.losses.infonce import infonce
+from augment_gen.run import parallel
 
 
 def unit(rng, *shape):
@@ -90,13 +93,32 @@ def test_the_score_function_has_the_slope_of_the_expected_loss():
 
   def loss(odds):
     likely = jax.nn.log_sigmoid(jnp.where(negative, odds, -odds))
-    return adversarial.generator_loss(logits) + adversarial.score_function(logits, likely)
+    return adversarial.generator_loss(logits) + adversarial.score_function(
+        jax.nn.softplus(-logits), likely)
   value, slope = jax.value_and_grad(loss)(odds)
   d = lambda logit: 1 / (1 + np.exp(-logit))
   np.testing.assert_allclose(value, np.mean(-np.log(d(np.asarray(logits)))), rtol=1e-5)
   expected = lambda p: -p * np.log(d(0.5)) - (1 - p) * np.log(d(-2.0))
   exact = (expected(p + 1e-6) - expected(p)) / 1e-6 * p * (1 - p)
   np.testing.assert_allclose(slope, exact, rtol=0.02)
+
+
+@pytest.mark.parametrize("devices", [1, 2, 8])
+def test_the_score_function_has_one_baseline_over_all_devices(devices):
+  rng = np.random.default_rng(1)
+  each, on = rng.random(8).astype(np.float32), rng.random(8) < 0.5
+  mesh = Mesh(jax.devices()[:devices], (parallel.AXIS,))
+
+  def slope(odds, each, on):
+    def loss(odds):
+      likely = jax.nn.log_sigmoid(jnp.where(on, odds, -odds))
+      return adversarial.score_function(each, likely)
+    return parallel.mean(jax.grad(loss)(odds))
+  found = jax.jit(jax.shard_map(
+      slope, mesh=mesh, in_specs=(P(), P(parallel.AXIS), P(parallel.AXIS)),
+      out_specs=P(), check_vma=False))(0.3, each, on)
+  p = 1 / (1 + np.exp(-0.3))
+  np.testing.assert_allclose(found, np.mean((each - each.mean()) * (on - p)), rtol=1e-5)
 
 
 @pytest.mark.parametrize("reduction", ["sum", "mean"])

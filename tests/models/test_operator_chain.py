@@ -223,6 +223,27 @@ def test_a_known_change_is_learned_from_its_pictures():
   assert contrast.min() > -0.5 and contrast.max() < -0.1
 
 
+def test_a_share_of_a_negative_is_as_many_negatives_fewer():
+  chain = _chain("tone")
+  x, _, params = _inputs(chain)
+  z = np.random.default_rng(0).random((2000, len(chain.latents)), np.float32)
+  fixed = _fixed(chain, params, tone__negative=1.0)
+  odds = jnp.full_like(params["params"]["gates"], 1 / 40)  # log odds of 1
+  fixed = {"params": fixed["params"] | {"gates": odds}}
+  amounts = lambda share: np.asarray(
+      _apply(chain, method="amounts")(fixed, z, None, share)["tone.negative"])
+  whole, half = amounts(1.0), amounts(0.5)
+  assert set(np.unique(half)) == set(np.unique(whole)) == {0.0, 1.0}
+  p = 1 / (1 + np.exp(-1))
+  assert whole.mean() == pytest.approx(p, abs=0.03)
+  assert half.mean() == pytest.approx(p / 2, abs=0.03)
+  assert (half <= whole).all()  # the same images, as far as they stay
+  shares = np.repeat([0.0, 1.0], 1000).astype(np.float32)
+  np.testing.assert_array_equal(amounts(shares), np.where(shares > 0, whole, 0))
+  image = np.asarray(_apply(chain)(fixed, jnp.repeat(x[:1], 9, axis=0), z[:9], share=0.5))
+  assert (image.std(axis=(1, 2, 3)) > 0.1).all()  # no grey between
+
+
 def test_a_share_scales_strengths_and_residual_alone():
   light = operators.Operator("light", (
       operators.Amount("gain", "", -0.5, 0.5, (-0.4, 0.4)),

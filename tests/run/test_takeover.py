@@ -5,6 +5,7 @@ import copy
 import pytest
 
 from augment_gen.config import command_line
+from augment_gen.config.errors import UserError
 from augment_gen.run import takeover
 from augment_gen.run.folder import RunFolder
 from augment_gen.run.takeover import take_over_control
@@ -73,6 +74,20 @@ def test_a_folder_is_no_longer_needed_once_its_stages_are_copied(tmp_path, value
     (tmp_path / "run" / "checkpoints" / stage / "5").mkdir(parents=True)
   assert not list(takeover.problems(needed()))
   assert values["generator"]["from_run"]  # the config itself stays
+
+
+def test_a_stage_that_a_run_has_begun_itself_is_not_taken_over(tmp_path, values):
+  values = copy.deepcopy(values)
+  values["pretrain"]["from_run"] = str(tmp_path / "first")
+  (tmp_path / "first" / "checkpoints" / "pretrain" / "1000").mkdir(parents=True)
+  folder = RunFolder(tmp_path / "run", values)
+  (folder.checkpoints("pretrain") / "10").mkdir(parents=True)
+  for take in (lambda: takeover.still_needed(values, folder.path),
+               lambda: takeover.take_over(str(tmp_path / "first"), ("pretrain",), folder)):
+    with pytest.raises(UserError, match="to step 10, and from_run=.* to step 1000: delete"):
+      take()
+  (folder.checkpoints("pretrain") / "10").rename(folder.checkpoints("pretrain") / "1000")
+  assert not takeover.still_needed(values, folder.path)["pretrain"]["from_run"]
 
 
 def test_without_one_nothing_happens(tmp_path, values):

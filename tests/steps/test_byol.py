@@ -84,6 +84,10 @@ def test_the_momentum_rises_from_its_base_to_one():
   np.testing.assert_allclose([schedule(k) for k in (0, 500, 1000)], [0.996, 0.998, 1.0])
 
 
+def test_a_stage_of_no_steps_has_a_momentum():
+  assert float(byol.momentum_schedule(0.9, 0)(0)) == pytest.approx(0.9)
+
+
 def test_restart_keeps_both_networks():
   state = start()
   again = state.restart(TX)

@@ -331,13 +331,17 @@ def test_the_average_is_what_is_used_after_training():
 
 
 class Dimmer(outputs.Augmenter):
-  """G_A(x, z) = x (1 − a z₀), which shows z₀ where a z₀ > 1/4, at the cost a z₀."""
+  """G_A(x, z) = x (1 − a z₀), which shows z₀ where a z₀ > 1/4, at the cost a z₀.
+
+  Something that does nothing is on where z₁ < 1/2, with the log likelihood ± o.
+  """
 
   @nn.compact
   def amount(self, z):
     return self.param("a", lambda key: jnp.full(1, 0.6)) * z[:, 0]
 
   def __call__(self, x, z):
+    self.log_likelihood(z)  # makes its parameter
     return x * (1 - self.amount(z))[:, None, None, None]
 
   def shown(self, z):
@@ -346,6 +350,11 @@ class Dimmer(outputs.Augmenter):
 
   def with_cost(self, x, z):
     return self(x, z), self.amount(z)
+
+  @nn.compact
+  def log_likelihood(self, z):
+    odds = self.param("o", lambda key: jnp.full(1, 0.2))
+    return jnp.where(z[:, 1] < 0.5, odds, -odds)
 
 
 @pytest.mark.parametrize("trains", [True, False])
@@ -369,15 +378,22 @@ def test_latents_count_as_they_show_and_strengths_cost(trains):
     g_el = lambda x: nets.eliminator.apply({"params": params["eliminator"]}, x)
     see = lambda x: (nets.encoder.apply(enc.variables, x, train=False)[0]
                      - enc.shift[None]) * enc.scale[None]
-    fool = lambda who, x: jnp.mean(jax.nn.softplus(-nets.discriminator.apply(
-        {"params": before[who]}, see(x))))
+    fools = lambda who, x: jax.nn.softplus(-nets.discriminator.apply(
+        {"params": before[who]}, see(x)))
+    fool = lambda who, x: jnp.mean(fools(who, x))
+    # What is on or off is judged by all that an image costs.
+    each = jax.lax.stop_gradient(
+        fools("disc_f", dim(a)) + losses.cost_weight * a * z[:, 0])
+    score = jnp.mean((each - jnp.mean(each)) * jnp.where(
+        z[:, 1] < 0.5, params["augmenter"]["o"], -params["augmenter"]["o"]))
     x_e, z_f = g_el(x_f)
     x_cycle, z_cycle = g_el(dim(keep(a)))
     shown = jnp.full((n, 4), 0.5).at[:, 0].set(0.6 * z[:, 0] > 0.25)
     lines = random_directions(stream(key, "bank_directions"), 4)
     prior = jax.random.uniform(stream(key, "bank_prior"), (n, 4))
     mean = shown.mean(axis=0)[None]
-    return (fool("disc_f", dim(a)) + losses.adversarial_p_weight * fool("disc_p", x_e)
+    return (fool("disc_f", dim(a)) + score - jax.lax.stop_gradient(score)
+            + losses.adversarial_p_weight * fool("disc_p", x_e)
             + losses.cycle_weight * (
                 losses.cycle_p_weight * jnp.mean(jnp.abs(x_cycle - x_p))
                 + losses.latent_weight * jnp.mean(shown * jnp.abs(z_cycle - z)))
@@ -424,6 +440,15 @@ def test_a_calibrated_bank_has_the_marginals_of_the_prior():
   # What goes together still does.
   for i in range(2):
     np.testing.assert_array_equal(np.argsort(found[:, i]), np.argsort(bank[:, i]))
+
+
+def test_equal_latents_of_a_bank_do_not_rise_together():
+  bank = np.ones((2000, 3), np.float32)
+  bank[::2] = np.random.default_rng(0).random((1000, 3))
+  found = calibrated(bank)[1::2]  # those that are 1
+  together = np.corrcoef(np.column_stack([found, np.arange(1000)]).T)
+  assert np.abs(together - np.eye(4)).max() < 0.15
+  np.testing.assert_array_equal(calibrated(bank), calibrated(bank))
 
 
 def test_updates_are_simultaneous():
@@ -602,9 +627,10 @@ def test_random_g_a_is_as_strong_on_what_it_is_given(order, output, monkeypatch)
       eliminator=None, disc_f=None, disc_p=None)
   seen = {}
 
-  def spy(augmenter, fresh, x, z, strength):
+  def spy(augmenter, fresh, x, z, strength, pieces):
     seen.update(x=x, output=augmenter.output, trained=strength)
-    return match_strength(augmenter, fresh, x, z, strength)
+    assert pieces == 1  # they are small
+    return match_strength(augmenter, fresh, x, z, strength, pieces)
 
   match_strength = stages.match_strength
   monkeypatch.setattr(stages, "match_strength", spy)

@@ -7,6 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from augment_gen.augment import sampling
+from augment_gen.augment.operators import base
 from augment_gen.augment.operators.base import Amount, Amounts, Operator
 
 _LEAST = 1e-7
@@ -31,7 +32,7 @@ def _raster(image: jax.Array, amounts: Amounts, u: jax.Array) -> jax.Array:
   rows, cols = sampling.pixel_grid(image)
   angle = 2 * math.pi * amounts["turns"]
   along = jnp.cos(angle) * rows + jnp.sin(angle) * cols
-  phase = 2 * math.pi * (along / amounts["period"] + u[0])
+  phase = 2 * math.pi * (along / (base.pixel(image) * amounts["period"]) + u[0])
   wave = (0.5 + 0.5 * jnp.cos(phase))[..., None]
   image = image * (1 - amounts["dark"] * wave)
   return image + amounts["light"] * wave * (1 - image)

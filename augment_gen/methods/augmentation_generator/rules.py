@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 import math
 
+from augment_gen.augment import operators
 from augment_gen.config import Config, names
 from augment_gen.data.task import Task
 from augment_gen.methods import building, encoder_init
@@ -52,7 +53,12 @@ def data_problems(config: Config, task: Task) -> Iterator[str]:
 def _latents(config: Config) -> Iterator[str]:
   networks, latent = config.generator.networks, config.generator.latent
   if networks.augmenter == "operators":
-    return  # its amounts decide how many latents there are
+    # Its amounts decide how many latents there are.
+    if not operators.chosen(names(networks.operators), config.data.channels):
+      yield (f"config.generator.networks.operators={networks.operators!r} leaves no "
+             f"operator for images of {config.data.channels} channels: name some that "
+             "these have")
+    return
   kinds = networks.augmenter, networks.eliminator
   if ("unet" in kinds and latent.layout == "square"
       and math.isqrt(latent.dim) ** 2 != latent.dim):

@@ -13,6 +13,7 @@ from typing import Any
 from flax import linen as nn
 import jax
 import jax.numpy as jnp
+from jax.tree_util import Partial
 import numpy as np
 
 from augment_gen.augment.implicit import implicit
@@ -23,6 +24,7 @@ from augment_gen.data.base import Images, Joined, sample
 from augment_gen.data.feed import ImageFeed
 from augment_gen.data.task import Task
 from augment_gen.evaluate import adabn, encoder_health
+from augment_gen.evaluate.chunks import at_once, chunked
 from augment_gen.evaluate.features import extract
 from augment_gen.methods import building, encoder_init
 from augment_gen.methods.pretrainers import pretrainer
@@ -157,7 +159,9 @@ def generator(config: Config, task: Task,
   txs = dict.fromkeys(("augmenter", "eliminator", "disc_f", "disc_p"), tx)
   if warmup := build_augmenter(config).warmup_steps:
     txs["augmenter"] = building.optimizer(dataclasses.replace(
-        stage.optimizer, warmup_epochs=min(warmup, steps) / per_epoch), steps, per_epoch)
+        stage.optimizer, warmup_epochs=max(
+            stage.optimizer.warmup_epochs, min(warmup, steps) / per_epoch)),
+        steps, per_epoch)
   key = stream(jax.random.key(config.seed), "generator")
   frozen: dict[str, Any] = {}
   if pretrained is not None:
@@ -206,7 +210,7 @@ def latent_bank(config: Config, images: Images | np.ndarray,
   _, g_el = generator_functions(config)
   bank = extract(
       lambda params, x: g_el(params, x)[1], trained.eliminator.final_params, images,
-      config.evaluate.batch_size)
+      at_once(config.evaluate.batch_size, images.shape[-3:]))
   return build_augmenter(config).bank(bank)
 
 
@@ -234,10 +238,15 @@ def random_augmenter(
             example_keys(key, "views", len(x)), x)
   z = jax.random.uniform(
       stream(key, "latents"), (len(x), latent_dim(config)))
-  x_a = jax.jit(augmenter.apply)({"params": trained.augmenter.final_params}, x, z)
-  fresh = jit_quickly(untrained.init)(stream(key, "init"), x, z)["params"]
+  trained_g_a = Partial(lambda params, x, z: augmenter.apply({"params": params}, x, z),
+                        trained.augmenter.final_params)
+  x_a = chunked(trained_g_a, len(x))(np.asarray(x), np.asarray(z))
+  fresh = jit_quickly(untrained.init)(stream(key, "init"), x[:2], z[:2])["params"]
+  pieces = -(-len(x) // at_once(len(x), x.shape[1:]))
+  while len(x) % pieces:
+    pieces += 1
   return untrained, match_strength(
-      untrained, fresh, x, z, float(jnp.mean(jnp.abs(x_a - x))))
+      untrained, fresh, x, z, float(jnp.mean(jnp.abs(x_a - x))), pieces)
 
 
 def second_view(config: Config, task: Task, arm: str,
