@@ -172,12 +172,10 @@ def _generators_loss(
   # NOTE(paper): (11) prints D_f∘G_A∘F, but only D_f∘F∘G_A has matching types.
   logits = _judge(nets, discriminators["disc_f"], y_a)
   fool_f = generator_loss(logits)
-  price = cost_weight(config, done)
-  # Of each image, what depends on its latents and is not differentiable along them.
-  score = score_function(
-      losses.adversarial_f_weight * jax.nn.softplus(-logits) + price * cost,
-      nets.augmenter.apply(
-          {"params": params["augmenter"]}, z_judged, method="log_likelihood"))
+  # D_f alone says how often what is on or off is on. Its price would also pull while D_f
+  # knows nothing yet: negatives then die before they are found (docs/experiments/028).
+  score = score_function(jax.nn.softplus(-logits), nets.augmenter.apply(
+      {"params": params["augmenter"]}, z_judged, method="log_likelihood"))
   fool_p = generator_loss(_judge(nets, discriminators["disc_p"], y_e))
 
   x_f_cycle = None
@@ -195,11 +193,11 @@ def _generators_loss(
 
   # NOTE(paper): In the paper the weights of `bank` and `cost` are 0, all others except λ
   # are 1, nothing is switched on or off, and the cycle trains G_A, too.
-  loss = (losses.adversarial_f_weight * fool_f + score
+  loss = (losses.adversarial_f_weight * (fool_f + score)
           + losses.adversarial_p_weight * fool_p
           + losses.cycle_weight * cycle
           + losses.bank_weight * bank
-          + price * jnp.mean(cost))
+          + cost_weight(config, done) * jnp.mean(cost))
   metrics = {
       "loss": loss, "adversarial_f": fool_f, "adversarial_p": fool_p, **terms,
       "bank_distance": bank, "cost": jnp.mean(cost),

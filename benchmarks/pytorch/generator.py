@@ -85,11 +85,10 @@ def generators_loss(nets: Networks, config: GeneratorConfig, frozen: Frozen,
       frozen, config.discriminator.features, torch.cat([judged, x_e])).chunk(2)
   fool_f, fool_p = (functional.softplus(-logits)
                     for logits in (nets.disc_f(y_a), nets.disc_p(y_e)))
-  cost = losses.cost_weight * g_a.cost(z_judged)
-  score = _score_function((losses.adversarial_f_weight * fool_f + cost).detach(),
-                          g_a.log_likelihood(z_judged))
-  loss = (losses.adversarial_f_weight * fool_f.mean() + score
-          + losses.adversarial_p_weight * fool_p.mean() + cost.mean())
+  score = _score_function(fool_f.detach(), g_a.log_likelihood(z_judged))
+  loss = (losses.adversarial_f_weight * (fool_f.mean() + score)
+          + losses.adversarial_p_weight * fool_p.mean()
+          + losses.cost_weight * g_a.cost(z_judged).mean())
 
   shown = g_a.shown(draws.z)
   distance = lambda a, b: _l1(a, b, losses)

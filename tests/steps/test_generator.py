@@ -381,9 +381,8 @@ def test_latents_count_as_they_show_and_strengths_cost(trains):
     fools = lambda who, x: jax.nn.softplus(-nets.discriminator.apply(
         {"params": before[who]}, see(x)))
     fool = lambda who, x: jnp.mean(fools(who, x))
-    # What is on or off is judged by all that an image costs.
-    each = jax.lax.stop_gradient(
-        fools("disc_f", dim(a)) + losses.cost_weight * a * z[:, 0])
+    # D_f alone judges what is on or off.
+    each = jax.lax.stop_gradient(fools("disc_f", dim(a)))
     score = jnp.mean((each - jnp.mean(each)) * jnp.where(
         z[:, 1] < 0.5, params["augmenter"]["o"], -params["augmenter"]["o"]))
     x_e, z_f = g_el(x_f)
