@@ -8,7 +8,7 @@ Source: Hayase et al., section 4.1.
 X̃_f is X_f^S (spotlight). The test sets are X_t^R (room light) and X_t^S. The variant
 `:room` swaps S and R. `:simclr` replaces MoCo v2 by SimCLR with the settings of its
 paper. `:operators` has the chain of operators as G_A in place of the paper's U-Nets, with
-stage 2 as in configs/photos.py, but D_f judges G_A(G_E(x̃), z) at the end. FOLDER holds
+stage 2 as in configs/photos.py, but without marks. FOLDER holds
 imagenet/ (ILSVRC 2012 training images) and daiso/, the images of DAISO-100 with the table
 of their products and lights, or in folders that say these. data/daiso.py divides them into
 the paper's four sets.
@@ -58,11 +58,14 @@ def get_config(variant: str = ""):
 def operators(config):
   """G_A as a chain of imaging operators, and the settings that go with it.
 
-  X_p shows other things than X_f, so D_f judges G_A(G_E(x̃), z) at the end. This has not
-  been tried with these settings of D (docs/experiments/024); docs/own_images.md says what
-  to do if marks are learned that are not there.
+  X_p shows other things than X_f, which G_A would bridge by marks, so it has what light,
+  lens and sensor do alone, and D_f judges G_A(x_p, z) to the end. A lamp on photographs of
+  products was learned so (docs/experiments/029).
   """
   presets.generator_on_photographs(config)
+  config.generator.networks.operators = (
+      "shading,glare,blur,tone,colour,noise,sharpening,compression")
+  config.generator.discriminator.same_content = 0.0
 
 
 def room(config):

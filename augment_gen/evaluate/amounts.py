@@ -44,9 +44,9 @@ def describe(chain: OperatorChain, params: PyTree, x: np.ndarray, z: np.ndarray,
   Returns:
     JSON values: {"units": …, "operators": {NAME: {"alive": bool, "edit": mean change by
     the operator alone in grey levels of 255, "sentence": str, "amounts": {AMOUNT:
-    {"says", "prior": {"share", "quantiles"}, "bank": likewise, "true": [low, high] or
-    None}}}}}. "quantiles" are those of QUANTILES over the touched images, in the unit
-    of "says". Lengths are in pixels of a 28 x 28 image.
+    {"says", "strength": bool, "prior": {"share", "quantiles"}, "bank": likewise,
+    "true": [low, high] or None}}}}}. "quantiles" are those of QUANTILES over the touched
+    images, in the unit of "says". Lengths are in pixels of a 28 x 28 image.
   """
   prior, of_bank = _amounts(chain, params, x, z), _amounts(chain, params, x_f, bank)
   operators = {}
@@ -56,7 +56,7 @@ def describe(chain: OperatorChain, params: PyTree, x: np.ndarray, z: np.ndarray,
     for amount in operator.amounts:
       name = f"{operator.name}.{amount.name}"
       amounts[amount.name] = {
-          "says": amount.says,
+          "says": amount.says, "strength": amount.strength,
           "prior": _distribution(operator, amount, prior),
           "bank": _distribution(operator, amount, of_bank),
           "true": list((true or {}).get(name, ())) or None}
@@ -68,9 +68,21 @@ def describe(chain: OperatorChain, params: PyTree, x: np.ndarray, z: np.ndarray,
 
 
 def sentences(described: Mapping[str, Any]) -> list[str]:
-  """The sentences of the operators that are alive, the strongest first."""
-  alive = [o for o in described["operators"].values() if o["sentence"]]
-  return [o["sentence"] for o in sorted(alive, key=lambda o: -o["edit"])]
+  """The sentences of the operators that are alive, the strongest first.
+
+  The last one names the strengths that nobody misses, and how to learn the others better.
+  """
+  alive = {name: o for name, o in described["operators"].items() if o["sentence"]}
+  said = [o["sentence"] for o in sorted(alive.values(), key=lambda o: -o["edit"])]
+  if unneeded := described.get("unneeded"):
+    kept = [name for name, operator in alive.items() if any(
+        entry["prior"]["share"] >= SPOKEN_OF and f"{name}.{amount}" not in unneeded
+        for amount, entry in operator["amounts"].items() if entry["strength"])]
+    said.append(
+        f"X̃_f is drawn as well without {', '.join(unneeded)}."
+        + (" To learn the others better, train again with --config.generator.networks."
+           f"operators={','.join(kept)}." if kept and len(kept) < len(alive) else ""))
+  return said
 
 
 def _amounts(chain, params, x: np.ndarray, z: np.ndarray) -> dict[str, np.ndarray]:

@@ -1,5 +1,6 @@
 """The health of a run's generator: `health.measure` on the run's images."""
 
+from collections.abc import Mapping, Sequence
 import functools
 from typing import Any
 
@@ -11,7 +12,7 @@ from augment_gen.augment.implicit import TRUE_RANGES
 from augment_gen.config import Config
 from augment_gen.data.base import evenly, Images, ImageSet, sample
 from augment_gen.data.task import Task
-from augment_gen.evaluate import amounts, health, knn
+from augment_gen.evaluate import amounts, health, knn, needed
 from augment_gen.evaluate.chunks import chunked, floats
 from augment_gen.evaluate.features import Encode, extract
 from augment_gen.models.build import (
@@ -26,6 +27,7 @@ from augment_gen.steps import frozen_encoder
 from augment_gen.steps.generator import GeneratorState
 
 _IMAGES = 1000  # images of each set, at most
+_COMPARED = 512  # images of each set for each comparison of `unneeded`
 
 
 def measure(config: Config, task: Task, encode: Encode, variables: Any,
@@ -57,18 +59,61 @@ def measure(config: Config, task: Task, encode: Encode, variables: Any,
       bank_of=build_augmenter(config).bank, look=Partial(_look(config), variables))
 
 
-def describe(config: Config, task: Task, state: GeneratorState) -> dict[str, Any]:
-  """Runs `amounts.describe` on the run's images."""
+def describe(config: Config, task: Task, variables: Any, state: GeneratorState
+             ) -> dict[str, Any]:
+  """Runs `amounts.describe` on the run's images, and says what nobody misses.
+
+  Args:
+    config: the run's config; its G_A is a chain of operators.
+    task: its images.
+    variables: F's variables.
+    state: the state of stage 2.
+
+  Returns:
+    See `amounts.describe`; and "unneeded", the strengths of operators that are alive
+    without which X̃_f is drawn as well, OPERATOR.AMOUNT (`needed.unneeded`).
+  """
   chain = build_augmenter(config)
   _, g_el = generator_functions(config)
   x, x_f = floats(_read(task.pretrain)), floats(_read(task.finetune))
   z = jax.random.uniform(
       stream(jax.random.key(config.seed), "amounts"), (len(x), latent_dim(config)))
-  return amounts.describe(
+  described = amounts.describe(
       chain, state.augmenter.final_params, x, np.asarray(z), x_f,
       chain.bank(
           chunked(Partial(g_el, state.eliminator.final_params), health.CHUNK)(x_f)[1]),
       TRUE_RANGES.get(config.data.implicit))
+  return described | {"unneeded": _unneeded(config, task, variables, state, described)}
+
+
+def _unneeded(config: Config, task: Task, variables: Any, state: GeneratorState,
+              described: Mapping[str, Any]) -> list[str]:
+  """Strengths of operators that are alive without which X̃_f is drawn as well."""
+  chain = build_augmenter(config)
+  g_a, g_el = generator_functions(config)
+  params = state.augmenter.final_params
+  most = _COMPARED if config.data.side <= 32 else _COMPARED // 2
+  x, x_f = (floats(sample(images, min(len(images), most)))
+            for images in (task.pretrain, task.finetune))
+  z = np.asarray(jax.random.uniform(stream(
+      jax.random.key(config.seed), "unneeded"), (len(x_f), latent_dim(config))))
+  x_e, _ = chunked(Partial(g_el, state.eliminator.final_params), health.CHUNK)(x_f)
+  distance = health.distance_from(
+      chunked(Partial(_look(config), variables), health.CHUNK), x, x_f)
+
+  # G_A(x_p, z) would say little: it differs from X̃_f by the content, too.
+  def gap(left_out: Sequence[str]) -> float:
+    draw = chunked(Partial(g_a, chain.without(params, left_out)), health.CHUNK)
+    return distance(draw(x_e, z))
+
+  def acts(name: str) -> bool:
+    operator, _, amount = name.partition(".")
+    found = described["operators"][operator]
+    return found["alive"] and (
+        found["amounts"][amount]["prior"]["share"] >= amounts.SPOKEN_OF)
+
+  return needed.unneeded({name: others for name, others in chain.one_sided().items()
+                          if acts(name)}, gap)
 
 
 @functools.cache

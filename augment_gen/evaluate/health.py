@@ -364,7 +364,21 @@ def _bank_distances(bank: np.ndarray, weight: np.ndarray, key: jax.Array,
 
 def _two_samples(look: Callable, x_a: np.ndarray, x_round: np.ndarray, x_p: np.ndarray,
                  x_f: np.ndarray) -> dict[str, tuple[float, float]]:
-  """Kernel distances of G_A(x_p, z), and of G_A(G_E(x̃), z), from x̃; then of x_p from x̃.
+  """Kernel distances of G_A(x_p, z), and of G_A(G_E(x̃), z), from x̃; then of x_p from x̃."""
+  from_f, whole = _distance_from_f(look, x_p, x_f)
+  return {"unpaired_gap": (from_f(x_a), whole), "round_trip_gap": (from_f(x_round), whole)}
+
+
+def distance_from(look: Callable, x_p: np.ndarray, x_f: np.ndarray
+                  ) -> Callable[[np.ndarray], float]:
+  """Kernel distance of any images from x̃, over that of x_p, see `measure`."""
+  from_f, whole = _distance_from_f(look, x_p, x_f)
+  return lambda images: from_f(images) / max(whole, _NOTHING)
+
+
+def _distance_from_f(look: Callable, x_p: np.ndarray, x_f: np.ndarray
+                     ) -> tuple[Callable[[np.ndarray], float], float]:
+  """Kernel distance of images from x̃, and that of x_p.
 
   Features have mean 0 and variance 1 over x_p and x̃_f together, unless they hardly vary
   there. Over x̃_f alone, a feature that is constant on it would hide all others.
@@ -374,9 +388,7 @@ def _two_samples(look: Callable, x_a: np.ndarray, x_round: np.ndarray, x_p: np.n
       jnp.asarray(np.concatenate([p, f]))))
   from_f = lambda features: distances.kernel_distance(
       (features - shift) * scale, (f - shift) * scale)
-  whole = from_f(p)
-  return {"unpaired_gap": (from_f(look(x_a)), whole),
-          "round_trip_gap": (from_f(look(x_round)), whole)}
+  return lambda images: from_f(look(images)), from_f(p)
 
 
 def _amounts(a: np.ndarray, b: np.ndarray) -> np.ndarray:

@@ -5,8 +5,9 @@ augmentations, each of which has an amount and a random place. Its networks must
 such functions. Here the functions are given, and their amounts are learned.
 """
 
+from collections.abc import Collection
 import functools
-from typing import ClassVar
+from typing import Any, ClassVar
 
 from flax import linen as nn
 import jax
@@ -125,6 +126,30 @@ class OperatorChain(outputs.Augmenter):
     rising = _sorted(parameters[:, :-1] + parameters[:, -1:])
     falling = np.array([s[0] > s[-2] for s in start])[:, None]
     return jnp.where(falling, rising[:, ::-1], rising)
+
+  def one_sided(self) -> dict[str, int]:
+    """The strengths that can be left out, as 0 is their lower bound.
+
+    Returns:
+      By OPERATOR.AMOUNT, how many other amounts, such as an angle, say how it acts.
+    """
+    return {name: sum(not other.strength and amount.name in other.shown_by
+                      for other in operator.amounts)
+            for name, (operator, amount) in zip(self._names(), self._all(), strict=True)
+            if amount.strength and amount.low == 0}
+
+  def without(self, params: dict[str, Any], names: Collection[str]) -> dict[str, Any]:
+    """Parameters with which some of `one_sided` are off."""
+    strengths = [pair for pair in zip(self._names(), self._all(), strict=True)
+                 if pair[1][1].strength]
+    off = np.array([name in names for name, _ in strengths])
+    found = {**params, "strengths": np.where(
+        off[:, None], 0, np.asarray(params["strengths"]))}
+    if "gates" in params:
+      gated = np.array([self._names()[place] in names for place in self._gated()])
+      never = np.float32(-1.0)  # log odds of −40
+      found["gates"] = np.where(gated, never, np.asarray(params["gates"]))
+    return found
 
   def amounts(self, z: jax.Array, x: jax.Array | None = None, share: Share = 1.0
               ) -> dict[str, jax.Array]:

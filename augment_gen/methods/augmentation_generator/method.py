@@ -169,7 +169,7 @@ def _train_generator(run: Run, pretrained):
         run.config, run.task, generator, run.folder, run.writer,
         chunked(Partial(encode, variables), health.CHUNK), encoder)
   if build_augmenter(run.config).latents:
-    _describe(run, generator)
+    _describe(run, variables, generator)
   return generator
 
 
@@ -181,10 +181,10 @@ def _accuracy_of_d_f(run: Run, step: int) -> dict[str, float]:
   return {"d_f_accuracy": float(np.mean(found))} if found else {}
 
 
-def _describe(run: Run, generator) -> None:
+def _describe(run: Run, variables, generator) -> None:
   """Says in words, numbers and figures what a G_A whose latents have names has learned."""
   before = run.folder.read_learned("generator")
-  described = before or checkup.describe(run.config, run.task, generator)
+  described = before or checkup.describe(run.config, run.task, variables, generator)
   if before is None or not run.folder.has_drawn(
       "generator", of_run.operators_files(described)):
     of_run.operators(
