@@ -70,7 +70,7 @@ def describe(chain: OperatorChain, params: PyTree, x: np.ndarray, z: np.ndarray,
 def sentences(described: Mapping[str, Any]) -> list[str]:
   """The sentences of the operators that are alive, the strongest first.
 
-  The last one names the strengths that nobody misses, and how to learn the others better.
+  The last one names the strengths that nobody misses, and with what to train again.
   """
   alive = {name: o for name, o in described["operators"].items() if o["sentence"]}
   said = [o["sentence"] for o in sorted(alive.values(), key=lambda o: -o["edit"])]
@@ -80,8 +80,8 @@ def sentences(described: Mapping[str, Any]) -> list[str]:
         for amount, entry in operator["amounts"].items() if entry["strength"])]
     said.append(
         f"X̃_f is drawn as well without {', '.join(unneeded)}."
-        + (" To learn the others better, train again with --config.generator.networks."
-           f"operators={','.join(kept)}." if kept and len(kept) < len(alive) else ""))
+        + (" To learn how far the others vary, train again with "
+           f"--config.generator.networks.operators={','.join(kept)}." if kept and len(kept) < len(alive) else ""))
   return said
 
 
