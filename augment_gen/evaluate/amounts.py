@@ -78,10 +78,10 @@ def sentences(described: Mapping[str, Any]) -> list[str]:
     kept = [name for name, operator in alive.items() if any(
         entry["prior"]["share"] >= SPOKEN_OF and f"{name}.{amount}" not in unneeded
         for amount, entry in operator["amounts"].items() if entry["strength"])]
-    said.append(
-        f"X̃_f is drawn as well without {', '.join(unneeded)}."
-        + (" To learn how far the others vary, train again with "
-           f"--config.generator.networks.operators={','.join(kept)}." if kept and len(kept) < len(alive) else ""))
+    said.append(f"X̃_f is drawn as well without {', '.join(unneeded)}.")
+    if kept and len(kept) < len(alive):
+      said[-1] += (" To learn how far the others vary, train again with "
+                   f"--config.generator.networks.operators={','.join(kept)}.")
   return said
 
 
