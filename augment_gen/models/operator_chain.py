@@ -207,7 +207,7 @@ class OperatorChain(outputs.Augmenter):
     share = self._each("share")[self._gated()]
     odds = _GATE_RATE * self.param(
         "gates", lambda key: jnp.asarray(np.log(share / (1 - share)) / _GATE_RATE))
-    often = jnp.broadcast_to(jax.nn.sigmoid(odds)[None], (len(z), len(odds)))
+    often = jnp.broadcast_to(jax.nn.sigmoid(odds)[None], (z.shape[0], odds.shape[0]))
     often = often if _is_whole(weaker) else _times(weaker, often)
     return z[:, self._latent_of()[self._gated()]] < often, odds
 

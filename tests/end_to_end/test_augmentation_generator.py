@@ -141,7 +141,7 @@ def test_the_run_folder_holds_what_the_contract_says(quickstart):
 
 def test_results_have_a_row_for_each_encoder_test_set_and_protocol(quickstart):
   found = json.loads(results(quickstart))
-  assert found["experiment"] == "Rendered characters"
+  assert found["experiment"] == "Rendered characters, two steps"
   rows = {(r["method"], r["train"], r["test"], r["protocol"])
           for r in found["rows"]}
   assert rows == {

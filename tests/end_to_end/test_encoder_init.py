@@ -75,7 +75,7 @@ def test_the_file_says_what_f_is_and_where_it_comes_from(loaded, written):
       "name": "resnet18", "width": 4, "blocks": [1, 1], "stem": "imagenet",
       "image_size": 28, "channels": 1, "mean": [0.17], "std": [0.33],
       "stage": "pretrain"}
-  assert run["seed"] == 0 and run["experiment"] == "Rendered characters"
+  assert run["seed"] == 0 and run["experiment"] == "Rendered characters, two steps"
   assert run["data"] == json.loads((loaded / "data.json").read_text())
   environment = json.loads((loaded / "environment.json").read_text())
   assert run["commit"] == environment[-1]["commit"]
