@@ -215,8 +215,8 @@ def measure(
       "unpaired_gap" is that of G_A(x_p, z), 1 if G_A does nothing. If X_p and X_f differ
       in more than the augmentation, it never comes near 0. "round_trip_gap" is that of
       G_A(G_E(x̃_f), z), which shows what x̃_f shows; it is 0 if G_A and G_E do nothing.
-      "d_f_accuracy" is none of this function: D_f's accuracy in the last quarter of its
-      training, in [0, 1] [below 0.9].
+      "d_f_accuracy" is none of this function: the share of images that D_f judges rightly
+      in the last quarter of its training [below 0.9].
     (b) z ignored. "latent_effect": |G_A(x, z) − G_A(x, z')| / |e|, >= 0 [above 0.1].
       "latent_r2": R² of G_L(G_A(x, z)) for z, <= 1; 0 is the error of guessing 1/2. Each
       latent counts as much as it shows [above 0.2].
