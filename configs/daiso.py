@@ -8,10 +8,11 @@ Source: Hayase et al., section 4.1.
 X̃_f is X_f^S (spotlight). The test sets are X_t^R (room light) and X_t^S. The variant
 `:room` swaps S and R. `:simclr` replaces MoCo v2 by SimCLR with the settings of its
 paper. `:operators` has the chain of operators as G_A in place of the paper's U-Nets, with
-stage 2 as in configs/photos.py, but without marks. FOLDER holds
-imagenet/ (ILSVRC 2012 training images) and daiso/, the images of DAISO-100 with the table
-of their products and lights, or in folders that say these. data/daiso.py divides them into
-the paper's four sets.
+stage 2 as in configs/photos.py, but without marks.
+
+FOLDER holds imagenet/ (ILSVRC 2012 training images) and daiso/, the images of DAISO-100
+with the table of their products and lights, or in folders that say these. data/daiso.py
+divides them into the paper's four sets.
 
 `:standin` needs no download: X_p, X̃_f and the tests are pictures of rendered products
 (data/products), and everything is small enough for 2 CPU cores. `:standin,room` swaps the

@@ -214,5 +214,3 @@ def _check_strength(config: Config, strength: float) -> None:
     raise UserError(
         f"--strength={strength:g} is for a chain of operators, whose strengths it scales; "
         f"G_A of this run is a {config.generator.networks.augmenter}, which has none")
-
-

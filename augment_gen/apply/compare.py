@@ -194,8 +194,8 @@ def ends(columns: Sequence[tuple[str, np.ndarray]]) -> set[int]:
 
 
 def _as_title(name: str) -> str:
-  """A file's name, whose bytes may be any; matplotlib reads $ as mathematics."""
-  return name.encode(errors="replace").decode().replace("$", r"\$")
+  """A file's name; matplotlib reads $ as mathematics."""
+  return pictures.printable(name).replace("$", r"\$")
 
 
 def _without_amounts(function: augment.Function) -> Function:

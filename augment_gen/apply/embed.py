@@ -113,9 +113,7 @@ def _write_parquet(file: pathlib.Path, columns: dict[str, np.ndarray]) -> None:
   from pyarrow import parquet  # pylint: disable=g-import-not-at-top
   features = columns["features"]
   table = {
-      # Names of files are any bytes; parquet has none but UTF-8.
-      "path": pyarrow.array([path.encode(errors="replace").decode()
-                             for path in columns["paths"].tolist()]),
+      "path": pyarrow.array([*map(pictures.printable, columns["paths"].tolist())]),
       "features": pyarrow.FixedSizeListArray.from_arrays(
           pyarrow.array(features.ravel()), features.shape[1])}
   if "labels" in columns:

@@ -124,6 +124,11 @@ def check_apart(images: pathlib.Path, out: str | os.PathLike[str]) -> None:
                     "choose a place elsewhere")
 
 
+def printable(name: str) -> str:
+  """The name of a file, whose bytes may be any, as Unicode."""
+  return name.encode(errors="replace").decode()
+
+
 def _source(text: str, labelled: bool) -> base.Source:
   path = base.local_path(text)
   if text.partition(":")[0] in sources.KINDS and not path.exists():

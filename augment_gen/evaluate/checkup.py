@@ -27,7 +27,7 @@ from augment_gen.steps import frozen_encoder
 from augment_gen.steps.generator import GeneratorState
 
 _IMAGES = 1000  # images of each set, at most
-_COMPARED = 512  # images of each set for each comparison of `unneeded`
+_COMPARED = 512  # images of each set for each comparison of `_unneeded`
 
 
 def measure(config: Config, task: Task, encode: Encode, variables: Any,
@@ -92,8 +92,7 @@ def _unneeded(config: Config, task: Task, variables: Any, state: GeneratorState,
   chain = build_augmenter(config)
   g_a, g_el = generator_functions(config)
   params = state.augmenter.final_params
-  most = _COMPARED if config.data.side <= 32 else _COMPARED // 2
-  x, x_f = (floats(sample(images, min(len(images), most)))
+  x, x_f = (floats(sample(images, min(len(images), _COMPARED)))
             for images in (task.pretrain, task.finetune))
   z = np.asarray(jax.random.uniform(stream(
       jax.random.key(config.seed), "unneeded"), (len(x_f), latent_dim(config))))

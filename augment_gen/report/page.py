@@ -118,9 +118,7 @@ def _results(records: Sequence[Record]) -> Iterator[Markup]:
     yield tag("p", "There are no rows yet.")
     return
   protocol = tables.protocols(results)[0]
-  of_policy, others = tables.by_method([
-      result for result in results
-      if any(row["protocol"] == protocol for row in result["rows"])])
+  of_policy, others = tables.by_method(tables.having(results, protocol))
   for warning in tables.mixture_problems(results, protocol):
     yield tag("p", tag("strong", "Warning: "), warning, ".")
   if others:

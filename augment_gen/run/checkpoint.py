@@ -89,29 +89,20 @@ class Checkpoints:
         return self._read(step, like)
       except errors.UserError:
         raise
-      except MemoryError:
-        raise errors.UserError(f"checkpoint {self._folder / str(step)} cannot be read now: "
-                               "there is too little memory") from None
-      except OSError as error:
-        if error.errno not in _PASSING:
-          self._say_damaged(step, error)
-          continue
-        raise errors.UserError(
-            f"checkpoint {self._folder / str(step)} cannot be read now: {error.strerror}: "
-            "start the same command again once this is mended") from None
       # A damaged file can raise nearly any error inside the reader.
       except Exception as error:  # pylint: disable=broad-except
-        self._say_damaged(step, error)
+        reason = (str(error).strip() or type(error).__name__).splitlines()[0]
+        if isinstance(error, MemoryError) or getattr(error, "errno", None) in _PASSING:
+          raise errors.UserError(
+              f"checkpoint {self._folder / str(step)} cannot be read now ({reason}): start "
+              "the same command again once this is mended") from None
+        self._log(f"checkpoint {self._folder / str(step)} is damaged "
+                  f"({reason[:160]}): trying the one before")
     if steps:
       raise errors.UserError(
           f"all checkpoints in {self._folder} are damaged: delete that folder, "
           "and the stage starts anew")
     return None
-
-  def _say_damaged(self, step: int, error: Exception) -> None:
-    reason = (str(error).strip() or type(error).__name__).splitlines()[0]
-    self._log(f"checkpoint {self._folder / str(step)} is damaged "
-              f"({reason[:160]}): trying the one before")
 
   def _read(self, step: int, like: State) -> State:
     abstract = jax.tree.map(

@@ -76,15 +76,20 @@ def _parts(results: Sequence[dict[str, Any]], protocol: str) -> list[tuple[Any, 
   Raises:
     UserError: none has.
   """
-  having = [result for result in results
-            if any(row["protocol"] == protocol for row in result["rows"])]
-  if not having:
+  found = having(results, protocol)
+  if not found:
     known = {row["protocol"] for result in results for row in result["rows"]}
     raise errors.UserError(f"no rows of protocol '{protocol}'; there are: "
                            f"{', '.join(sorted(known))}")
-  of_policy, others = by_method(having)
+  of_policy, others = by_method(found)
   return [(module, some) for module, some in (
       (augmentation, others), (policy, of_policy)) if some]
+
+
+def having(results: Sequence[dict[str, Any]], protocol: str) -> list[dict[str, Any]]:
+  """The results that have rows of a protocol."""
+  return [result for result in results
+          if any(row["protocol"] == protocol for row in result["rows"])]
 
 
 def by_method(results: Sequence[dict[str, Any]]

@@ -147,3 +147,9 @@ def test_encoders_that_collapsed_are_named():
       "pretrain": {"feature_std": 0.5}, "retrain-control": {"feature_std": 0.001}}))
   (line,) = found
   assert line.startswith("retrain-control: the encoder has collapsed")
+
+
+def test_a_run_without_the_protocol_of_the_others_does_no_harm():
+  other = run([row("MoCo v2 + G_A", 60.0, protocol="knn")])
+  both = [run([row("MoCo v2 + control", 50.0), row("MoCo v2 + G_A", 60.0)]), other]
+  assert "helped: +10.0 points" in verdict.of_results(both).headline

@@ -239,9 +239,9 @@ def test_when_all_are_damaged_the_user_is_told_what_to_do(tmp_path):
 
 
 @pytest.mark.parametrize("error, words", [
-    (OSError(errno.EMFILE, "Too many open files"), "cannot be read now: Too many open"),
-    (OSError(errno.EACCES, "Permission denied"), "cannot be read now: Permission denied"),
-    (MemoryError(), "too little memory")])
+    (OSError(errno.EMFILE, "Too many open files"), "Too many open files"),
+    (OSError(errno.EACCES, "Permission denied"), "Permission denied"),
+    (MemoryError(), "MemoryError")])
 def test_what_passes_is_not_called_damage(tmp_path, monkeypatch, error, words):
   lines = []
   checkpoints = save_two(tmp_path, lines.append)
@@ -249,7 +249,7 @@ def test_what_passes_is_not_called_damage(tmp_path, monkeypatch, error, words):
   def read(*args):
     raise error
   monkeypatch.setattr(checkpoints, "_read", read)
-  with pytest.raises(UserError, match=words):
+  with pytest.raises(UserError, match=rf"cannot be read now \(.*{words}\): start the same"):
     checkpoints.restore(state_at(0))
   assert not lines
 

@@ -226,7 +226,6 @@ def random_augmenter(
   Returns:
     The module and its parameters.
   """
-  augmenter = build_augmenter(config)
   networks = dataclasses.replace(config.generator.networks, output="edit")
   untrained = build_augmenter(dataclasses.replace(
       config, generator=dataclasses.replace(config.generator, networks=networks)))
@@ -238,9 +237,9 @@ def random_augmenter(
             example_keys(key, "views", len(x)), x)
   z = jax.random.uniform(
       stream(key, "latents"), (len(x), latent_dim(config)))
-  trained_g_a = Partial(lambda params, x, z: augmenter.apply({"params": params}, x, z),
-                        trained.augmenter.final_params)
-  x_a = chunked(trained_g_a, len(x))(np.asarray(x), np.asarray(z))
+  g_a, _ = generator_functions(config)
+  x_a = chunked(Partial(g_a, trained.augmenter.final_params), len(x))(
+      np.asarray(x), np.asarray(z))
   fresh = jit_quickly(untrained.init)(stream(key, "init"), x[:2], z[:2])["params"]
   pieces = -(-len(x) // at_once(len(x), x.shape[1:]))
   while len(x) % pieces:
