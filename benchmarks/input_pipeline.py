@@ -7,13 +7,15 @@ Without --folder, 2,000 JPEG files of about 500 × 400 pixels, shapes and noise,
 the time of the run. Sides:
 
   feed         ImageFeed on a streamed folder, up to the batch on the host
+  simplejpeg   the same with data.jpeg_decoder=simplejpeg
   DataLoader   PIL and torchvision (Resize, CenterCrop), in as many worker processes
   tf.data      TensorFlow's own decoder and resizing, in as many threads
   one core     our decoding alone in one thread, for images/s of one core
 
 The sides take turns, each in a process of its own; the table has medians over the rounds.
 All give uint8 batches in a random order. Every block starts reading anew, so that no side
-lives on what it read while another had its turn. Needs torch, torchvision and tensorflow.
+lives on what it read while another had its turn. Needs torch, torchvision, tensorflow, and
+augment_gen[jpeg].
 
 --memory reads 100,000 images through the feed instead and prints the resident set, which
 must not grow.
@@ -53,17 +55,19 @@ def make_files(folder: pathlib.Path) -> None:
       os.link(path, folder / f"{number + copy * _DIFFERENT:05}.jpg")
 
 
-def _feed(folder: str, size: int, batch: int, threads: int):
+def _feed(folder: str, size: int, batch: int, threads: int, decoder: str = "pillow"):
   from augment_gen.config import DataConfig
   from augment_gen.data import sources
   from augment_gen.data.feed import ImageFeed
 
-  images = sources.stream(f"folder:{folder}?labels=none", image_size=size, channels=3)
+  images = sources.stream(f"folder:{folder}?labels=none", image_size=size, channels=3,
+                          jpeg_decoder=decoder)
   return ImageFeed({"x_p": images}, batch, 0, "pretrain", DataConfig(read_threads=threads))
 
 
-def ours(folder: str, size: int, batch: int, threads: int) -> Block:
-  feed = _feed(folder, size, batch, threads)
+def ours(folder: str, size: int, batch: int, threads: int,
+         decoder: str = "pillow") -> Block:
+  feed = _feed(folder, size, batch, threads, decoder)
   done = 0
 
   def run(steps: int) -> None:
@@ -74,6 +78,10 @@ def ours(folder: str, size: int, batch: int, threads: int) -> Block:
     feed.close()
 
   return Block(run)
+
+
+def ours_simplejpeg(folder: str, size: int, batch: int, threads: int) -> Block:
+  return ours(folder, size, batch, threads, "simplejpeg")
 
 
 def one_core(folder: str, size: int, batch: int, threads: int) -> Block:
@@ -179,8 +187,8 @@ def main() -> None:
       memory(**what)
       return
     sides = [Side(name, f"input_pipeline:{function}", what) for name, function in (
-        ("feed", "ours"), ("DataLoader", "data_loader"), ("tf.data", "tf_data"),
-        ("one core", "one_core"))]
+        ("feed", "ours"), ("simplejpeg", "ours_simplejpeg"),
+        ("DataLoader", "data_loader"), ("tf.data", "tf_data"), ("one core", "one_core"))]
     timings = measure(sides, options.rounds, options.seconds, print)
     for side, timing in zip(sides, timings):
       rate = options.batch / timing.median

@@ -152,13 +152,15 @@ def decoded(files: Sequence[pathlib.Path], config: Config) -> np.ndarray:
   Raises:
     UserError: a file cannot be read.
   """
-  request = base.Request("images", config.data.side, config.data.channels, "error")
+  request = base.Request(
+      "images", config.data.side, config.data.channels,
+      jpeg_decoder=config.data.jpeg_decoder)
+  decoder = decoding.Decoder(request, convert=True)
   parts = []
   for file in files:
     # One by one: what a value means is decided for each file, and not over all of them.
     try:
-      parts.append(decoding.decode_all([file], decoding.Decoder(
-          request, convert=True)).images)
+      parts.append(decoding.decode_all([file], decoder).images)
     except UserError:
       raise UserError(f"{file} is no image that can be read") from None
   return np.concatenate(parts).astype(np.float32) / 255

@@ -84,7 +84,8 @@ def given(text: str, config: Config, on_bad_image: str, labelled: bool) -> Given
   """
   source = _source(text, labelled)
   data = config.data
-  request = base.Request(text, data.side, data.channels, on_bad_image)
+  request = base.Request(
+      text, data.side, data.channels, on_bad_image, data.jpeg_decoder)
   try:
     raise_if_any(source.problems())
     streamed = source.stream_problem() is None

@@ -64,8 +64,8 @@ def lines(config: Config, found: Checked, stages: Sequence[Outline],
       slow = rate < batch / took.step
       yield (f"  reading X_p: {rate:.0f} images/s or more; "
              + ("WARNING: this limits the speed: more config.data.read_threads, a faster "
-                "drive or smaller files may help" if slow else
-                "the step limits the speed, not reading"))
+                "drive, smaller files or config.data.jpeg_decoder=simplejpeg may help"
+                if slow else "the step limits the speed, not reading"))
   if not times:
     yield "nothing is left to train"
 

@@ -279,11 +279,13 @@ class Request:
     image_size: side of the square images, in pixels.
     channels: 1 (grey) or 3 (RGB).
     on_bad_image: what to do about images that cannot be read: "error" or "skip".
+    jpeg_decoder: what decodes JPEG files, "pillow" or "simplejpeg" (data/jpeg.py).
   """
   name: str
   image_size: int
   channels: int
   on_bad_image: str = "error"
+  jpeg_decoder: str = "pillow"
 
 
 @dataclasses.dataclass(frozen=True)

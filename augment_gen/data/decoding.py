@@ -12,7 +12,7 @@ from typing import Literal, Protocol
 import numpy as np
 
 from augment_gen.config import errors
-from augment_gen.data import base, files, pictures, pixels
+from augment_gen.data import base, files, jpeg, pictures, pixels
 
 # A set of 16-bit files with no value above this is more likely to have 12 bits.
 _TWELVE_BITS = 4095
@@ -51,6 +51,15 @@ class Decoder:
   transpose: bool = False
   invert: bool = False
 
+  def __post_init__(self):
+    """Raises a UserError if the libraries of the JPEG decoder are not installed."""
+    if self._fast and (missing := jpeg.problem()):
+      raise errors.UserError(missing)
+
+  @property
+  def _fast(self) -> bool:
+    return self.request.jpeg_decoder == "simplejpeg"
+
   @property
   def shape(self) -> tuple[int, int, int]:
     size = self.request.image_size
@@ -63,18 +72,25 @@ class Decoder:
     If grey is requested and `convert` is false, an RGB picture in which all pixels are
     grey counts as one channel.
     """
-    picture = pictures.read(file, self.request.image_size, self.background, self.white)
+    picture = self._read(file)
     have = picture.channels
     if have == 3 and self.request.channels == 1 and not self.convert:
-      have = 1 if pictures.is_grey(picture.image) else 3
+      have = 1 if picture.is_grey() else 3
     return picture, have
 
   def square(self, picture: pictures.Picture) -> np.ndarray:
     """Resizes a picture to uint8 [S, S, C]."""
-    image = pictures.to_square(
-        picture.image, self.request.image_size, self.resize, self.request.channels)
+    image = picture.square(self.request.image_size, self.resize, self.request.channels)
     image = image.swapaxes(0, 1) if self.transpose else image
     return 255 - image if self.invert else image
+
+  def _read(self, file: "pathlib.Path | pictures.Encoded") -> pictures.Picture:
+    size = self.request.image_size
+    # Other values of white are Pillow's matter.
+    if (self._fast and self.white in (0, 255)
+        and (picture := jpeg.read(file, size)) is not None):
+      return picture
+    return pictures.read(file, size, self.background, self.white)
 
 
 @dataclasses.dataclass(frozen=True)

@@ -157,7 +157,8 @@ class Folder(base.Source):
   def _fingerprint(self, request: base.Request) -> str:
     """Hash of the options, of the files' names and sizes, and of what some files hold."""
     found, shape = self._found, (request.image_size, request.channels)
-    options = (self.resize, self.convert, self.background, self.max, shape)
+    options = (self.resize, self.convert, self.background, self.max, shape,
+               request.jpeg_decoder)
     digest = hashlib.sha256(repr(options).encode())
     for array in (found.images.text, found.images.ends, found.sizes):
       digest.update(array.tobytes())

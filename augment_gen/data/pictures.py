@@ -1,15 +1,15 @@
-"""Decoding of a single image file and conversion to a square.
+"""Decoding of a single image file and conversion to a square, with Pillow.
 
-Pillow does all of it. On JPEG files of 500 × 400 pixels, made 224 × 224, simplejpeg,
-OpenCV, imagecodecs and libvips are no faster per core if the values shall be the same
-(0.99 to 1.02 times). simplejpeg at a reduced size, resized by OpenCV, is 1.4 times as
-fast, but values differ by 2.5 levels on average.
+On JPEG files of 500 × 400 pixels, made 224 × 224, simplejpeg, OpenCV, imagecodecs and
+libvips are no faster per core if the values shall be the same (0.99 to 1.02 times).
+data/jpeg.py is faster, with other values.
 """
 
 import dataclasses
 import io
 import pathlib
 import struct
+from typing import Literal, Protocol
 
 import numpy as np
 from PIL import Image, ImageOps
@@ -43,14 +43,45 @@ class Encoded:
     return self.name
 
 
+class Picture(Protocol):
+  """A decoded image file, upright.
+
+  Attributes:
+    channels: 1 (grey) or 3 (RGB).
+    largest: largest pixel value in the file.
+    white: pixel value in the file that became white.
+  """
+
+  @property
+  def channels(self) -> int:
+    ...
+
+  @property
+  def largest(self) -> float:
+    ...
+
+  @property
+  def white(self) -> float:
+    ...
+
+  def is_grey(self) -> bool:
+    """Whether red, green and blue are equal in every pixel."""
+
+  def square(self, size: int, resize: Literal["crop", "squash"],
+             channels: int) -> np.ndarray:
+    """Resizes the picture to uint8 [size, size, channels], antialiased.
+
+    `resize` is "crop" (keep the centre square) or "squash" (change the aspect ratio).
+    """
+
+
 @dataclasses.dataclass(frozen=True)
-class Picture:
-  """A decoded image file.
+class PillowPicture:
+  """An image file that Pillow decoded; implements `Picture`.
 
   Attributes:
     image: the image in mode L or RGB, upright.
-    largest: largest pixel value in the file.
-    white: pixel value in the file that became white.
+    largest, white: see `Picture`.
   """
   image: Image.Image
   largest: float
@@ -60,9 +91,24 @@ class Picture:
   def channels(self) -> int:
     return len(self.image.getbands())
 
+  def is_grey(self) -> bool:
+    pixels = np.asarray(self.image.convert("RGB"))
+    return bool((pixels[..., :1] == pixels[..., 1:]).all())
+
+  def square(self, size: int, resize: Literal["crop", "squash"],
+             channels: int) -> np.ndarray:
+    image = self.image
+    if image.mode != (mode := "L" if channels == 1 else "RGB"):
+      image = image.convert(mode)
+    if resize == "crop":
+      image = ImageOps.fit(image, (size, size), Image.Resampling.BILINEAR)
+    else:
+      image = image.resize((size, size), Image.Resampling.BILINEAR)
+    return np.asarray(image).reshape(size, size, channels)
+
 
 def read(file: pathlib.Path | Encoded, size: int, background: str = "black",
-         white: float = 0.0) -> Picture:
+         white: float = 0.0) -> PillowPicture:
   """Decodes an image file.
 
   Args:
@@ -106,15 +152,15 @@ def read(file: pathlib.Path | Encoded, size: int, background: str = "black",
     image = image.convert(mode)  # of the same mode, `convert` would make a copy
   largest = max(np.ravel(image.getextrema()).tolist())
   if not white or white == 255:
-    return Picture(image, largest, 255)
+    return PillowPicture(image, largest, 255)
   if largest > white:
     raise RangeError(f"{file} has values up to {largest}, above max={white:g}")
   table = np.rint(np.arange(256) * (255 / white)).clip(0, 255).astype(int)
-  return Picture(image.point(table.tolist() * len(image.getbands())), largest,
-                 white)
+  return PillowPicture(
+      image.point(table.tolist() * len(image.getbands())), largest, white)
 
 
-def _deep(file: pathlib.Path | Encoded, image: Image.Image, white: float) -> Picture:
+def _deep(file: pathlib.Path | Encoded, image: Image.Image, white: float) -> PillowPicture:
   """Converts modes with more than 8 bits: I;16, I (up to 32 bits) and F (floats)."""
   values: np.ndarray = np.asarray(image).astype(
       np.float64 if image.mode == "I" else np.float32)
@@ -130,25 +176,4 @@ def _deep(file: pathlib.Path | Encoded, image: Image.Image, white: float) -> Pic
         "which value is white with the option max=VALUE (none may be negative "
         "or NaN)")
   values = np.rint(values / values.dtype.type(top / 255))
-  return Picture(Image.fromarray(values.astype(np.uint8)), high, top)
-
-
-def is_grey(image: Image.Image) -> bool:
-  """Whether red, green and blue are equal in every pixel."""
-  pixels = np.asarray(image.convert("RGB"))
-  return bool((pixels[..., :1] == pixels[..., 1:]).all())
-
-
-def to_square(image: Image.Image, size: int, resize: str,
-              channels: int) -> np.ndarray:
-  """Resizes an image to uint8 [size, size, channels], antialiased.
-
-  `resize` is "crop" (keep the centre square) or "squash" (change the aspect ratio).
-  """
-  if image.mode != (mode := "L" if channels == 1 else "RGB"):
-    image = image.convert(mode)
-  if resize == "crop":
-    image = ImageOps.fit(image, (size, size), Image.Resampling.BILINEAR)
-  else:
-    image = image.resize((size, size), Image.Resampling.BILINEAR)
-  return np.asarray(image).reshape(size, size, channels)
+  return PillowPicture(Image.fromarray(values.astype(np.uint8)), high, top)

@@ -43,7 +43,8 @@ class Records:
 
   def fingerprint(self, decoder: Decoder) -> str:
     """Short hash of the number of records, some of their bytes, and the options."""
-    options = (dataclasses.astuple(decoder)[1:], decoder.shape, len(self))
+    options = (dataclasses.astuple(decoder)[1:], decoder.shape,
+               decoder.request.jpeg_decoder, len(self))
     digest = hashlib.sha256(repr(options).encode())
     for index in np.unique(base.evenly(len(self), min(len(self), _SAMPLE))).tolist():
       file = self[index]

@@ -71,7 +71,7 @@ def parse(spec: str, root: str) -> base.Source:
 
 def load(
     spec: str, *, image_size: int, channels: int, root: str = "",
-    on_bad_image: str = "error",
+    on_bad_image: str = "error", jpeg_decoder: str = "pillow",
 ) -> base.ImageSet:
   """Reads the images that `spec` names.
 
@@ -81,18 +81,20 @@ def load(
     channels: 1 (grey) or 3 (RGB).
     root: replacement for {root}; also the folder in which TFDS looks for datasets.
     on_bad_image: what to do about files that cannot be decoded: "error" or "skip".
+    jpeg_decoder: what decodes JPEG files, "pillow" or "simplejpeg" (data/jpeg.py).
 
   Raises:
     UserError: the spec is wrong, or the data are missing or damaged.
   """
   source = parse(spec, root)
   errors.raise_if_any(source.problems())
-  return source.load(base.Request(spec, image_size, channels, on_bad_image))
+  return source.load(base.Request(
+      spec, image_size, channels, on_bad_image, jpeg_decoder))
 
 
 def stream(
     spec: str, *, image_size: int, channels: int, root: str = "",
-    on_bad_image: str = "error",
+    on_bad_image: str = "error", jpeg_decoder: str = "pillow",
 ) -> base.Images:
   """Returns the images that `spec` names, read on demand; see `load` for the args.
 
@@ -103,7 +105,8 @@ def stream(
   errors.raise_if_any(source.problems())
   if problem := source.stream_problem():
     raise errors.UserError(f"'{spec}' cannot be streamed: {problem}")
-  return source.stream(base.Request(spec, image_size, channels, on_bad_image))
+  return source.stream(base.Request(
+      spec, image_size, channels, on_bad_image, jpeg_decoder))
 
 
 def stream_problem(spec: str, root: str = "") -> str | None:

@@ -7,7 +7,7 @@ import numpy as np
 from augment_gen import config as config_lib
 from augment_gen.augment import implicit
 from augment_gen.config import errors
-from augment_gen.data import base, canvas, conditions, memory, sources, splits
+from augment_gen.data import base, canvas, conditions, jpeg, memory, sources, splits
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -73,7 +73,8 @@ def load_task(data: config_lib.DataConfig, copies: int = 0) -> Task:
   if planned.streamed:
     pretrain = sources.stream(
         data.pretrain, image_size=data.image_size, channels=data.channels,
-        root=data.root, on_bad_image=data.on_bad_image)
+        root=data.root, on_bad_image=data.on_bad_image,
+        jpeg_decoder=data.jpeg_decoder)
     whole = load(data.finetune)
   else:
     pretrain = resident = load(data.pretrain)
@@ -208,6 +209,8 @@ def plan(data: config_lib.DataConfig, copies: int = 0) -> tuple[list[str], Plan]
     problems.append(
         f"config.data.implicit: '{data.implicit}' is unknown; there are none, "
         f"{', '.join(implicit.NAMES)}")
+  if data.jpeg_decoder == "simplejpeg" and (missing := jpeg.problem()):
+    problems.append(missing)
   if not data.finetune_per_class and not data.tests:
     problems.append(
         "there is nothing to test on: config.data.finetune_per_class is 0 (all "
@@ -255,7 +258,7 @@ def _stream_problems(data: config_lib.DataConfig) -> list[str]:
 def _load(spec: str, data: config_lib.DataConfig) -> base.ImageSet:
   images = sources.load(
       spec, image_size=data.image_size, channels=data.channels,
-      root=data.root, on_bad_image=data.on_bad_image)
+      root=data.root, on_bad_image=data.on_bad_image, jpeg_decoder=data.jpeg_decoder)
   if data.canvas:
     images = canvas.put_on(images, data.canvas, data.canvas_seed)
   return images

@@ -101,9 +101,9 @@ class Progress:
     if self._waited is None:
       return ""
     share = self.data_wait()
-    limit = ("reading limits the speed; more config.data.read_threads, a faster drive or "
-             "smaller files may help" if share > _SLOW_INPUT else
-             "the step limits the speed, not reading")
+    limit = ("reading limits the speed; more config.data.read_threads, a faster drive, "
+             "smaller files, or in a new run config.data.jpeg_decoder=simplejpeg, may help"
+             if share > _SLOW_INPUT else "the step limits the speed, not reading")
     return f"; the step waited for images {share:.0%} of the time: {limit}"
 
   def close(self) -> None:

@@ -9,10 +9,11 @@ import pytest
 
 from augment_gen import config as config_lib
 from augment_gen.apply import augment, command_line, embed, manifest, pictures
+from augment_gen.config import DataConfig
 from augment_gen.config.errors import UserError
 from augment_gen.export import draws, runs
 
-CONFIG = types.SimpleNamespace(data=types.SimpleNamespace(side=4, channels=1))
+CONFIG = types.SimpleNamespace(data=DataConfig(image_size=4, channels=1))
 COLUMNS = [*augment._COLUMNS, "tone.gamma", "blur.defocus"]
 
 

@@ -7,10 +7,11 @@ from PIL import Image
 import pytest
 
 from augment_gen.apply import compare
+from augment_gen.config import DataConfig
 from augment_gen.config.errors import UserError
 from augment_gen.figures import grid
 
-CONFIG = types.SimpleNamespace(data=types.SimpleNamespace(side=4, channels=1))
+CONFIG = types.SimpleNamespace(data=DataConfig(image_size=4, channels=1))
 
 
 @pytest.fixture
