@@ -71,7 +71,8 @@ WITHOUT_EFFECT = (
     "stages", "log", "debug", "profile_steps", "remat",
     "pretrain.from_run", "pretrain.micro_batch", "generator.from_run",
     "generator.micro_batch", "retrain.arms", "retrain.micro_batch", "tac.controls",
-    "evaluate.controls", "evaluate.protocols", "data.max_device_gib",
+    # Rows with other settings are measured anew (evaluate/protocol.py: `fresh`).
+    "evaluate", "data.max_device_gib",
     # Files that cannot be read have ended the run, or there were none.
     "data.on_bad_image", "data.read_threads", "data.read_ahead_gib", "experiment")
 

@@ -25,6 +25,7 @@ from augment_gen.evaluate import finetune as finetune_lib
 from augment_gen.evaluate import gauges, knn, linear, logistic
 
 GAUGE_IMAGES = 2048
+ADAPTED = "X̃_f"  # "batch_norm" of rows with AdaBN
 
 # (features [m, d], labels [m]) -> fields of a row, "accuracy" in percent among them.
 Score = Callable[[np.ndarray, np.ndarray], dict[str, Any]]
@@ -40,27 +41,62 @@ def fingerprints(config: EvaluateConfig, before: Mapping[str, Any] | None = None
       of protocols that this start does not ask for.
 
   Returns:
-    "protocol": the fingerprint of l2, moco and knn, and "protocols": those of the others,
-    if there are any, by protocol. So the rows of one stay comparable if another is set
-    otherwise.
+    "protocols": the fingerprint of the settings of each, by protocol. So the rows of one
+    stay comparable if another is set otherwise. "adabn_batch_size" if there are rows with
+    AdaBN, which normalises each batch by its own statistics.
   """
+  before = before or {}
+  chosen = {name: config_lib.fingerprint(_settings(name, config))
+            for name in config_lib.names(config.protocols)}
+  batch_size = before.get("adabn_batch_size")
+  if "adabn" in config_lib.names(config.controls):
+    batch_size = config.batch_size
+  return {"protocols": before.get("protocols", {}) | chosen,
+          **({"adabn_batch_size": batch_size} if batch_size else {})}
+
+
+def _settings(protocol: str, config: EvaluateConfig) -> dict[str, Any]:
+  """The settings that the rows of a protocol depend on."""
   values = dataclasses.asdict(config)
-  # The batch size changes no features but those of AdaBN, and the choice of protocols and
-  # controls does not change the rows of the others.
-  for name in ("batch_size", "protocols", "controls"):
-    del values[name]
-  # AdaBN normalises each batch by its own statistics.
-  usual = EvaluateConfig().batch_size
-  if "adabn" in config_lib.names(config.controls) and config.batch_size != usual:
-    values["adabn_batch_size"] = config.batch_size
-  own = {name: values.pop(name) for name in ("finetune", "labels")}
-  own["labels"] |= {"iterations": config.l2_iterations, "tolerance": logistic.TOLERANCE}
-  values["l2_tolerance"] = logistic.TOLERANCE
-  chosen = {name: config_lib.fingerprint(own[name])
-            for name in config_lib.names(config.protocols) if name in own}
-  chosen = (before or {}).get("protocols", {}) | chosen
-  return {"protocol": config_lib.fingerprint(values),
-          **({"protocols": chosen} if chosen else {})}
+  own = values[protocol] if protocol in ("finetune", "labels") else {
+      name: value for name, value in values.items() if name.startswith(f"{protocol}_")}
+  if protocol in ("l2", "labels"):
+    own |= {"iterations": config.l2_iterations, "tolerance": logistic.TOLERANCE}
+  return own
+
+
+def fresh(before: dict[str, Any], config: EvaluateConfig,
+          log: Callable[[str], None] = print) -> dict[str, Any]:
+  """Drops the rows of an earlier start that were measured with other settings.
+
+  Args:
+    before: the contents of results.json, or {"rows": []}.
+    config: today's settings.
+    log: called with a line for what is dropped.
+
+  Returns:
+    The remaining results. Rows of protocols that this start does not ask for stay.
+  """
+  provenance, today = before.get("provenance", {}), fingerprints(config)
+  measured, rows = provenance.get("protocols", {}), before["rows"]
+  changed = {name for name, own in today["protocols"].items()
+             if measured.get(name) != own}
+  sizes = (today.get("adabn_batch_size"), provenance.get("adabn_batch_size"))
+  stale = {f"protocol '{name}'": [row for row in rows if _kind(row) == name]
+           for name in sorted(changed)}
+  if sizes[0] and sizes[0] != sizes[1]:
+    stale["AdaBN"] = [row for row in rows if row.get("batch_norm") == ADAPTED]
+  for what, dropped in stale.items():
+    if dropped:
+      log(f"evaluate: {what} has other settings than before: its rows in results.json are "
+          "dropped; those of this start's encoders are measured anew")
+    rows = [row for row in rows if row not in dropped]
+  return {**before, "rows": rows}
+
+
+def _kind(row: Mapping[str, Any]) -> str:
+  """The protocol of a row as config.evaluate.protocols has it."""
+  return row["protocol"].partition(":")[0]
 
 
 def missing(config: EvaluateConfig, rows: Iterable[Mapping[str, Any]],
@@ -72,7 +108,7 @@ def missing(config: EvaluateConfig, rows: Iterable[Mapping[str, Any]],
     rows: the rows of an encoder.
     with_finetune: whether it can have rows of "finetune".
   """
-  known = {row["protocol"].partition(":")[0] for row in rows}
+  known = set(map(_kind, rows))
   return dataclasses.replace(config, protocols=",".join(
       name for name in config_lib.names(config.protocols)
       if name not in known and (with_finetune or name != "finetune")))
@@ -221,7 +257,8 @@ def _report(rows: list[dict[str, Any]], seconds: float, log: Callable[[str], Non
       + f" ({seconds:.0f} s)")
   if not rows[0].get("converged", True):
     log(f"WARNING: {head}: the probe was still improving after config.evaluate."
-        "l2_iterations iterations: its accuracy is too low rather than too high")
+        "l2_iterations iterations: its accuracy is too low rather than too high; the "
+        "same command with more of them measures it anew")
 
 
 def _fit(protocol: str, features: np.ndarray, labels: np.ndarray,

@@ -129,8 +129,9 @@ def is_finished(folder: pathlib.Path, values: dict[str, Any]) -> bool:
 def _asked(values: dict[str, Any]) -> Any:
   """What a start computes: the experiment, and the parts of it that were chosen."""
   return (identity(values), values["stages"], values["retrain"]["arms"],
-          values["tac"]["controls"], values["evaluate"]["controls"],
-          sorted(names(values["evaluate"]["protocols"])))
+          values["tac"]["controls"],
+          values["evaluate"] | {
+              "protocols": sorted(names(values["evaluate"]["protocols"]))})
 
 
 def seconds(folder: pathlib.Path) -> float | None:

@@ -30,7 +30,7 @@ _CONTROL = "retrain-control"  # the arm of stage 3
 _LATER = {"pretrain": ("generator", "retrain"), "generator": ("retrain",),
           _CONTROL: ("generator", "retrain.arms", "retrain.candidates", "retrain.order",
                      "retrain.policy")}
-_NEVER = (*WITHOUT_EFFECT, "evaluate", "tac", "data.max_resident_gib",
+_NEVER = (*WITHOUT_EFFECT, "tac", "data.max_resident_gib",
           "data.tests", "data.conditions", "data.clean_name", "data.finetune_name")
 # Where files lie. Their contents are compared by fingerprints (provenance.py).
 _PLACES = ("data.root", "encoder.init")

@@ -9,9 +9,8 @@ import numpy as np
 
 from augment_gen.config import errors
 from augment_gen.tables import health, layout, papers, records, spent, statistics
-from augment_gen.tables.results import protocol_words
+from augment_gen.tables.results import ADABN, protocol_words
 
-ADABN = ", AdaBN"
 UNTRAINED = "untrained encoder"
 LOADED = "encoder as loaded"  # from config.encoder.init, not trained any further
 
@@ -274,9 +273,8 @@ def _unconverged(results, protocol: str) -> list[str]:
   if not methods:
     return []
   return ["The probe had not converged, so that the accuracy is too low rather than "
-          f"too high, of: {'; '.join(methods)} (more "
-          "config.evaluate.l2_iterations help, in another run with "
-          "config.generator.from_run=DIR)."]
+          f"too high, of: {'; '.join(methods)} (the run's command with more "
+          "config.evaluate.l2_iterations measures it anew)."]
 
 
 def _gains(found: _Found) -> Iterator[Gain]:

@@ -11,11 +11,13 @@ from augment_gen.run.folder import read_config
 
 _NEEDED = ("method", "pretrain_data", "train", "test", "protocol", "seed",
            "accuracy")
+ADABN = ", AdaBN"  # at the end of a row's method
 _OPTIONAL = ("retraining_set", "augmentation", "crops")
 # Settings in which runs of one experiment may differ: what has a fingerprint of its own,
 # and what changes no row.
-_FREE = ("experiment", "seed", "evaluate", "data.root", "data.stream",
+_FREE = ("experiment", "seed", "data.root", "data.stream",
          "data.max_resident_gib", "encoder.init")
+
 
 def load(folders: Sequence[str]) -> list[dict[str, Any]]:
   """Reads results.json of each run folder.
@@ -148,9 +150,11 @@ def _traits(result: Mapping[str, Any], protocol: str) -> Iterator[tuple[str, str
   data = provenance.get("data") or {}
   for name, value in data.items():
     yield f"the fingerprint of the images '{name}'", str(value)
-  own = provenance.get("protocols", {}).get(protocol.partition(":")[0])
   yield ("the fingerprint of the evaluation protocol (config.evaluate)",
-         str(own or provenance.get("protocol")))
+         str(provenance.get("protocols", {}).get(protocol.partition(":")[0])))
+  size = provenance.get("adabn_batch_size")
+  if size and any(row["method"].endswith(ADABN) for row in result["rows"]):
+    yield "config.evaluate.batch_size, which AdaBN depends on,", str(size)
   yield ("the fingerprint of the initial weights (config.encoder.init)",
          str(provenance.get("encoder_init", "none")))
   try:

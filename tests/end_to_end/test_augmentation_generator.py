@@ -250,7 +250,19 @@ def test_further_protocols_are_added_to_a_run_that_is_done(quickstart, tmp_path,
   assert {(row["method"], row["protocol"]) for row in after["rows"]
           if row not in before} == {
               ("MoCo v2", protocol) for protocol in ("finetune", "labels:1", "labels:2")}
-  assert set(after["provenance"]["protocols"]) == {"finetune", "labels"}
+  assert set(after["provenance"]["protocols"]) == {"finetune", "l2", "labels", "knn"}
+  # Other settings of a protocol make its rows anew, without any training.
+  assert main(command(
+      "quickstart", run, "--config.evaluate.protocols=l2,knn",
+      "--config.evaluate.controls=", "--config.retrain.arms=",
+      "--config.evaluate.knn_k=3", "--config.stages=evaluate")) == 0
+  assert "protocol 'knn' has other settings" in capsys.readouterr().out
+  again = json.loads(results(run))["rows"]
+  others = [[row for row in rows if row["protocol"] != "knn"]
+            for rows in (after["rows"], again)]
+  assert others[0] == others[1]
+  renewed = {row["method"] for row in again if row["protocol"] == "knn"}
+  assert renewed == {"MoCo v2"}  # the others are not measured by this start
 
 
 @pytest.mark.slow
@@ -383,14 +395,13 @@ def test_a_run_killed_in_each_stage_ends_with_the_same_bits(
         main(args)
   # In the middle of the evaluation: after the first encoder's rows.
   with monkeypatch.context() as patch:
-    from augment_gen.methods.augmentation_generator import method as experiment  # pylint: disable=g-import-not-at-top
-    evaluate = experiment.evaluate_encoder
+    evaluate = protocol.evaluate_encoder
 
     def dying(*args, method, **kwargs):
       if method != "MoCo v2":
         raise Crash
       return evaluate(*args, method=method, **kwargs)
-    patch.setattr(experiment, "evaluate_encoder", dying)
+    patch.setattr(protocol, "evaluate_encoder", dying)
     with pytest.raises(Crash):
       main(args)
   assert main(args) == 0
@@ -555,8 +566,7 @@ def test_rows_of_a_test_set_that_changed_are_measured_anew(
 @pytest.mark.slow
 def test_sigterm_stops_an_evaluation_after_an_encoder(
     quickstart, tmp_path, monkeypatch, capsys):
-  from augment_gen.methods.augmentation_generator import method as experiment  # pylint: disable=g-import-not-at-top
-  evaluate = experiment.evaluate_encoder
+  evaluate = protocol.evaluate_encoder
 
   def terminating(*args, **kwargs):
     signal.raise_signal(signal.SIGTERM)
@@ -565,7 +575,7 @@ def test_sigterm_stops_an_evaluation_after_an_encoder(
   (tmp_path / "run" / "results.json").unlink()
   args = command("quickstart", tmp_path / "run")
   with monkeypatch.context() as patch:
-    patch.setattr(experiment, "evaluate_encoder", terminating)
+    patch.setattr(protocol, "evaluate_encoder", terminating)
     assert main(args) == 75
   assert "after the evaluation of untrained encoder;" in capsys.readouterr().err
   assert {row["method"] for row in json.loads(results(tmp_path / "run"))["rows"]

@@ -134,36 +134,56 @@ def test_protocols_that_have_rows_are_not_missing():
 
 
 def test_each_protocol_has_the_fingerprint_of_its_own_settings():
-  both = dataclasses.replace(CONFIG, protocols="finetune,labels")
-  base = protocol.fingerprints(both)
-  assert base["protocol"] == protocol.fingerprints(CONFIG)["protocol"]
-  assert set(base["protocols"]) == {"finetune", "labels"}
-  for name, change in (
-      ("finetune", {"finetune": dataclasses.replace(CONFIG.finetune, head_lr=9.0)}),
-      ("labels", {"labels": dataclasses.replace(CONFIG.labels, l2_strength=9.0)}),
-      ("labels", {"l2_iterations": 7})):
-    other = protocol.fingerprints(dataclasses.replace(both, **change))
-    assert {n for n in base["protocols"]
-            if base["protocols"][n] != other["protocols"][n]} == {name}
-    assert (other["protocol"] == base["protocol"]) == ("l2_iterations" not in change)
+  every = dataclasses.replace(CONFIG, protocols="finetune,labels,l2,moco,knn")
+  base = protocol.fingerprints(every)["protocols"]
+  assert set(base) == {"finetune", "labels", "l2", "moco", "knn"}
+  for of, change in (
+      ({"finetune"}, {"finetune": dataclasses.replace(CONFIG.finetune, head_lr=9.0)}),
+      ({"labels"}, {"labels": dataclasses.replace(CONFIG.labels, l2_strength=9.0)}),
+      ({"labels", "l2"}, {"l2_iterations": 7}), ({"l2"}, {"l2_holdout": 0.1}),
+      ({"l2"}, {"l2_strengths": (1e-4,)}), ({"moco"}, {"moco_lr": 3.0}),
+      ({"moco"}, {"moco_batch_size": 3}), ({"knn"}, {"knn_k": 5}),
+      (set(), {"controls": ""}), (set(), {"batch_size": 64})):
+    other = protocol.fingerprints(dataclasses.replace(every, **change))["protocols"]
+    assert {name for name in base if base[name] != other[name]} == of, change
 
 
 def test_fingerprints_of_rows_that_stay_are_kept():
   before = protocol.fingerprints(dataclasses.replace(CONFIG, protocols="labels"))
   after = protocol.fingerprints(dataclasses.replace(CONFIG, protocols="l2"), before)
-  assert after["protocols"] == before["protocols"]
-  assert "protocols" not in protocol.fingerprints(
-      dataclasses.replace(CONFIG, protocols="l2"), {"stages": {}})
+  assert set(after["protocols"]) == {"labels", "l2"}
+  assert after["protocols"]["labels"] == before["protocols"]["labels"]
+  without = dataclasses.replace(CONFIG, protocols="l2", controls="")
+  assert "adabn_batch_size" not in protocol.fingerprints(without, {"stages": {}})
+  assert protocol.fingerprints(without, after)["adabn_batch_size"] == CONFIG.batch_size
 
 
-def test_fingerprint_sees_what_changes_accuracies():
-  base = protocol.fingerprints(CONFIG)
-  without = dataclasses.replace(CONFIG, controls="")
-  same = dataclasses.replace(without, batch_size=64, protocols="knn")
-  assert protocol.fingerprints(same) == protocol.fingerprints(without)
-  # AdaBN normalises each batch by its own statistics.
+def _results(config, *rows):
+  return {"rows": list(rows), "provenance": protocol.fingerprints(config)}
+
+
+def test_rows_of_protocols_with_other_settings_are_dropped():
+  config = dataclasses.replace(CONFIG, protocols="l2,labels,knn")
+  l2, few, knn_row = ({"protocol": name, "test": "C"} for name in ("l2", "labels:5", "knn"))
+  before, said = _results(config, l2, few, knn_row), []
+  assert protocol.fresh(before, config, said.append) == before and not said
+  changed = dataclasses.replace(config, l2_iterations=7)
+  assert protocol.fresh(before, changed, said.append)["rows"] == [knn_row]
+  assert [line.split("'")[1] for line in said] == ["l2", "labels"]
+  # What this start does not ask for stays, and so do results of nothing.
+  other = dataclasses.replace(changed, protocols="knn")
+  assert protocol.fresh(before, other, said.append) == before and len(said) == 2
+  assert protocol.fresh({"rows": []}, changed, said.append) == {"rows": []}
+
+
+def test_adabn_depends_on_the_batch_size_and_other_rows_do_not():
   assert "adabn" in CONFIG.controls
-  for change in ({"knn_k": 5}, {"l2_holdout": 0.1}, {"moco_lr": 3.0}, {"batch_size": 64},
-                 {"l2_strengths": (1e-4,)}):
-    other = dataclasses.replace(CONFIG, **change)
-    assert protocol.fingerprints(other) != base, change
+  adapted = {"protocol": "knn", "batch_norm": protocol.ADAPTED}
+  plain = {"protocol": "knn", "batch_norm": "as trained"}
+  config, said = dataclasses.replace(CONFIG, protocols="knn"), []
+  before = _results(config, plain, adapted)
+  smaller = dataclasses.replace(config, batch_size=64)
+  assert protocol.fresh(before, smaller, said.append)["rows"] == [plain]
+  assert len(said) == 1 and "AdaBN has other settings" in said[0]
+  without = dataclasses.replace(smaller, controls="")
+  assert protocol.fresh(before, without, said.append) == before

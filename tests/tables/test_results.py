@@ -18,7 +18,7 @@ def _run(seed, *, experiment="E", train="D", settings=(), data=DATA, **provenanc
          "protocol": "l2", "seed": seed, "accuracy": 50.0 + seed}
   return {"experiment": experiment, "rows": [row], "folder": f"runs/{seed}",
           "config": config,
-          "provenance": {"data": data, "protocol": "p0", **provenance}}
+          "provenance": {"data": data, "protocols": {"l2": "p0"}, **provenance}}
 
 
 def test_seeds_may_share_a_table():
@@ -33,7 +33,7 @@ def test_seeds_may_share_a_table():
 @pytest.mark.parametrize("change, words", [
     ({"data": DATA | {"test/C": "other"}},
      "the fingerprint of the images 'test/C' is c in runs/0 and 1 more, other in runs/2"),
-    ({"protocol": "p1"}, "evaluation protocol (config.evaluate) is p0 in"),
+    ({"protocols": {"l2": "p1"}}, "evaluation protocol (config.evaluate) is p0 in"),
     ({"encoder_init": "abc"}, "initial weights (config.encoder.init) is none in"),
     ({"settings": ["--config.encoder.width=8"]}, "config.encoder.width is 16 in runs/0"),
     ({"settings": ["--config.pretrain.epochs=0", "--config.pretrain.steps=7"]},
@@ -52,7 +52,8 @@ def test_what_differs_is_said_and_refused(change, words):
 
 
 def test_settings_of_protocols_that_are_not_shown_may_differ():
-  runs = [_run(0, protocols={"labels": "a"}), _run(1, protocols={"labels": "b"})]
+  runs = [_run(0, protocols={"l2": "p", "labels": "a"}),
+          _run(1, protocols={"l2": "p", "labels": "b"})]
   assert not results_lib.mixture_problems(runs, "l2")
   (line,) = results_lib.mixture_problems(runs, "labels:5")
   assert "is a in runs/0, b in runs/1" in line

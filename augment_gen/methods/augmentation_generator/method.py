@@ -13,10 +13,9 @@ from jax.tree_util import Partial
 import numpy as np
 
 from augment_gen.config import Config, names
-from augment_gen.evaluate import adabn, amounts, checkup, health
+from augment_gen.evaluate import adabn, amounts, checkup, health, protocol
 from augment_gen.evaluate.chunks import chunked
 from augment_gen.evaluate.finetune import Finetuning
-from augment_gen.evaluate.protocol import evaluate_encoder, fingerprints, missing
 from augment_gen.figures import inspection, of_run
 from augment_gen.methods import encoder_init
 from augment_gen.methods.augmentation_generator import rules, stages, watch
@@ -29,6 +28,7 @@ from augment_gen.run.folder import last_measured
 from augment_gen.run.metrics import parameter_overview
 from augment_gen.run.takeover import take_over, take_over_control
 from augment_gen.tables.augmentation_generator import LOADED, UNTRAINED
+from augment_gen.tables.results import ADABN
 
 STAGES = ("pretrain", "generator", "retrain", "evaluate")
 problems, data_problems = rules.problems, rules.data_problems
@@ -208,12 +208,14 @@ def _evaluate(run: Run, states: dict[str, Any], generator) -> dict[str, Any]:
   before = run.folder.read_results() or {"rows": [], "provenance": {}}
   known = before["provenance"].get("stages", {})
   before, known = provenance.fresh(before, known, run.task.fingerprints, run.log)
+  before = protocol.fresh(before, run.config.evaluate, run.log)
   # Rows of an earlier start stay in the table even if this start does not ask for them.
   results: dict[str, Any] = {
       "experiment": provenance.experiment(run.config), "rows": [],
       "gauges": watch.last_gauges(run),
       "provenance": provenance.of_results(
-          run, fingerprints(run.config.evaluate, before["provenance"]), {**known, **ends})}
+          run, protocol.fingerprints(run.config.evaluate, before["provenance"]),
+          {**known, **ends})}
   if generator is not None:
     results["health"] = _last_health(run)
   elif "health" in before:
@@ -224,7 +226,7 @@ def _evaluate(run: Run, states: dict[str, Any], generator) -> dict[str, Any]:
   title = pretrainer(run.config, run.devices).title
   for name, (method, augmentation) in rows(run.config, title).items():
     for adapted in (False, True):
-      label = f"{method}, AdaBN" if adapted else method
+      label = method + ADABN if adapted else method
       found = [row for row in before["rows"] if row["method"] == label]
       state = states.get(name)
       if state is not None and (adapt or not adapted):
@@ -255,7 +257,7 @@ def _rows(run: Run, title: str, state, adapted: bool, before: list[dict[str, Any
     before: its rows from an earlier start.
     finetune: fine-tunes it; None: there are no rows of this protocol.
   """
-  protocols = missing(run.config.evaluate, before, finetune is not None)
+  protocols = protocol.missing(run.config.evaluate, before, finetune is not None)
   if not protocols.protocols:
     if before:
       run.log(f"evaluate: {title} was evaluated before")
@@ -266,12 +268,12 @@ def _rows(run: Run, title: str, state, adapted: bool, before: list[dict[str, Any
     variables = adabn.reestimate(
         stages.batch_statistics(run.config), variables,
         run.task.finetune, run.config.evaluate.batch_size, run.config.seed)
-  found = evaluate_encoder(
+  found = protocol.evaluate_encoder(
       stages.encode(run.config), variables, run.task, protocols,
       method=title, pretrain_data="", experiment_seed=run.config.seed,
       train_name=run.config.data.finetune_name, mesh=run.mesh, finetune=finetune,
       log=run.log)
-  return [{**row, "batch_norm": "X̃_f" if adapted else "as trained",
+  return [{**row, "batch_norm": protocol.ADAPTED if adapted else "as trained",
            "commit": provenance.commit()} for row in found]
 
 

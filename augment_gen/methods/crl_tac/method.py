@@ -19,7 +19,7 @@ from augment_gen.augment.policy import draw_t
 from augment_gen.config import Config, EvaluateConfig, names
 from augment_gen.data.base import evenly, ImageSet
 from augment_gen.evaluate.chunks import chunked
-from augment_gen.evaluate.protocol import evaluate_features, fingerprints, missing
+from augment_gen.evaluate.protocol import evaluate_features, fingerprints, fresh, missing
 from augment_gen.figures import of_run
 from augment_gen.losses.information import entropy
 from augment_gen.methods.crl_tac import rules, stages
@@ -109,6 +109,7 @@ def _evaluate(run: Run, states: dict[str, Any]) -> dict[str, Any]:
   if known.get("tac") != ends["tac"]:
     before, known = {"rows": []}, {}
   before, known = provenance.fresh(before, known, run.task.fingerprints, run.log)
+  before = fresh(before, run.config.evaluate, run.log)
   # Controls of an earlier start stay in the table even if this start does not name them.
   results: dict[str, Any] = {
       "experiment": provenance.experiment(run.config), "rows": [],
