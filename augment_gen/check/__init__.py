@@ -60,7 +60,9 @@ def _report(config, found, workdir: pathlib.Path | None, sheet: pathlib.Path,
   from augment_gen.run import session
   yield session.devices_line(found.mesh)
   yield from _section("images", images.lines(config, found.task, sheet))
-  yield from _section("sizes that divide", outline.divisions(config, found.mesh.size))
+  yield from _section("sizes that divide", [
+      *outline.divisions(config, found.mesh.size),
+      *(f"WARNING: {warning}" for warning in found.warnings)])
   stages = outline.stages(config, found.task, found.mesh.size, workdir)
   raise_if_any(outline.problems(config, stages))
   yield from _section("memory", memory.lines(config, found.task, stages))

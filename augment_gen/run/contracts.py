@@ -200,6 +200,10 @@ class Pretrainer(Protocol):
   def data_problems(config: Config, images: Images) -> Iterator[str]:
     """Conflicts between settings and the images of stage 1, one line each."""
 
+  @staticmethod
+  def data_warnings(config: Config, images: Images) -> Iterator[str]:
+    """What these settings do badly on the images of stage 1, one line each."""
+
   def optimizer(self, plan: Plan) -> optax.GradientTransformation:
     """The optimiser of all that a stage trains, with its schedules."""
 
@@ -258,6 +262,9 @@ class Method(Protocol):
 
   def data_problems(self, config: Config, task: Task) -> Iterator[str]:
     """Conflicts between settings and the loaded images, one line each."""
+
+  def data_warnings(self, config: Config, task: Task) -> Iterator[str]:
+    """What these settings do badly on the loaded images, one line each."""
 
   def trained_sections(self, config: Config) -> tuple[str, ...]:
     """The config sections that describe trained stages."""

@@ -55,10 +55,12 @@ class Checked:
     mesh: the devices.
     task: the images.
     fingerprints: of the images and of F's initial weights.
+    warnings: what can be trained, but hardly well.
   """
   mesh: jax.sharding.Mesh
   task: Task
   fingerprints: dict[str, str]
+  warnings: tuple[str, ...]
 
 
 def checked(options: Options) -> Checked:
@@ -84,7 +86,7 @@ def checked(options: Options) -> Checked:
       *provenance.takeover_problems(to_copy, fingerprints, method.reads_finetune),
       *provenance.problems(options.workdir, options.config_values,
                            fingerprints, method.reads_finetune)])
-  return Checked(mesh, task, fingerprints)
+  return Checked(mesh, task, fingerprints, tuple(method.data_warnings(config, task)))
 
 
 def _start(options: Options, terminated: threading.Event) -> None:
@@ -95,7 +97,7 @@ def _start(options: Options, terminated: threading.Event) -> None:
   found = checked(options)
   mesh, task = found.mesh, found.task
   log = print if jax.process_index() == 0 else lambda *_: None
-  _hello(options, mesh, task, log)
+  _hello(options, found, log)
   folder = RunFolder(options.workdir, options.config_values)
   try:
     provenance.write(folder.path, found.fingerprints)
@@ -150,13 +152,15 @@ def _report(run: Run) -> str:
             f"{run.folder.path} shows where)")
 
 
-def _hello(options: Options, mesh, task, log) -> None:
-  log(devices_line(mesh))
+def _hello(options: Options, found: Checked, log) -> None:
+  log(devices_line(found.mesh))
   log(f"{options.config.experiment}, seed {options.config.seed}, in "
       f"{options.workdir}")
-  for name, images in sets_by_name(task).items():
+  for name, images in sets_by_name(found.task).items():
     for line in describe(images):
       log(f"  {name}: {line}")
+  for warning in found.warnings:
+    log(f"WARNING: {warning}")
 
 
 def devices_line(mesh: jax.sharding.Mesh) -> str:

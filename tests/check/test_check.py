@@ -57,6 +57,7 @@ def test_what_a_run_would_do_without_compiling(folder, tmp_path, capsys):
   assert "40 are smaller than that" in lines and "which loses 50 % of the pixels" in lines
   assert found["sizes that divide"][0].startswith(
       "pretrain.batch_size: 16 = 1 devices × 16 images; 8 batch-norm groups of 2")
+  assert "WARNING" not in "".join(found["sizes that divide"])
   names = "\n".join(found["memory"])
   assert all(f"{name}: " in names for name in (
       "F alone", "F with its head", "queue", "G_A", "G_E and G_L", "D_f", "D_p"))
@@ -66,6 +67,13 @@ def test_what_a_run_would_do_without_compiling(folder, tmp_path, capsys):
   assert [line.partition(":")[0] for line in found["stages"]] == [
       "pretrain", "generator", "retrain-generator", "retrain-control"]
   assert "are free at" in found["disk"][0]
+
+
+def test_settings_that_can_hardly_be_good_are_warned_of(capsys):
+  status, found, _ = run(capsys, *TINY, "--quick", "--config.moco.queue=64")
+  assert status == 0
+  assert found["sizes that divide"][-1].startswith(
+      "WARNING: config.moco.queue=64 is more than the 62 images")
 
 
 @pytest.mark.parametrize("stages, has_generator", [

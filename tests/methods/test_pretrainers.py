@@ -107,6 +107,20 @@ def test_problems_are_named(method, changes, words):
   assert any(words in line for line in rules.problems(config, 1))
 
 
+@pytest.mark.parametrize("queue, method, with_finetune, fitting", [
+    (64, "moco_v2", False, 48),  # X_p: 62 images, batches of 16
+    (48, "moco_v2", False, None), (64, "moco_v2", True, None),
+    (64, "simsiam", False, None)])
+def test_a_queue_of_several_keys_of_each_image_is_warned_of(
+    queue, method, with_finetune, fitting):
+  config = config_of(method, f"moco.queue={queue}",
+                     f"pretrain.with_finetune={with_finetune}")
+  found = list(rules.data_warnings(config, task_of(config)))
+  assert len(found) == (fitting is not None)
+  assert all("is more than the 62 images" in line and line.endswith(f"such as {fitting}")
+             for line in found)
+
+
 def test_the_loss_of_equal_features_is_known():
   """`chance_loss` against the losses of 16 equal embeddings."""
   @jax.jit  # one compilation

@@ -32,6 +32,7 @@ from augment_gen.tables.results import ADABN
 
 STAGES = ("pretrain", "generator", "retrain", "evaluate")
 problems, data_problems = rules.problems, rules.data_problems
+data_warnings = rules.data_warnings
 
 # The arms of stage 3 as rows of Table 1: the suffix of the method's name, and the
 # additional augmentation.

@@ -30,6 +30,12 @@ def problems(config: Config, devices: int) -> Iterator[str]:
   yield from _latents(config)
 
 
+def data_warnings(config: Config, task: Task) -> Iterator[str]:
+  """See `contracts.Method`."""
+  yield from PRETRAINERS[config.pretrain.method].data_warnings(
+      config, stages.pretrain_images(config, task))
+
+
 def data_problems(config: Config, task: Task) -> Iterator[str]:
   """See `contracts.Method`."""
   yield from PRETRAINERS[config.pretrain.method].data_problems(

@@ -31,6 +31,7 @@ from augment_gen.run.random import stream
 
 STAGES = ("simclr", "simclr_own", "tac", "evaluate")
 problems, data_problems = rules.problems, rules.data_problems
+data_warnings = rules.data_warnings
 
 # Encoder -> method of the table.
 ENCODERS = {"tac": "CRL-TAC", "simclr": "SimCLR",

@@ -37,6 +37,12 @@ def problems(config: Config, devices: int) -> Iterator[str]:
           stage.policy, "tac", stage.batch_size, crops, devices)
 
 
+def data_warnings(config: Config, task: Task) -> Iterator[str]:
+  """See `contracts.Method`."""
+  del config, task
+  yield from ()
+
+
 def data_problems(config: Config, task: Task) -> Iterator[str]:
   """See `contracts.Method`."""
   fields = ["tac.batch_size"]

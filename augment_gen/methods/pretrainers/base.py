@@ -47,6 +47,11 @@ class Base:
     del config, images
     yield from ()
 
+  @staticmethod
+  def data_warnings(config: Config, images: Images) -> Iterator[str]:
+    del config, images
+    yield from ()
+
   def optimizer(self, plan: Plan) -> optax.GradientTransformation:
     return building.optimizer(plan.optimizer, plan.steps, plan.steps_per_epoch)
 

@@ -8,6 +8,7 @@ import jax
 import optax
 
 from augment_gen.config import Config
+from augment_gen.data.base import Images
 from augment_gen.methods import building
 from augment_gen.methods.pretrainers.base import Base
 from augment_gen.models.build import build_encoder, dtype_of
@@ -55,6 +56,15 @@ class MocoV2(Base):
         yield (f"config.{stage}.micro_batch={part} must be a multiple of {group}, the "
                f"images of a batch-norm group (config.{stage}.batch_size / "
                "config.moco.bn_groups)")
+
+  @staticmethod
+  def data_warnings(config: Config, images: Images) -> Iterator[str]:
+    queue, batch = config.moco.queue, config.pretrain.batch_size
+    if queue > len(images):
+      fitting = max(1, len(images) // batch) * batch
+      yield (f"config.moco.queue={queue} is more than the {len(images)} images of stage 1, "
+             "so that other views of an image are among its own negatives: give a smaller "
+             f"multiple of config.pretrain.batch_size, such as {fitting}")
 
   def init(self, tx: optax.GradientTransformation, key: jax.Array,
            encoder: PyTree | None = None) -> moco_step.MocoState:
