@@ -23,8 +23,8 @@ class EachOf:
 
 
 def names(text: str) -> tuple[str, ...]:
-  """"a, b" -> ("a", "b")."""
-  return tuple(part.strip() for part in text.split(",") if part.strip())
+  """"a, b, a" -> ("a", "b")."""
+  return tuple(dict.fromkeys(part.strip() for part in text.split(",") if part.strip()))
 
 
 def problems(node: Any, path: str = "") -> Iterator[str]:

@@ -134,7 +134,11 @@ def _unknown_fields(argv: list[str], config: ml_collections.ConfigDict):
     if name is None or not name.startswith("config."):
       continue
     name = name.removeprefix("config.")
-    if name in fields or (name.startswith("no") and name[2:] in fields):
+    if name in fields:
+      continue
+    if name.startswith("no") and name[2:] in fields:
+      yield (f"config.{name}: to turn a field off, write --noconfig.{name[2:]} or "
+             f"--config.{name[2:]}=False")
       continue
     if new := renamed.today(name):
       yield f"config.{name} is now config.{new}"

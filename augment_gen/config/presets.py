@@ -100,10 +100,11 @@ def short_moco(config: ml_collections.ConfigDict,
 def simclr(config: ml_collections.ConfigDict) -> None:
   """SimCLR instead of MoCo v2, trained as in its paper (Chen et al. 2020).
 
-  It uses LARS with a learning rate of 0.3 · batch / 256, weight decay 1e-6, ten epochs of
-  warm-up and a cosine schedule, crops as small as 8 %, and strong colour changes. Call
-  this preset, and those below, after the batch sizes are set. On sets much smaller than
-  ImageNet, the learning rate needs tuning, and so does τ. We have measured none of them.
+  It uses LARS with a learning rate of 0.3 · batch / 256, weight decay 1e-6, a warm-up of
+  ten epochs (a tenth of a stage below a hundred) and a cosine schedule, crops as small as
+  8 %, and strong colour changes. Call this preset, and those below, after the batch sizes
+  and the epochs are set. On sets much smaller than ImageNet, the learning rate needs
+  tuning, and so does τ. We have measured none of them.
   """
   config.simclr.temperature = 0.1
   _train_with(config, "simclr", recipe="simclr", name="lars", lr=0.3,
@@ -143,11 +144,17 @@ def swav(config: ml_collections.ConfigDict) -> None:
 
 def _train_with(config: ml_collections.ConfigDict, method: str, recipe: str, lr: float,
                 **optimizer: str | float) -> None:
-  """Sets a pre-trainer, its recipe and its optimiser; `lr` is for batches of 256."""
+  """Sets a pre-trainer, its recipe and its optimiser; `lr` is for batches of 256.
+
+  A warm-up takes a tenth of a stage at most.
+  """
   config.pretrain.method = method
   for stage in (config.pretrain, config.retrain):
     stage.recipe = recipe
     stage.optimizer.update(optimizer, lr=lr * stage.batch_size / 256)
+    if stage.epochs:
+      stage.optimizer.warmup_epochs = min(
+          stage.optimizer.warmup_epochs, stage.epochs / 10)
 
 
 def imagenet_colours(config: ml_collections.ConfigDict) -> None:

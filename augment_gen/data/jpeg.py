@@ -76,10 +76,12 @@ class JpegPicture:
       top, left = (height - side) // 2, (width - side) // 2
       pixels = pixels[top:top + side, left:left + side]
       height = width = side
-    if (height, width) != (size, size):
-      linear = max(height, width) <= _MOST_LINEAR * size
-      pixels = cv2.resize(pixels, (size, size), interpolation=(
-          cv2.INTER_LINEAR if linear else cv2.INTER_AREA))
+    if height > _MOST_LINEAR * size:  # OpenCV averages only if no side is enlarged
+      pixels = cv2.resize(pixels, (width, size), interpolation=cv2.INTER_AREA)
+    if width > _MOST_LINEAR * size:
+      pixels = cv2.resize(pixels, (size, len(pixels)), interpolation=cv2.INTER_AREA)
+    if pixels.shape[:2] != (size, size):
+      pixels = cv2.resize(pixels, (size, size), interpolation=cv2.INTER_LINEAR)
     pixels = pixels.reshape(size, size, self.channels)  # OpenCV drops a single channel
     if channels == self.channels:
       return pixels

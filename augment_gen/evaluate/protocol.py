@@ -88,8 +88,10 @@ def fresh(before: dict[str, Any], config: EvaluateConfig,
     stale["AdaBN"] = [row for row in rows if row.get("batch_norm") == ADAPTED]
   for what, dropped in stale.items():
     if dropped:
-      log(f"evaluate: {what} has other settings than before: its rows in results.json are "
-          "dropped; those of this start's encoders are measured anew")
+      why = ("has other settings than before" if measured else
+             "was measured by older code, and with which settings is not known")
+      log(f"evaluate: {what} {why}: its rows in results.json are dropped; those of this "
+          "start's encoders are measured anew")
     rows = [row for row in rows if row not in dropped]
   return {**before, "rows": rows}
 

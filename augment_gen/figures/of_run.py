@@ -48,7 +48,9 @@ def examples(task: Task, folder: RunFolder, writer: MetricWriter,
   if task.finetune_clean is not None:
     sets["$X_f$"] = task.finetune_clean
   sets["$\\tilde{X}_f$"] = task.finetune
-  sets |= {f"test {name}": images for name, images in task.tests.items()}
+  # Names of the user's are no mathematics.
+  sets |= {f"test {name}".replace("$", r"\$"): images
+           for name, images in task.tests.items()}
   chosen = {name: images.read(_spread(len(images), config.figure_images))
             for name, images in sets.items()}
   image = grid.example_sheet(

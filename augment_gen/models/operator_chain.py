@@ -143,8 +143,9 @@ class OperatorChain(outputs.Augmenter):
     strengths = [pair for pair in zip(self._names(), self._all(), strict=True)
                  if pair[1][1].strength]
     off = np.array([name in names for name, _ in strengths])
+    # Far below 0, so that what an image adds (`see_image`) does not turn them on.
     found = {**params, "strengths": np.where(
-        off[:, None], 0, np.asarray(params["strengths"]))}
+        off[:, None], np.float32(-100.0), np.asarray(params["strengths"]))}
     if "gates" in params:
       gated = np.array([self._names()[place] in names for place in self._gated()])
       never = np.float32(-1.0)  # log odds of −40

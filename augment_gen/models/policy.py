@@ -51,7 +51,7 @@ class CropDistribution(nn.Module):
     # The stem's map has one place for each step of the grid.
     x = norm.of_images(x, self.mean, self.std)
     h = nn.relu(conv.Conv(
-        self.width // 2, (stride, stride), strides=(stride, stride),
+        max(1, self.width // 2), (stride, stride), strides=(stride, stride),
         padding="VALID", dtype=self.dtype, name="stem")(x))
     logits = []
     for number, (side, places) in enumerate(self.grid.windows, start=1):

@@ -12,6 +12,7 @@ from PIL import Image
 _AS_IT_IS = 200_000  # bytes; larger files are encoded anew
 _LOSSLESS = 400_000
 _WIDEST = 2400  # pixels
+_WEBP = 16383  # pixels of a side, at most
 _SCALE = 1.4  # pixels of a sheet to a pixel of the page
 
 
@@ -106,9 +107,10 @@ def image(path: pathlib.Path, alt: str) -> Markup:
 
 def _smaller(picture: Image.Image) -> bytes:
   out = io.BytesIO()
-  # Flat colours, as of small images that are enlarged, become small without any loss.
-  picture.save(out, "WEBP", lossless=True, method=0)
-  if out.tell() > _LOSSLESS:
+  if fits := max(picture.size) <= _WEBP:
+    # Flat colours, as of small images that are enlarged, become small without any loss.
+    picture.save(out, "WEBP", lossless=True, method=0)
+  if not fits or out.tell() > _LOSSLESS:
     out = io.BytesIO()
     picture.thumbnail((_WIDEST, 4 * _WIDEST))
     picture.save(out, "WEBP", quality=80, method=1)

@@ -192,8 +192,10 @@ def _provenance(record: Record) -> Iterator[Markup]:
     yield _entries(entries, f"start {number}")
   known = (record.results or {}).get("provenance", {})
   entries = {f"images of {name}": value for name, value in record.fingerprints.items()}
-  entries |= {f"{name} (fingerprint)": known[name] for name in ("config", "protocol")
-              if isinstance(known.get(name), str)}
+  if isinstance(known.get("config"), str):
+    entries["the config"] = known["config"]
+  if isinstance(known.get("protocols"), dict):
+    entries |= {f"protocol {name}": value for name, value in known["protocols"].items()}
   if entries:
     yield tag("h3", "Fingerprints")
     yield _entries(entries, "fingerprints")

@@ -285,8 +285,9 @@ def _gains(found: _Found) -> Iterator[Gain]:
         continue
       rivals = {
           "best control": [line for line in lines if line.is_control],
-          "untrained G_A": [line for line in lines if line.kind == "random G_A"],
-          "oracle": [line for line in lines if line.kind == "oracle"]}
+          # With the batch-norm statistics that G_A's line has, too.
+          **{rival: [line for line in lines if line.kind == kind and not line.adapted]
+             for rival, kind in (("untrained G_A", "random G_A"), ("oracle", "oracle"))}}
       for name, others in rivals.items():
         best = _best(cells, ours, others, column)
         if best is not None:

@@ -151,7 +151,8 @@ def _traits(result: Mapping[str, Any], protocol: str) -> Iterator[tuple[str, str
   for name, value in data.items():
     yield f"the fingerprint of the images '{name}'", str(value)
   yield ("the fingerprint of the evaluation protocol (config.evaluate)",
-         str(provenance.get("protocols", {}).get(protocol.partition(":")[0])))
+         str(provenance.get("protocols", {}).get(
+             protocol.partition(":")[0], provenance.get("protocol"))))
   size = provenance.get("adabn_batch_size")
   if size and any(row["method"].endswith(ADABN) for row in result["rows"]):
     yield "config.evaluate.batch_size, which AdaBN depends on,", str(size)

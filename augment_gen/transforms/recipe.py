@@ -176,10 +176,8 @@ def _occluders(amounts: Amounts, side: int) -> Iterator[dict[str, Any]]:
 def _geometry(amounts: Amounts, side: int) -> Iterator[dict[str, Any]]:
   del side
   if "turn" in amounts:
-    # torchvision turns clockwise.
-    low, high = amounts["turn"].range()
     yield _entry("RandomRotation", amounts["turn"], ("turn",), "black corners",
-                 degrees=(-high, -low), interpolation=2)
+                 degrees=amounts["turn"].range(), interpolation=2)
   for name, place in (("right", 0), ("down", 1)):
     if name in amounts:
       reach = max(map(abs, amounts[name].range(lambda px: px / _SIDE)))

@@ -58,7 +58,8 @@ class LearnedAugmentation(v2.Transform):
 
   def transform(self, inpt: torch.Tensor, params: dict[str, Any]) -> torch.Tensor:
     """Augments one tensor; see the class."""
-    if isinstance(inpt, (tv_tensors.BoundingBoxes, tv_tensors.Mask)):
+    if isinstance(inpt, tv_tensors.TVTensor) and not isinstance(
+        inpt, (tv_tensors.Image, tv_tensors.Video)):
       return inpt  # no operator but `geometry`, which is off by default, moves things
     _leave_the_accelerator_to_torch()
     given = inpt.detach().cpu()

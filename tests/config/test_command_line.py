@@ -11,7 +11,7 @@ import sys
 import pytest
 
 from augment_gen import config as config_lib
-from augment_gen.config import checks, command_line
+from augment_gen.config import checks, command_line, names
 from augment_gen.config.errors import UserError
 from augment_gen.data.task import load_task
 from augment_gen.main import main
@@ -25,6 +25,10 @@ QUICKSTART = f"--config={ROOT}/configs/quickstart.py"
 
 def parse(*args):
   return command_line.parse(["main.py", *args])
+
+
+def test_a_name_that_is_given_twice_counts_once():
+  assert names("l2, knn,l2,") == ("l2", "knn")
 
 
 def test_overrides_reach_the_typed_config():
@@ -65,6 +69,7 @@ def test_all_misspelt_fields_are_listed_at_once_with_suggestions():
     ([QUICKSTART, "--workdir=/x", "--config.seed=abc"], "seed"),
     ([QUICKSTART, "--workdir=/x", "--wrkdir=/y"], "wrkdir"),
     ([QUICKSTART, "--workdir=/x", "stray"], "not understood: stray"),
+    ([QUICKSTART, "--workdir=/x", "--config.noremat"], "write --noconfig.remat or"),
 ])
 def test_mistakes_end_in_one_line_and_status_2(args, words, capsys):
   assert main(["main.py", *args]) == 2

@@ -86,6 +86,14 @@ def test_fine_patterns_do_not_alias():
     assert np.abs(fast - 127.5).max() < 12
 
 
+@pytest.mark.parametrize("shape", [(90, 3000), (3000, 90)])
+def test_fine_patterns_do_not_alias_where_one_side_is_enlarged(shape):
+  stripes = np.zeros((*shape, 3), np.uint8)
+  stripes.swapaxes(0, np.argmax(shape))[::2] = 255
+  pillow, fast = squares(encoded(stripes, quality=95, subsampling=0), 224, "squash")
+  assert pillow.std() < 5 and fast.std() < 5
+
+
 @pytest.mark.parametrize("mode, kind", [("CMYK", "JPEG"), ("RGB", "PNG"), ("P", "GIF")])
 def test_what_it_does_not_know_is_left_to_pillow(mode, kind):
   file = encoded(scene(), mode, kind)

@@ -73,12 +73,24 @@ def test_strengths_that_are_left_out_are_0_and_others_stay():
   assert jax.tree.map(np.shape, without) == jax.tree.map(np.shape, params)
 
 
-def config_of(operators):
+def test_strengths_that_are_left_out_are_0_whatever_an_image_adds():
+  chain = build_augmenter(config_of("noise,blur", amounts_see_image=True))
+  x, z = np.full((3, 8, 8, 1), 0.5, np.float32), np.full((3, len(chain.latents)), 0.7,
+                                                         np.float32)
+  params = jax.device_get(chain.init(jax.random.key(0), x, z)["params"])
+  params["shift"]["amounts"]["bias"] = np.ones_like(params["shift"]["amounts"]["bias"])
+  amounts = chain.apply({"params": chain.without(params, ["noise.read"])}, z, x,
+                        method="amounts")
+  np.testing.assert_array_equal(amounts["noise.read"], 0)
+  assert min(amounts["noise.shot"]) > 0
+
+
+def config_of(operators, **networks):
   return Config(
       data=DataConfig(image_size=12), encoder=EncoderConfig(width=4, blocks=(1, 1)),
       generator=GeneratorConfig(networks=NetworksConfig(
           augmenter="operators", operators=operators, eliminator="perceptron", hidden=8,
-          output="edit")))
+          output="edit", **networks)))
 
 
 @pytest.mark.parametrize("true, other", [

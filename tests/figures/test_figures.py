@@ -1,9 +1,14 @@
 """Figures: exact pixels, files and arrays."""
 
+import types
+from unittest import mock
+
 import numpy as np
 from PIL import Image
 import pytest
 
+from augment_gen.config import LogConfig
+from augment_gen.data.base import ImageSet
 from augment_gen.figures import amounts, canvas, drawing, grid, of_run
 
 
@@ -48,6 +53,16 @@ def test_example_sheet(tmp_path, channels):
   # A sheet shows two rows of four; images 8 to 10 came from the second set.
   page = grid.example_sheet({"X_p": images}, path, columns=4)
   assert not _contains(page, _shown(images[8]))
+
+
+def test_names_of_test_sets_are_no_mathematics(tmp_path):
+  images = ImageSet("set", np.zeros((4, 8, 8, 1), np.uint8), None, ())
+  task = types.SimpleNamespace(
+      pretrain=images, finetune_clean=None, finetune=images,
+      tests={r"a$\foo$": images, "$": images})
+  folder = types.SimpleNamespace(figures=tmp_path)
+  of_run.examples(task, folder, mock.Mock(), LogConfig(figure_images=2))
+  assert (tmp_path / "examples.png").exists()
 
 
 def test_latent_sheet(tmp_path):

@@ -121,6 +121,15 @@ def test_a_queue_of_several_keys_of_each_image_is_warned_of(
              for line in found)
 
 
+def test_a_warm_up_as_long_as_its_stage_is_warned_of():
+  for warmup, warned in ((0.7, True), (0.1, False)):  # two steps of the three in an epoch
+    config = config_of("simsiam", f"pretrain.optimizer.warmup_epochs={warmup}")
+    found = list(rules.data_warnings(config, task_of(config)))
+    assert len(found) == warned
+    assert all(line.startswith("config.pretrain.optimizer.warmup_epochs=0.7 is no shorter")
+               for line in found)
+
+
 def test_the_loss_of_equal_features_is_known():
   """`chance_loss` against the losses of 16 equal embeddings."""
   @jax.jit  # one compilation

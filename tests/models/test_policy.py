@@ -69,6 +69,12 @@ def test_a_window_is_scored_by_what_it_and_its_neighbours_show():
   np.testing.assert_allclose(slope[:, 16:], 0.0, atol=1e-5)
 
 
+def test_a_network_of_one_channel():
+  grid = CropGrid(image_size=20, crop=8, stride=4)
+  net, x = CropDistribution(grid, width=1), images(1, 20, 20, 1)
+  assert net.init_with_output(jax.random.key(0), x)[0].shape == (1, grid.size)
+
+
 def test_convnet():
   net = ConvNet((1, 2), width=3)
   x = np.ones((4, 9, 9, 1), np.float32)

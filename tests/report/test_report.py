@@ -44,7 +44,7 @@ def write_run(folder, seed=0, gain=20.0, health=None, **files):
       "config.json": config_lib.plain(config),
       "results.json": {
           "experiment": "EMNIST-Omniglot", "health": health or {"edit": 0.1},
-          "provenance": {"protocol": "p0", "data": {}, "config": "c0"},
+          "provenance": {"protocols": {"l2": "fa11"}, "data": {}, "config": "c0de"},
           "gauges": {"pretrain": {"feature_std": 0.001}},
           "rows": rows(seed) + rows(seed, "MoCo v2 + G_A", 50 + gain + seed,
                                     augmentation="G_A")},
@@ -112,7 +112,8 @@ def test_the_page_says_what_the_folder_knows(text):
   for words in ("The learned augmentation helped: +20.0 points on D\N{NO-BREAK SPACE}→",
                 "The generator is healthy", "pretrain: the encoder has collapsed",
                 "D_f is right on 62 % of 40 images", "PCA of F(x)", "1.2.3",
-                "pip install 'augment_gen[report]'", "1 h 7 min", "f00d",
+                "pip install 'augment_gen[report]'", "1 h 7 min", "f00d", "c0de",
+                "fa11",
                 "config=x & y"):
     assert words in seen
   assert "the greatest 0.300" in seen
@@ -228,6 +229,14 @@ def test_pictures_become_small(tmp_path):
     shown = np.asarray(Image.open(tmp_path / "b").convert("RGB"))
     assert (shown.shape == image.shape and np.array_equal(shown, image)) == exact
     assert exact or len(stored) < path.stat().st_size / 2
+
+
+def test_pictures_beyond_what_webp_can_hold(tmp_path):
+  path = tmp_path / "a.png"
+  noise = np.random.default_rng(0).integers(0, 256, (16400, 40, 3), np.uint8)
+  Image.fromarray(noise).save(path)
+  markup = elements.image(path, "a")
+  assert "image/webp" in markup and 'height="11714"' in markup
 
 
 def test_text_is_escaped():

@@ -51,7 +51,7 @@ def test_ranges_probabilities_and_what_is_missing(run):
       "transform": "GaussianBlur", "p": 0.54, "of": ["blur.defocus"], "note": "",
       "arguments": {"kernel_size": 11, "sigma": (0.53, 1.4)}}
   assert entries["tone.exposure"]["arguments"] == {"brightness": (0.5, 2.0)}
-  assert entries["geometry.turn"]["arguments"]["degrees"] == (-9.0, 2.0)
+  assert entries["geometry.turn"]["arguments"]["degrees"] == (-2.0, 9.0)
   assert entries["geometry.right"]["arguments"]["translate"] == (0.1, 0.0)
   erased = entries["occluders.dark"]["arguments"]
   assert erased["value"] == 26 and erased["scale"][0] == pytest.approx(0.0225)
@@ -82,6 +82,8 @@ def test_the_text_is_a_module_of_torchvision(run):
     ("tone", {"exposure": -1.0}, lambda f, x: f.adjust_brightness(x, 0.5)),
     ("tone", {"gamma": 1.0}, lambda f, x: f.adjust_gamma(x, 2.0)),
     ("tone", {"negative": 1.0}, lambda f, x: f.invert(x)),
+    ("geometry", {"turn": 20 / 360},
+     lambda f, x: f.rotate(x, 20.0, f.InterpolationMode.BILINEAR)),
     ("colour", {"saturation": -0.5}, lambda f, x: f.adjust_saturation(x, 0.5)),
     ("blur", {"defocus": 1.0}, lambda f, x: f.gaussian_blur(x, [13, 13], [2.0, 2.0]))])
 def test_counterparts_without_a_note_do_the_same(name, amounts, same):

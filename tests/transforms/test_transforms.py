@@ -77,11 +77,14 @@ def test_torchvision(made, torchvision, monkeypatch):
   half = augment(channels_first(FLOATS).to(torch.bfloat16))
   assert half.dtype == torch.bfloat16
   boxes = tv_tensors.BoundingBoxes([[1, 1, 3, 3]], format="XYXY", canvas_size=(8, 8))
-  sample = {"image": tv_tensors.Image(channels_first(X[0])), "boxes": boxes, "label": 7}
+  points = tv_tensors.KeyPoints([[1, 2], [3, 4]], canvas_size=(8, 8))
+  sample = {"image": tv_tensors.Image(channels_first(X[0])), "boxes": boxes, "label": 7,
+            "points": points}
   out = augment(sample)
   assert isinstance(out["image"], tv_tensors.Image) and out["label"] == 7
   np.testing.assert_array_equal(channels_last(out["image"]), channels_last(grey)[0])
   assert out["boxes"].tolist() == boxes.tolist()
+  assert out["points"].tolist() == points.tolist()
 
 
 def test_torchvision_draws_with_torch_and_refuses_other_images(made, torchvision):

@@ -6,6 +6,7 @@
 
 from collections.abc import Mapping
 import dataclasses
+import itertools
 from typing import Any
 
 import jax
@@ -225,24 +226,28 @@ def _evaluate(run: Run, states: dict[str, Any], generator) -> dict[str, Any]:
   finetune = (Finetuning(run) if "finetune" in names(run.config.evaluate.protocols)
               else None)
   title = pretrainer(run.config, run.devices).title
-  for name, (method, augmentation) in rows(run.config, title).items():
-    for adapted in (False, True):
-      label = method + ADABN if adapted else method
-      found = [row for row in before["rows"] if row["method"] == label]
-      state = states.get(name)
-      if state is not None and (adapt or not adapted):
-        # A row is only valid for the exact state that it was measured on.
-        if known.get(_stage_name(name)) != ends[_stage_name(name)]:
-          found = []
-        # Fine-tuning has batch norms in training mode, so that nothing is left of AdaBN.
-        new = _rows(run, label, state, adapted, found, None if adapted else finetune)
-        found += [{**row, "augmentation": augmentation,
-                   **_trained_on(name, run.config),
-                   **costs.of_stages(run.folder.path, _trained_stages(name))}
-                  for row in new]
-      results["rows"] += found
-      run.folder.write_results(results)
-      preemption.leave_if(run.terminated, f"after the evaluation of {label}")
+  lines = [(name, method + ADABN if adapted else method, augmentation, adapted)
+           for name, (method, augmentation) in rows(run.config, title).items()
+           for adapted in (False, True)]
+  found = {}
+  for name, label, _, _ in lines:
+    stage = _stage_name(name)
+    # A row is only valid for the exact state that it was measured on.
+    valid = stage not in ends or known.get(stage) == ends[stage]
+    found[label] = [row for row in before["rows"] if valid and row["method"] == label]
+  for name, label, augmentation, adapted in lines:
+    state = states.get(name)
+    if state is not None and (adapt or not adapted):
+      # Fine-tuning has batch norms in training mode, so that nothing is left of AdaBN.
+      new = _rows(run, label, state, adapted, found[label], None if adapted else finetune)
+      found[label] += [{**row, "augmentation": augmentation,
+                        **_trained_on(name, run.config),
+                        **costs.of_stages(run.folder.path, _trained_stages(name))}
+                       for row in new]
+    # Also the rows of lines that have not had their turn, so that stopping loses nothing.
+    results["rows"] = list(itertools.chain(*found.values()))
+    run.folder.write_results(results)
+    preemption.leave_if(run.terminated, f"after the evaluation of {label}")
   return results
 
 

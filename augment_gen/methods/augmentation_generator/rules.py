@@ -32,8 +32,17 @@ def problems(config: Config, devices: int) -> Iterator[str]:
 
 def data_warnings(config: Config, task: Task) -> Iterator[str]:
   """See `contracts.Method`."""
-  yield from PRETRAINERS[config.pretrain.method].data_warnings(
-      config, stages.pretrain_images(config, task))
+  images = stages.pretrain_images(config, task)
+  yield from PRETRAINERS[config.pretrain.method].data_warnings(config, images)
+  for name, section, count in (("pretrain", config.pretrain, len(images)),
+                               ("generator", config.generator, len(task.pretrain)),
+                               ("retrain", config.retrain, len(task.pretrain))):
+    per_epoch = count // section.batch_size
+    steps = building.total_steps(section.epochs, section.steps, per_epoch)
+    warmup = section.optimizer.warmup_epochs
+    if 0 < steps <= round(warmup * per_epoch):
+      yield (f"config.{name}.optimizer.warmup_epochs={warmup:g} is no shorter than the "
+             f"stage, {steps / per_epoch:.3g} epochs: its learning rate only rises")
 
 
 def data_problems(config: Config, task: Task) -> Iterator[str]:

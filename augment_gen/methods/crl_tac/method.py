@@ -7,6 +7,7 @@
 
 from collections.abc import Mapping
 import functools
+import itertools
 from typing import Any
 
 import jax
@@ -120,25 +121,27 @@ def _evaluate(run: Run, states: dict[str, Any]) -> dict[str, Any]:
   sets = {run.config.data.finetune_name: run.task.finetune, **run.task.tests}
   crops = _Crops(run, states["tac"], sets)
   results["policy"] = {name: crops.summary(name) for name in run.task.tests}
+  found = {}
   for name, method in ENCODERS.items():
+    valid = name not in ends or known.get(name) == ends[name]
     for kind in crops.kinds(name):
       # The row of one crop is measured together with the row of the mean over crops.
       both = {kind, crops.one_crop(kind)}
-      rows = [row for row in before["rows"]
-              if row["method"] == method and row["crops"] in both]
-      if name in states:
-        if known.get(name) != ends[name]:
-          rows = []
-        protocols = missing(run.config.evaluate, rows)
-        if protocols.protocols:
-          run.log(f"evaluate: {method}, {kind}")
-          rows += _rows(run, name, states[name], kind, crops, protocols)
-        else:
-          run.log(f"evaluate: {method}, {kind}, was evaluated before")
-      results["rows"] += rows
-      run.folder.write_results(results)
-      preemption.leave_if(
-          run.terminated, f"after the evaluation of {method}, {kind}")
+      found[name, kind] = [row for row in before["rows"] if valid
+                           and row["method"] == method and row["crops"] in both]
+  for (name, kind), rows in found.items():
+    method = ENCODERS[name]
+    if name in states:
+      protocols = missing(run.config.evaluate, rows)
+      if protocols.protocols:
+        run.log(f"evaluate: {method}, {kind}")
+        rows += _rows(run, name, states[name], kind, crops, protocols)
+      else:
+        run.log(f"evaluate: {method}, {kind}, was evaluated before")
+    # Also the rows of those that have not had their turn, so that stopping loses nothing.
+    results["rows"] = list(itertools.chain(*found.values()))
+    run.folder.write_results(results)
+    preemption.leave_if(run.terminated, f"after the evaluation of {method}, {kind}")
   return results
 
 
