@@ -104,10 +104,10 @@ def _of_generator(results: list[dict[str, Any]], protocol: str) -> Iterator[Verd
 
 def _of_rival(gain: augmentation_generator.Gain, where: str) -> str:
   if gain.rival == "oracle":
-    return (f"{where}: the true augmentation has {gain.accuracies[1]:.1f} %, "
-            f"{-gain.points:+.1f} points against the learned one.")
-  return (f"{where}: an untrained G_A, as strong, has {gain.accuracies[1]:.1f} %; "
-          f"training G_A is worth {gain.points:+.1f} points.")
+    return (f"{where}: the true augmentation ({gain.best.method}) has "
+            f"{gain.accuracies[1]:.1f} %, {-gain.points:+.1f} points against the learned one.")
+  return (f"{where}: an untrained G_A, as strong ({gain.best.method}), has "
+          f"{gain.accuracies[1]:.1f} %; training G_A is worth {gain.points:+.1f} points.")
 
 
 def _of_gain(gain: augmentation_generator.Gain, results, protocol: str) -> _Difference:

@@ -285,9 +285,8 @@ def _gains(found: _Found) -> Iterator[Gain]:
         continue
       rivals = {
           "best control": [line for line in lines if line.is_control],
-          # With the batch-norm statistics that G_A's line has, too.
-          **{rival: [line for line in lines if line.kind == kind and not line.adapted]
-             for rival, kind in (("untrained G_A", "random G_A"), ("oracle", "oracle"))}}
+          "untrained G_A": [line for line in lines if line.kind == "random G_A"],
+          "oracle": [line for line in lines if line.kind == "oracle"]}
       for name, others in rivals.items():
         best = _best(cells, ours, others, column)
         if best is not None:

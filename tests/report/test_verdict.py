@@ -78,11 +78,14 @@ def test_several_seeds_are_judged_by_the_interval(gains, tone):
 def test_other_rivals_are_said_with_their_meaning():
   found = verdict.of_results([run([
       row("MoCo v2", 50.0), row("MoCo v2 + G_A", 70.0), row("MoCo v2 + G_A (prior)", 90.0),
-      row("MoCo v2 + random G_A", 66.0), row("MoCo v2 + oracle", 75.0)])])
+      row("MoCo v2 + random G_A", 60.0), row("MoCo v2 + random G_A, AdaBN", 66.0),
+      row("MoCo v2 + oracle", 75.0)])])
   # The row with latents of the bank leads, as in the paper.
   assert "+20.0 points" in found.headline
+  # The best of them, and which one it is.
+  assert "as strong (MoCo v2 + random G_A, AdaBN), has 66.0 %" in found.said[1]
   assert "training G_A is worth +4.0 points" in found.said[1]
-  assert "true augmentation has 75.0 %, +5.0 points" in found.said[2]
+  assert "true augmentation (MoCo v2 + oracle) has 75.0 %, +5.0 points" in found.said[2]
 
 
 @pytest.mark.parametrize("runs, words", [

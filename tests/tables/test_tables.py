@@ -83,7 +83,7 @@ def _with_controls(seed):
       made.row("untrained encoder", 6.0 + seed, seed, retraining_set="-"),
       made.row("untrained encoder, AdaBN", 5.0, seed, retraining_set="-"),
       made.row("MoCo v2 + random G_A", 20.0 + 2 * seed, seed),
-      made.row("MoCo v2 + random G_A, AdaBN", 50.0, seed),
+      made.row("MoCo v2 + random G_A, AdaBN", 10.0, seed),
       made.row("MoCo v2 + G_A, AdaBN", 57.0, seed, augmentation="G_A")]
   for row in rows:
     row["converged"] = row["method"] != "untrained encoder"
