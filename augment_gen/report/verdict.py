@@ -105,7 +105,8 @@ def _of_generator(results: list[dict[str, Any]], protocol: str) -> Iterator[Verd
 def _of_rival(gain: augmentation_generator.Gain, where: str) -> str:
   if gain.rival == "oracle":
     return (f"{where}: the true augmentation ({gain.best.method}) has "
-            f"{gain.accuracies[1]:.1f} %, {-gain.points:+.1f} points against the learned one.")
+            f"{gain.accuracies[1]:.1f} %, {-gain.points:+.1f} points against the learned "
+            "one.")
   return (f"{where}: an untrained G_A, as strong ({gain.best.method}), has "
           f"{gain.accuracies[1]:.1f} %; training G_A is worth {gain.points:+.1f} points.")
 
