@@ -3,6 +3,7 @@
 from collections.abc import Callable, Iterable, Mapping, Sequence
 import dataclasses
 import pathlib
+from typing import Any
 
 import jax
 from jax.tree_util import Partial
@@ -11,9 +12,9 @@ import numpy as np
 from augment_gen.apply import augment, manifest, pictures
 from augment_gen.config import Config
 from augment_gen.config.errors import UserError
-from augment_gen.data import base, decoding, index
+from augment_gen.data import base, decoding, index, sources
 from augment_gen.export import runs
-from augment_gen.figures import grid
+from augment_gen.figures import drawing, grid
 from augment_gen.models.build import build_augmenter, generator_functions, latent_dim
 from augment_gen.models.operator_chain import OperatorChain
 from augment_gen.run import runtime
@@ -141,9 +142,19 @@ def check_places(images: Sequence[str], places: Iterable[pathlib.Path]) -> None:
   for place in places:
     for folder in folders:
       pictures.check_apart(folder, place)
+    advice = "choose another place for its sheet with --out"
     if place.resolve() in files:
-      raise UserError(f"{place} is one of the images: choose another place for its sheet "
-                      "with --out")
+      raise UserError(f"{place} is one of the images: {advice}")
+    if place.exists() and place.resolve().parent in {file.parent for file in files}:
+      raise UserError(f"{place} lies beside the images already: {advice}")
+
+
+def _options(config: Config) -> dict[str, Any]:
+  """How the run's labelled images are decoded, if they are files."""
+  source = sources.parse(config.data.finetune, config.data.root or "unknown")
+  taken = {"resize": "resize", "background": "background", "white": "max"}
+  return {ours: getattr(source, theirs) for ours, theirs in taken.items()
+          if hasattr(source, theirs)}
 
 
 def decoded(files: Sequence[pathlib.Path], config: Config) -> np.ndarray:
@@ -155,14 +166,15 @@ def decoded(files: Sequence[pathlib.Path], config: Config) -> np.ndarray:
   request = base.Request(
       "images", config.data.side, config.data.channels,
       jpeg_decoder=config.data.jpeg_decoder)
-  decoder = decoding.Decoder(request, convert=True)
+  decoder = decoding.Decoder(request, convert=True, **_options(config))
   parts = []
   for file in files:
     # One by one: what a value means is decided for each file, and not over all of them.
     try:
       parts.append(decoding.decode_all([file], decoder).images)
-    except UserError:
-      raise UserError(f"{file} is no image that can be read") from None
+    except UserError as error:
+      reason = error.problems[0].partition(": repair or remove")[0]
+      raise UserError(f"no sheet of {file}: {reason}") from None
   return np.concatenate(parts).astype(np.float32) / 255
 
 
@@ -196,8 +208,8 @@ def ends(columns: Sequence[tuple[str, np.ndarray]]) -> set[int]:
 
 
 def _as_title(name: str) -> str:
-  """A file's name; matplotlib reads $ as mathematics."""
-  return pictures.printable(name).replace("$", r"\$")
+  """A file's name as it is."""
+  return drawing.literal(pictures.printable(name))
 
 
 def _without_amounts(function: augment.Function) -> Function:

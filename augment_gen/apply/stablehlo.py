@@ -36,6 +36,7 @@ from augment_gen.run.folder import LEARNED, write_json
 from augment_gen.transforms import recipe
 
 PLATFORMS = ("cpu", "cuda", "tpu")
+_RECIPES = ("torchvision_recipe.json", "torchvision_recipe.py")
 
 
 def run(run: str, out: str, stage: str, bank: bool, root: str = "") -> None:
@@ -64,6 +65,9 @@ def run(run: str, out: str, stage: str, bank: bool, root: str = "") -> None:
                          "leave bank.npy out with --no-bank")
   try:
     folder.mkdir(parents=True, exist_ok=True)
+    # Without the settings, which are written last, nothing can be loaded.
+    for name in (reading.SETTINGS, reading.BANK, *_RECIPES):
+      (folder / name).unlink(missing_ok=True)
     write_programs(folder, config, {
         "encoder": variables, "augmenter": trained.augmenter.final_params,
         "eliminator": trained.eliminator.final_params})
@@ -76,12 +80,12 @@ def run(run: str, out: str, stage: str, bank: bool, root: str = "") -> None:
     for name, player in (("augmenter", trained.augmenter),
                          ("eliminator", trained.eliminator)):
       weight_files.write(folder / f"{name}.safetensors", flat(player.final_params), {})
+    _write_recipe(path, folder)
     write_json(folder / reading.SETTINGS, described(config) | {
         "stage": stage, "bank": None if found is None else len(found),
         "run": {**runs.origin(path, config), "encoder": checksum(variables),
                 "generator": checksum(trained)},
         "versions": provenance.versions()})
-    _write_recipe(path, folder)
   except OSError as error:
     raise UserError(f"{folder} cannot be written: {error.strerror}") from None
   print(f"{folder}: {', '.join(sorted(file.name for file in folder.iterdir()))}")
@@ -91,9 +95,8 @@ def _write_recipe(run: pathlib.Path, folder: pathlib.Path) -> None:
   """Writes the augmentation in words of torchvision, if the run says what it is."""
   if (run / LEARNED).exists():
     found = recipe.as_torchvision_recipe(run)
-    write_json(folder / "torchvision_recipe.json", found)
-    (folder / "torchvision_recipe.py").write_text(
-        recipe.as_python(found), encoding="utf-8")
+    write_json(folder / _RECIPES[0], found)
+    (folder / _RECIPES[1]).write_text(recipe.as_python(found), encoding="utf-8")
 
 
 def programs(config: Config, weights: Mapping[str, Any]

@@ -14,12 +14,14 @@ from augment_gen.data import task as task_lib
 from augment_gen.data.base import evenly, labels_of
 from augment_gen.data.files import some
 from augment_gen.data.task import Task
-from augment_gen.figures import grid
+from augment_gen.figures import drawing, grid
 from augment_gen.run import session
 
 _FILES = 100  # of each spec, whose sizes are looked at
 _UNEVEN = 3  # times as many images in the largest class as in the smallest
 _SHOWN = 8  # images of each set on the sheet
+# Matplotlib has no tilde above a letter outside of formulas.
+_FORMULAS = {"X_p": "$X_p$", "X̃_f": r"$\tilde{X}_f$"}
 
 
 def lines(config: Config, task: Task, sheet: pathlib.Path) -> Iterator[str]:
@@ -47,8 +49,7 @@ def lines(config: Config, task: Task, sheet: pathlib.Path) -> Iterator[str]:
     if files := source.origins():
       yield f"{spec}: " + sizes(
           files, data.image_size, getattr(source, "resize", "crop"))
-  # Matplotlib has no tilde above a letter outside of formulas.
-  shown = {name.replace("X̃_f", "$\\tilde{X}_f$").replace("X_p", "$X_p$"):
+  shown = {_FORMULAS.get(name) or drawing.literal(name):
            images.read(np.unique(evenly(len(images), min(len(images), _SHOWN))))
            for name, images in sets.items()}
   try:

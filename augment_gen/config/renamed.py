@@ -38,6 +38,10 @@ GONE = {
 }
 
 
+# Fields that are new -> what runs without them did.
+ADDED = {"data.jpeg_decoder": "pillow"}
+
+
 def today(field: str) -> str | None:
   """The name that a field of old has today; None if it is no field of old."""
   for old, new in RENAMED.items():

@@ -287,6 +287,11 @@ class Request:
   on_bad_image: str = "error"
   jpeg_decoder: str = "pillow"
 
+  @property
+  def decoders(self) -> tuple[str, ...]:
+    """Decoders other than Pillow, for fingerprints: they give other values."""
+    return () if self.jpeg_decoder == "pillow" else (self.jpeg_decoder,)
+
 
 @dataclasses.dataclass(frozen=True)
 class Source(abc.ABC):

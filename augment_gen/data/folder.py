@@ -158,7 +158,7 @@ class Folder(base.Source):
     """Hash of the options, of the files' names and sizes, and of what some files hold."""
     found, shape = self._found, (request.image_size, request.channels)
     options = (self.resize, self.convert, self.background, self.max, shape,
-               request.jpeg_decoder)
+               *request.decoders)
     digest = hashlib.sha256(repr(options).encode())
     for array in (found.images.text, found.images.ends, found.sizes):
       digest.update(array.tobytes())

@@ -43,12 +43,16 @@ class Records:
 
   def fingerprint(self, decoder: Decoder) -> str:
     """Short hash of the number of records, some of their bytes, and the options."""
-    options = (dataclasses.astuple(decoder)[1:], decoder.shape,
-               decoder.request.jpeg_decoder, len(self))
+    options = (dataclasses.astuple(decoder)[1:], decoder.shape, len(self),
+               *decoder.request.decoders)
     digest = hashlib.sha256(repr(options).encode())
     for index in np.unique(base.evenly(len(self), min(len(self), _SAMPLE))).tolist():
       file = self[index]
-      digest.update(file.data if isinstance(file, pictures.Encoded) else file.read_bytes())
+      try:
+        digest.update(
+            file.data if isinstance(file, pictures.Encoded) else file.read_bytes())
+      except OSError:
+        digest.update(b"unreadable")
     return digest.hexdigest()[:16]
 
 

@@ -61,6 +61,9 @@ def parse(spec: str, root: str) -> base.Source:
       problems.append(f"data spec '{spec}': unknown option '{name}'; "
                       f"{kind} has: {', '.join(known)}")
       continue
+    if name in options:
+      several = "; several conditions are where=A=1;B=2" if name == "where" else ""
+      problems.append(f"data spec '{spec}': option {name} is given twice{several}")
     try:
       options[name] = _convert(text, known[name].type)
     except ValueError as error:

@@ -4,7 +4,7 @@ The features of each set are computed once. Each protocol trains a probe on X̃_
 scores it on every test set. "finetune" trains F, too, and needs the images (finetune.py).
 """
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 import dataclasses
 import functools
 import hashlib
@@ -101,19 +101,37 @@ def _kind(row: Mapping[str, Any]) -> str:
   return row["protocol"].partition(":")[0]
 
 
-def missing(config: EvaluateConfig, rows: Iterable[Mapping[str, Any]],
-            with_finetune: bool = False) -> EvaluateConfig:
-  """The same settings with those protocols alone that have no rows yet; maybe none.
+def missing(config: EvaluateConfig, rows: Collection[Mapping[str, Any]],
+            tests: Collection[str], with_finetune: bool = False) -> EvaluateConfig:
+  """The same settings with those protocols alone that lack rows; maybe none.
 
   Args:
     config: the settings.
     rows: the rows of an encoder.
-    with_finetune: whether it can have rows of "finetune".
+    tests: the names of the test sets; a protocol without a row of each lacks rows.
+    with_finetune: whether the encoder can have rows of "finetune".
   """
-  known = set(map(_kind, rows))
+  def has_all(name):
+    return {*tests} <= {row["test"] for row in rows if _kind(row) == name}
   return dataclasses.replace(config, protocols=",".join(
       name for name in config_lib.names(config.protocols)
-      if name not in known and (with_finetune or name != "finetune")))
+      if not has_all(name) and (with_finetune or name != "finetune")))
+
+
+def replaced(rows: Iterable[dict[str, Any]], new: Collection[dict[str, Any]]
+             ) -> list[dict[str, Any]]:
+  """The rows of an encoder, with `new` in place of those of the same protocols."""
+  kinds = {*map(_kind, new)}
+  return [*(row for row in rows if _kind(row) not in kinds), *new]
+
+
+def portions(config: EvaluateConfig) -> Iterator[EvaluateConfig]:
+  """The protocols in portions that are worth saving: "finetune" takes long."""
+  chosen = config_lib.names(config.protocols)
+  for portion in ([name for name in chosen if name != "finetune"],
+                  [name for name in chosen if name == "finetune"]):
+    if portion:
+      yield dataclasses.replace(config, protocols=",".join(portion))
 
 
 def evaluate_encoder(

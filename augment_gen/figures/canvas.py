@@ -83,7 +83,8 @@ class Png:
     self._figure.text(
         px, py, text, transform=IdentityTransform(), fontsize=self._points(size),
         ha=align, va="center_baseline", color=COLOURS[role],
-        fontweight="bold" if bold else "normal")
+        fontweight="bold" if bold else "normal",
+        parse_math=False)  # names of the user's may have a "$"
 
   def save(self, path: str | os.PathLike) -> np.ndarray:
     """Writes the file; returns the figure as [height, width, 3] uint8."""

@@ -39,6 +39,11 @@ def enlarge(image: np.ndarray, zoom: int) -> np.ndarray:
   return image.repeat(zoom, axis=0).repeat(zoom, axis=1)
 
 
+def literal(text: str) -> str:
+  """A text of the user's for `Page.text`, which reads what is between "$" as a formula."""
+  return text.replace("$", r"\$")
+
+
 class Page:
   """A figure measured in pixels.
 

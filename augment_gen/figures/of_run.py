@@ -16,7 +16,7 @@ from augment_gen.evaluate import health, judged
 from augment_gen.evaluate.chunks import chunked
 from augment_gen.figures import amounts as amounts_lib
 from augment_gen.figures import curves as curves_lib
-from augment_gen.figures import grid, inspection
+from augment_gen.figures import drawing, grid, inspection
 from augment_gen.figures import policy as policy_lib
 from augment_gen.models import latent_maps
 from augment_gen.models.build import build_augmenter, generator_functions, latent_dim
@@ -48,9 +48,7 @@ def examples(task: Task, folder: RunFolder, writer: MetricWriter,
   if task.finetune_clean is not None:
     sets["$X_f$"] = task.finetune_clean
   sets["$\\tilde{X}_f$"] = task.finetune
-  # Names of the user's are no mathematics.
-  sets |= {f"test {name}".replace("$", r"\$"): images
-           for name, images in task.tests.items()}
+  sets |= {drawing.literal(f"test {name}"): images for name, images in task.tests.items()}
   chosen = {name: images.read(_spread(len(images), config.figure_images))
             for name, images in sets.items()}
   image = grid.example_sheet(

@@ -56,7 +56,11 @@ class Checkpoints:
                   if p.is_dir() and p.name.isdigit())
 
   def save(self, step: int, state: Any) -> None:
-    """Saves under a temporary name, then renames; deletes the oldest checkpoints."""
+    """Saves under a temporary name, then renames; deletes the oldest checkpoints.
+
+    Checkpoints of later steps go, too: training came back to an earlier one, as they were
+    damaged.
+    """
     state = jax.device_get(state)
     self._checkpointer.save(
         self._folder / str(step),
@@ -66,8 +70,10 @@ class Checkpoints:
                 "step": step, "crc32": checksum(state),
                 "leaves": _leaves(state)})),
         force=True)
-    for old in self.steps()[:-self._keep]:
-      shutil.rmtree(self._folder / str(old))
+    steps = self.steps()
+    usable = [known for known in steps if known <= step]
+    for other in {*steps} - {*usable[-self._keep:]}:
+      shutil.rmtree(self._folder / str(other))
 
   def restore(self, like: State, at_least: int = 0) -> State | None:
     """The newest undamaged checkpoint, or None if there are no checkpoints.

@@ -26,7 +26,7 @@ import re
 import time
 from typing import Any
 
-from augment_gen.config import errors, identity, names
+from augment_gen.config import errors, identity, names, renamed
 
 _METRICS = "metrics.jsonl"
 _ENVIRONMENT = "environment.json"
@@ -56,7 +56,7 @@ def write_json(path: pathlib.Path, value: Any) -> None:
 
 
 def read_config(folder: str | os.PathLike[str]) -> dict[str, Any]:
-  """A run's config, all fields as plain JSON values.
+  """A run's config, all fields as plain JSON values; `renamed.ADDED` if it is older.
 
   Raises:
     UserError: the folder has no readable config.
@@ -70,6 +70,10 @@ def read_config(folder: str | os.PathLike[str]) -> dict[str, Any]:
     raise errors.UserError(
         f"{folder} is no run folder: there is no readable config.json in it"
     ) from None
+  for field, value in renamed.ADDED.items():
+    section, _, name = field.partition(".")
+    if isinstance(values.get(section), dict):
+      values[section].setdefault(name, value)
   return values
 
 

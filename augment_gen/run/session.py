@@ -133,7 +133,10 @@ def problems(config: Config, devices: int) -> list[str]:
 def _summary(run: Run, results: dict[str, Any] | None) -> Iterator[str]:
   """The lines that the command prints at its end."""
   if results is not None:
-    yield format_table([results], names(run.config.evaluate.protocols)[0])
+    try:
+      yield format_table([results], names(run.config.evaluate.protocols)[0])
+    except UserError as error:  # the run is whole, whatever its table may be
+      yield f"WARNING: no table: {error}"
   yield "figures:"
   for path in sorted(run.folder.figures.glob("*.png")):
     yield f"  {path}"

@@ -25,6 +25,7 @@ from augment_gen.run.folder import (
 )
 
 _CONTROL = "retrain-control"  # the arm of stage 3
+_COPIED = "copied_from.txt"  # beside the checkpoints of a stage
 # Settings on which the stages up to the one taken over cannot depend. Any other field
 # must be the same, including fields that are added in the future.
 _LATER = {"pretrain": ("generator", "retrain"), "generator": ("retrain",),
@@ -72,7 +73,7 @@ def still_needed(values: Mapping[str, Any], workdir: str | os.PathLike[str]
 
 
 def _is_there(stage: str, source: str, workdir: str | os.PathLike[str]) -> bool:
-  """Whether a run has a stage as far as the run that it is taken over from.
+  """Whether a run has a stage that it has copied, or trained further than the other run.
 
   Raises:
     UserError: it has begun to train that stage itself.
@@ -80,6 +81,8 @@ def _is_there(stage: str, source: str, workdir: str | os.PathLike[str]) -> bool:
   own, theirs = _newest(str(workdir), stage), _newest(source, stage)
   if own is None or theirs is None:
     return own is not None
+  if (own.parent / _COPIED).exists():
+    return True  # and has gone on since, maybe
   if int(own.name) < int(theirs.name):
     raise UserError(
         f"--workdir={workdir} has trained stage {stage} to step {own.name}, and from_run="
@@ -109,6 +112,7 @@ def take_over(source: str, stages: tuple[str, ...], folder: RunFolder) -> None:
     partial = own.with_name(own.name + ".partial")
     shutil.rmtree(partial, ignore_errors=True)
     shutil.copytree(newest, partial / newest.name)
+    (partial / _COPIED).write_text(f"{newest}\n", encoding="utf-8")
     folder.forget_metrics(stage, after_step=-1)
     folder.append_metrics(
         line for line in read_metrics(pathlib.Path(source))
@@ -156,6 +160,7 @@ def take_over_control(source: str, folder: RunFolder, values: Mapping[str, Any])
     values: all fields of this run's config, as plain JSON values.
   """
   if (source and _newest(source, _CONTROL)
+      and not _newest(str(folder.path), _CONTROL)  # it may have begun before the other
       and not conflicts(read_config(source), values, _CONTROL)):
     take_over(source, (_CONTROL,), folder)
 

@@ -75,7 +75,8 @@ def make(config: str, overrides: Sequence[str],
       check_owner(folder / point.name, values)
       state = _state(folder / point.name, values)
       if state != "done":
-        raise_if_any(takeover.problems(values))
+        raise_if_any(takeover.problems(
+            takeover.still_needed(values, folder / point.name)))
     except UserError as error:
       problems += [(point.name, problem) for problem in error.problems]
       continue
@@ -88,7 +89,8 @@ def make(config: str, overrides: Sequence[str],
 def share(runs: Sequence[Run], has_stages: Callable[[Run, str], bool]) -> list[Run]:
   """Lets runs take stages over from the first run that has the same stages.
 
-  Runs that are done come first. A run that is not done comes before the runs behind it.
+  Runs that are done come first. A run that is not done comes before the runs behind it. A
+  run that has begun to train goes on as it began.
 
   Args:
     runs: the runs, in order.
@@ -101,6 +103,10 @@ def share(runs: Sequence[Run], has_stages: Callable[[Run, str], bool]) -> list[R
     if run.state == "done":
       shared.append(run)
       continue
+    if any((run.folder / "checkpoints").glob("*/[0-9]*")):
+      shared.append(_as_before(run, runs))
+      earlier.append(run)
+      continue
     found = [(other, last) for other in (*done, *earlier)
              if (last := _shared(other, run, has_stages))]
     earlier.append(run)
@@ -108,13 +114,26 @@ def share(runs: Sequence[Run], has_stages: Callable[[Run, str], bool]) -> list[R
       shared.append(run)
       continue
     # `max` takes the first of several.
-    source, last = max(found, key=lambda pair: pair[1] == "generator")
-    sharing = [f"--config.{last}.from_run={source.folder}"]
-    if run.values["pretrain"]["from_run"]:  # the other run has taken it over
-      sharing.append("--config.pretrain.from_run=")
-    shared.append(dataclasses.replace(
-        run, source=source.name, last=last, sharing=tuple(sharing)))
+    shared.append(_sharing(run, *max(found, key=lambda pair: pair[1] == "generator")))
   return shared
+
+
+def _sharing(run: Run, source: Run, last: str) -> Run:
+  """The run with the arguments that take stages over."""
+  sharing = [f"--config.{last}.from_run={source.folder}"]
+  if run.values["pretrain"]["from_run"]:  # the other run has taken it over
+    sharing.append("--config.pretrain.from_run=")
+  return dataclasses.replace(run, source=source.name, last=last, sharing=tuple(sharing))
+
+
+def _as_before(run: Run, runs: Sequence[Run]) -> Run:
+  """A run that has begun, which takes over what it took over at its last start."""
+  values = read_config(run.folder)
+  for last in ("generator", "pretrain"):
+    for other in runs:
+      if values[last]["from_run"] == str(other.folder):
+        return _sharing(run, other, last)
+  return run
 
 
 def _shared(other: Run, run: Run, has_stages: Callable[[Run, str], bool]) -> str:

@@ -87,10 +87,26 @@ def as_records(results: list[dict[str, Any]], protocol: str) -> list[records.Rec
 
 
 def _by_experiment(results: list[dict[str, Any]]) -> dict[str, list[dict[str, Any]]]:
+  """The results by what has tables of its own: an experiment, or a test set of one."""
   found: dict[str, list[dict[str, Any]]] = {}
   for result in results:
     found.setdefault(result["experiment"], []).append(result)
-  return found
+  divided: dict[str, list[dict[str, Any]]] = {}
+  for name, of_experiment in found.items():
+    tests = list(dict.fromkeys(
+        row["test"] for result in of_experiment for row in result["rows"]))
+    if len(tests) < 2:
+      divided[name] = of_experiment
+    for test in tests if len(tests) > 1 else ():
+      divided[f"{name}, test {test}"] = [_on(result, test) for result in of_experiment]
+  return divided
+
+
+def _on(result: dict[str, Any], test: str) -> dict[str, Any]:
+  """What results say of one test set."""
+  policy = {name: said for name, said in result.get("policy", {}).items() if name == test}
+  return {**result, "policy": policy,
+          "rows": [row for row in result["rows"] if row["test"] == test]}
 
 
 def _collect(results: list[dict[str, Any]], protocol: str) -> Cells:
@@ -105,8 +121,7 @@ def _collect(results: list[dict[str, Any]], protocol: str) -> Cells:
         raise errors.UserError(
             f"two results for seed {row['seed']} of '{result['experiment']}': "
             "give each run's folder once; runs with other settings need "
-            "another config.experiment, and more than one test set does not "
-            "fit in this table")
+            "another config.experiment")
       seeds[row["seed"]] = row["accuracy"]
   return cells
 

@@ -56,6 +56,10 @@ def test_no_sheet_takes_the_place_of_an_image(folder, tmp_path):
   for out in (folder / "x", image):
     with pytest.raises(UserError, match="is one of the images"):
       compare.check_places(images, compare.places_of(["1.png"], str(out)).values())
+  # Nor that of a picture beside it.
+  (folder / "x" / "1.jpg").touch()
+  with pytest.raises(UserError, match="1.png lies beside the images already"):
+    compare.check_places([str(folder / "x" / "1.jpg")], [image])
   with pytest.raises(UserError, match="lies in .*choose a place elsewhere"):
     compare.check_places([str(folder)], [folder / "sheets" / "1.png"])
 
@@ -76,7 +80,7 @@ def test_pictures_are_decoded_for_the_run(folder, tmp_path):
   np.testing.assert_allclose(x[1], 1)
   bad = tmp_path / "bad.png"
   bad.write_bytes(b"no image")
-  with pytest.raises(UserError, match=r"bad.png is no image that can be read"):
+  with pytest.raises(UserError, match=r"no sheet of .*bad.png: .*bad.png cannot be read"):
     compare.decoded([bad], CONFIG)
 
 

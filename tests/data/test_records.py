@@ -48,6 +48,17 @@ def test_bad_records_are_named_or_left_out():
   assert kept.labels.tolist() == [0, 1, 2, 3, 4, 5] and kept.skipped == 1
 
 
+def test_a_file_that_is_gone_is_a_bad_record(tmp_path):
+  Image.fromarray(pixels()[0]).save(tmp_path / "a.png")
+  stored = [{"image": {"bytes": None, "path": str(tmp_path / name)}}
+            for name in ("a.png", "gone.png")]
+  found = records.Records(stored, "image", "set")
+  with pytest.raises(UserError, match=r"gone\.png cannot be read"):
+    records.stream(found, decoder())
+  kept = records.stream(found, Decoder(Request("set", 5, 3, "skip")))
+  assert len(kept) == 2 and kept.read(np.arange(2)).shape == (2, 5, 5, 3)
+
+
 @pytest.fixture
 def tfds_builder(monkeypatch):
   """A dataset that is prepared as ArrayRecord; reading it needs no TensorFlow."""

@@ -128,9 +128,26 @@ def test_few_labels_against_a_probe_of_each_draw(monkeypatch):
 
 def test_protocols_that_have_rows_are_not_missing():
   config = dataclasses.replace(CONFIG, protocols="labels,l2,finetune,knn")
-  rows = [{"protocol": "labels:1"}, {"protocol": "l2"}]
-  assert protocol.missing(config, rows).protocols == "knn"
-  assert protocol.missing(config, rows, with_finetune=True).protocols == "finetune,knn"
+  rows = [{"protocol": "labels:1", "test": "C"}, {"protocol": "l2", "test": "C"}]
+  assert protocol.missing(config, rows, ["C"]).protocols == "knn"
+  assert protocol.missing(config, rows, ["C"], with_finetune=True
+                          ).protocols == "finetune,knn"
+  # A test set that is new has no rows yet.
+  rows.append({"protocol": "l2", "test": "D"})
+  assert protocol.missing(config, rows, ["C", "D"]).protocols == "labels,knn"
+
+
+def test_rows_that_are_measured_anew_replace_those_of_their_protocol():
+  rows = [{"protocol": name, "test": "C"} for name in ("l2", "labels:1", "labels:5")]
+  new = [{"protocol": "labels:1", "test": test} for test in "CD"]
+  assert protocol.replaced(rows, new) == [rows[0], *new]
+
+
+def test_fine_tuning_is_a_portion_of_its_own():
+  config = dataclasses.replace(CONFIG, protocols="finetune,l2,knn")
+  assert [c.protocols for c in protocol.portions(config)] == ["l2,knn", "finetune"]
+  config = dataclasses.replace(CONFIG, protocols="finetune")
+  assert [c.protocols for c in protocol.portions(config)] == ["finetune"]
 
 
 def test_each_protocol_has_the_fingerprint_of_its_own_settings():

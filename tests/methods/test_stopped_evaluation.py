@@ -36,7 +36,9 @@ def start(monkeypatch):
   folder, terminated = Folder(), threading.Event()
 
   def generator_rows(run, title, state, adapted, before, finetune):
-    return measured(run, title, {}, protocol.missing(run.config.evaluate, before))
+    for portion in protocol.portions(protocol.missing(
+        run.config.evaluate, before, run.task.tests)):
+      yield measured(run, title, {}, portion)
 
   def tac_rows(run, name, state, kind, crops, protocols):
     return measured(run, tac_method.ENCODERS[name], {"crops": kind}, protocols)
@@ -64,7 +66,7 @@ def start(monkeypatch):
     run = types.SimpleNamespace(
         config=typed(config), folder=folder, terminated=terminated, devices=1,
         log=lambda line: None, stop_at=stop_at,
-        task=types.SimpleNamespace(fingerprints={}, finetune=None, tests={}))
+        task=types.SimpleNamespace(fingerprints={}, finetune=None, tests={"C": None}))
     arguments = (states, "g") if method is generator_method else (states,)
     if stop_at:
       with pytest.raises(Preempted):

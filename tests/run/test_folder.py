@@ -198,6 +198,13 @@ def save_two(path, log=print):
   return checkpoints
 
 
+def test_what_lies_behind_the_saved_step_is_not_kept_in_its_place(tmp_path):
+  """Training has come back to step 2, as 3 is damaged."""
+  checkpoints = save_two(tmp_path)
+  checkpoints.save(2, state_at(2))
+  assert checkpoints.steps() == [2]
+
+
 def test_checkpoints_round_trip_and_keep_the_newest(tmp_path):
   checkpoints = save_two(tmp_path)
   assert checkpoints.steps() == [2, 3]

@@ -90,6 +90,29 @@ def test_a_stage_that_a_run_has_begun_itself_is_not_taken_over(tmp_path, values)
   assert not takeover.still_needed(values, folder.path)["pretrain"]["from_run"]
 
 
+def test_a_copied_stage_goes_on_by_itself_whatever_the_other_run_does(tmp_path, values):
+  values = copy.deepcopy(values)
+  first = tmp_path / "first"
+  values["pretrain"]["from_run"] = str(first)
+  (first / "checkpoints" / "pretrain" / "500").mkdir(parents=True)
+  folder = RunFolder(tmp_path / "run", values)
+  takeover.take_over(str(first), ("pretrain",), folder)
+  (folder.checkpoints("pretrain") / "500").rename(folder.checkpoints("pretrain") / "600")
+  (first / "checkpoints" / "pretrain" / "1000").mkdir()
+  takeover.take_over(str(first), ("pretrain",), folder)
+  assert not takeover.still_needed(values, folder.path)["pretrain"]["from_run"]
+  steps = [p.name for p in folder.checkpoints("pretrain").iterdir() if p.is_dir()]
+  assert steps == ["600"]
+
+
+def test_a_control_that_has_begun_here_stays(tmp_path, values):
+  begun = tmp_path / "second" / "checkpoints" / "retrain-control" / "1"
+  with RunFolder(tmp_path / "second", values).start({}):
+    begun.mkdir(parents=True)
+  assert not _taken(_source(tmp_path / "first", values), tmp_path / "second", values)
+  assert begun.exists()
+
+
 def test_without_one_nothing_happens(tmp_path, values):
   with RunFolder(tmp_path / "first", values).start({}):
     pass

@@ -126,6 +126,24 @@ def test_what_is_done_is_seen_and_comes_first_as_a_source(tmp_path):
   assert shared(runs)["order=first,seed=0"] == ("pretrain", done.name)
 
 
+def test_a_run_that_has_begun_goes_on_as_it_began(tmp_path):
+  begun = planned(tmp_path, "retrain.order=last")[0]
+  leave(begun, finished=False)
+  runs = planned(tmp_path, "retrain.order=first,last")
+  assert [(run.state, run.last) for run in runs] == [("new", ""), ("started", "")]
+  # What it has taken over before, it names again.
+  values = begun.values | {"generator": begun.values["generator"] | {
+      "from_run": str(runs[0].folder)}}
+  write(begun.folder / "config.json", values)
+  second = planned(tmp_path, "retrain.order=first,last")[1]
+  assert (second.last, second.source) == ("generator", runs[0].name)
+  # Without any checkpoint, it has begun nothing.
+  for stage in ("pretrain", "generator"):
+    (begun.folder / "checkpoints" / stage / "2").rmdir()
+  write(begun.folder / "config.json", begun.values)
+  assert planned(tmp_path, "retrain.order=first,last")[1].last == "generator"
+
+
 @pytest.mark.parametrize("change", ["unfinished", "results", "arms"])
 def test_what_is_not_done_is_only_started(tmp_path, change):
   run = planned(tmp_path)[0]

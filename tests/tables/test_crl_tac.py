@@ -112,3 +112,15 @@ def test_a_row_of_crops_needs_its_feature(tmp_path, capsys):
   del result["rows"][1]["feature"]
   assert tables.main([made.write(tmp_path / "run", json.dumps(result))]) == 2
   assert "row 2 of 10 (CRL-TAC) has feature=None" in capsys.readouterr().err
+
+
+def test_each_test_set_has_tables_of_its_own():
+  result = _tac(0)
+  other = [row | {"test": "E", "accuracy": row["accuracy"] - 40} for row in result["rows"]]
+  both = {**result, "rows": [*result["rows"], *other]}
+  text = tables.format_table([both])
+  assert "Regional MNIST, test C: accuracy" in text
+  assert "Regional MNIST, test E: accuracy" in text
+  assert text.count("97.0") >= 1 and text.count("57.0") >= 1
+  with pytest.raises(errors.UserError, match="two results for seed 0"):
+    tables.format_table([both, both])

@@ -4,7 +4,7 @@
         └──────────────────────────F, H, …────────────▲
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 import dataclasses
 import itertools
 from typing import Any
@@ -235,25 +235,31 @@ def _evaluate(run: Run, states: dict[str, Any], generator) -> dict[str, Any]:
     # A row is only valid for the exact state that it was measured on.
     valid = stage not in ends or known.get(stage) == ends[stage]
     found[label] = [row for row in before["rows"] if valid and row["method"] == label]
-  for name, label, augmentation, adapted in lines:
-    state = states.get(name)
-    if state is not None and (adapt or not adapted):
-      # Fine-tuning has batch norms in training mode, so that nothing is left of AdaBN.
-      new = _rows(run, label, state, adapted, found[label], None if adapted else finetune)
-      found[label] += [{**row, "augmentation": augmentation,
-                        **_trained_on(name, run.config),
-                        **costs.of_stages(run.folder.path, _trained_stages(name))}
-                       for row in new]
+
+  def save() -> None:
     # Also the rows of lines that have not had their turn, so that stopping loses nothing.
     results["rows"] = list(itertools.chain(*found.values()))
     run.folder.write_results(results)
+
+  save()
+  for name, label, augmentation, adapted in lines:
+    state = states.get(name)
+    if state is None or (adapted and not adapt):
+      continue
+    # Fine-tuning has batch norms in training mode, so that nothing is left of AdaBN.
+    for new in _rows(run, label, state, adapted, found[label],
+                     None if adapted else finetune):
+      found[label] = protocol.replaced(found[label], [
+          {**row, "augmentation": augmentation, **_trained_on(name, run.config),
+           **costs.of_stages(run.folder.path, _trained_stages(name))} for row in new])
+      save()
     preemption.leave_if(run.terminated, f"after the evaluation of {label}")
   return results
 
 
 def _rows(run: Run, title: str, state, adapted: bool, before: list[dict[str, Any]],
-          finetune: Finetuning | None) -> list[dict[str, Any]]:
-  """Evaluates one encoder under the protocols that have no rows yet.
+          finetune: Finetuning | None) -> Iterator[list[dict[str, Any]]]:
+  """Evaluates one encoder under the protocols that lack rows, in portions to be saved.
 
   Args:
     run: the run.
@@ -263,24 +269,26 @@ def _rows(run: Run, title: str, state, adapted: bool, before: list[dict[str, Any
     before: its rows from an earlier start.
     finetune: fine-tunes it; None: there are no rows of this protocol.
   """
-  protocols = protocol.missing(run.config.evaluate, before, finetune is not None)
+  protocols = protocol.missing(
+      run.config.evaluate, before, run.task.tests, finetune is not None)
   if not protocols.protocols:
     if before:
       run.log(f"evaluate: {title} was evaluated before")
-    return []
+    return
   run.log(f"evaluate: {title}")
   variables = jax.device_get(stages.encoder_variables(run.config, state))
   if adapted:
     variables = adabn.reestimate(
         stages.batch_statistics(run.config), variables,
         run.task.finetune, run.config.evaluate.batch_size, run.config.seed)
-  found = protocol.evaluate_encoder(
-      stages.encode(run.config), variables, run.task, protocols,
-      method=title, pretrain_data="", experiment_seed=run.config.seed,
-      train_name=run.config.data.finetune_name, mesh=run.mesh, finetune=finetune,
-      log=run.log)
-  return [{**row, "batch_norm": protocol.ADAPTED if adapted else "as trained",
-           "commit": provenance.commit()} for row in found]
+  for portion in protocol.portions(protocols):
+    found = protocol.evaluate_encoder(
+        stages.encode(run.config), variables, run.task, portion,
+        method=title, pretrain_data="", experiment_seed=run.config.seed,
+        train_name=run.config.data.finetune_name, mesh=run.mesh, finetune=finetune,
+        log=run.log)
+    yield [{**row, "batch_norm": protocol.ADAPTED if adapted else "as trained",
+            "commit": provenance.commit()} for row in found]
 
 
 def _trained_on(name: str, config: Config) -> dict[str, str]:

@@ -20,7 +20,13 @@ from augment_gen.augment.policy import draw_t
 from augment_gen.config import Config, EvaluateConfig, names
 from augment_gen.data.base import evenly, ImageSet
 from augment_gen.evaluate.chunks import chunked
-from augment_gen.evaluate.protocol import evaluate_features, fingerprints, fresh, missing
+from augment_gen.evaluate.protocol import (
+  evaluate_features,
+  fingerprints,
+  fresh,
+  missing,
+  replaced,
+)
 from augment_gen.figures import of_run
 from augment_gen.losses.information import entropy
 from augment_gen.methods.crl_tac import rules, stages
@@ -132,10 +138,11 @@ def _evaluate(run: Run, states: dict[str, Any]) -> dict[str, Any]:
   for (name, kind), rows in found.items():
     method = ENCODERS[name]
     if name in states:
-      protocols = missing(run.config.evaluate, rows)
+      protocols = missing(run.config.evaluate, rows, run.task.tests)
       if protocols.protocols:
         run.log(f"evaluate: {method}, {kind}")
-        rows += _rows(run, name, states[name], kind, crops, protocols)
+        found[name, kind] = replaced(
+            rows, _rows(run, name, states[name], kind, crops, protocols))
       else:
         run.log(f"evaluate: {method}, {kind}, was evaluated before")
     # Also the rows of those that have not had their turn, so that stopping loses nothing.
