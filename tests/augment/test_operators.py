@@ -203,9 +203,10 @@ def _ramp(height: int, width: int, turns: float) -> np.ndarray:
 def test_light_from_a_side(turns):
   image = _image(3, 24)[:, :20]
   ramp = _ramp(24, 20, turns)[..., None]
-  np.testing.assert_allclose(
-      _apply("shading", image, strength=0.7, turns=turns), image * (1 - 0.7 * ramp),
-      atol=1e-5)
+  for place, width in ((0.5, 1.0), (0.3, 0.5), (0.7, 0.05)):
+    dark = np.interp(ramp, [place - width / 2, place + width / 2], [0, 1])
+    found = _apply("shading", image, strength=0.7, turns=turns, place=place, width=width)
+    np.testing.assert_allclose(found, image * (1 - 0.7 * dark), atol=1e-4)
   light = 0.6 * (0.25 + 0.75 * ramp) * np.array([1, 2**-0.5, 2**-1.0])
   np.testing.assert_allclose(
       _apply("glare", image, strength=0.6, turns=turns, evenness=0.25, warmth=1.0),

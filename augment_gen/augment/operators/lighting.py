@@ -30,9 +30,15 @@ def _tint(channels: int, warmth: jax.Array | float) -> jax.Array:
 
 
 def _shading(image: jax.Array, amounts: Amounts, u: jax.Array) -> jax.Array:
-  """Less light on one side: x · (1 − s · ramp)."""
+  """Less light on one side: x · (1 − s · d), where d rises from 0 to 1 along an edge.
+
+  An edge as wide as the image is light that falls off evenly; a narrow one is the border
+  of the shadow that a spotlight leaves on a body.
+  """
   del u
-  shade = amounts["strength"] * _ramp(image, amounts["turns"])
+  ramp = _ramp(image, amounts["turns"])
+  dark = jnp.clip((ramp - amounts["place"]) / amounts["width"] + 0.5, 0.0, 1.0)
+  shade = amounts["strength"] * dark
   return image * (1 - shade)[..., None]
 
 
@@ -54,6 +60,10 @@ SHADING = Operator("shading", (
     Amount("strength", "one side of {share} is darker, by {range} % of the light", 0.0,
            1.0, (-1.0, 0.6), reads=lambda v: 100 * v),
     _direction(),
+    Amount("place", "the edge of the shadow lies at {range} % of the way", 0.2, 0.8,
+           (0.4, 0.6), strength=False, shown_by=("strength",), reads=lambda v: 100 * v),
+    Amount("width", "that edge is {range} % of the image wide", 0.05, 1.0, (0.4, 1.0),
+           strength=False, shown_by=("strength",), reads=lambda v: 100 * v),
 ), _shading)
 
 GLARE = Operator("glare", (
