@@ -98,8 +98,18 @@ def _of_generator(results: list[dict[str, Any]], protocol: str) -> Iterator[Verd
       [f"{where(gain)}: {gain.ours.method} has {gain.accuracies[0]:.1f} %, the best "
        f"control, {gain.best.method}, {gain.accuracies[1]:.1f} % ({difference.note})."
        for gain, difference in judged]
+      + list(_of_pretraining(leading))
       + [_of_rival(gain, where(gain)) for gain in found
          if gain.ours.kind == first and gain.rival != "best control"])
+
+
+def _of_pretraining(gains: Sequence[augmentation_generator.Gain]) -> Iterator[str]:
+  """What is to be said if no pre-trained encoder is as good as an untrained one."""
+  if all(gain.best.encoder == augmentation_generator.UNTRAINED for gain in gains):
+    yield ("The best control is an encoder that was not trained at all: pre-training has "
+           "learned something else than these classes. X_p may be too small, or show the "
+           "same things again and again (methods such as MoCo take each image for a class "
+           "of its own), or stage 1 was too short.")
 
 
 def _of_rival(gain: augmentation_generator.Gain, where: str) -> str:

@@ -88,6 +88,15 @@ def test_other_rivals_are_said_with_their_meaning():
   assert "true augmentation (MoCo v2 + oracle) has 75.0 %, +5.0 points" in found.said[2]
 
 
+@pytest.mark.parametrize("best, said", [
+    ("untrained encoder", True), ("untrained encoder, AdaBN", True),
+    ("MoCo v2 + control", False)])
+def test_pre_training_that_is_worse_than_none_is_said(best, said):
+  found = verdict.of_results([run([
+      row("MoCo v2", 40.0), row("MoCo v2 + G_A", 50.0), row(best, 60.0)])])
+  assert ("not trained at all" in " ".join(found.said)) == said
+
+
 @pytest.mark.parametrize("runs, words", [
     ([run()], "Nothing has been evaluated yet"), ([run([])], "Nothing has been evaluated"),
     ([run([row("MoCo v2", 50.0)])], "no row with G_A beside a control")])
