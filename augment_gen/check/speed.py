@@ -16,7 +16,7 @@ from augment_gen.data.base import ImageSet
 from augment_gen.data.task import Task
 from augment_gen.run import parallel
 from augment_gen.run.contracts import Stage
-from augment_gen.run.progress import duration
+from augment_gen.run.progress import duration, FASTER_READING
 from augment_gen.run.session import Checked
 
 _SECONDS, _STEPS = 3.0, 10  # of a stage that are measured, whichever ends first
@@ -63,8 +63,7 @@ def lines(config: Config, found: Checked, stages: Sequence[Outline],
     if rate is not None:
       slow = rate < batch / took.step
       yield (f"  reading X_p: {rate:.0f} images/s or more; "
-             + ("WARNING: this limits the speed: more config.data.read_threads, a faster "
-                "drive, smaller files or config.data.jpeg_decoder=simplejpeg may help"
+             + (f"WARNING: this limits the speed: {FASTER_READING}"
                 if slow else "the step limits the speed, not reading"))
   if not times:
     yield "nothing is left to train"

@@ -7,6 +7,9 @@ import time
 from tqdm import tqdm
 
 _PLAIN_EVERY_SECONDS = 10.0
+FASTER_READING = (
+    "more config.data.read_threads, a faster drive, smaller files or, in a new run, "
+    "config.data.jpeg_decoder=simplejpeg may help")
 _SLOW_INPUT = 0.1  # share of the time waited for images that is worth doing something
 
 
@@ -101,9 +104,8 @@ class Progress:
     if self._waited is None:
       return ""
     share = self.data_wait()
-    limit = ("reading limits the speed; more config.data.read_threads, a faster drive, "
-             "smaller files, or in a new run config.data.jpeg_decoder=simplejpeg, may help"
-             if share > _SLOW_INPUT else "the step limits the speed, not reading")
+    limit = (f"reading limits the speed; {FASTER_READING}" if share > _SLOW_INPUT else
+             "the step limits the speed, not reading")
     return f"; the step waited for images {share:.0%} of the time: {limit}"
 
   def close(self) -> None:

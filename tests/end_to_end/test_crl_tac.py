@@ -9,6 +9,7 @@ import pytest
 
 from augment_gen.augment.crops import CropGrid
 from augment_gen.data import feed
+from augment_gen.evaluate import protocol
 from augment_gen.main import main
 from augment_gen.methods.crl_tac import method as tac
 
@@ -90,13 +91,13 @@ def test_killed_in_each_stage_it_ends_with_the_same_bits(
       with pytest.raises(Crash):
         main(args)
   with monkeypatch.context() as patch:
-    evaluate = tac.evaluate_features
+    evaluate = protocol.evaluate_features
 
     def dying_late(*args, method, **kwargs):
       if method == "SimCLR":
         raise Crash
       return evaluate(*args, method=method, **kwargs)
-    patch.setattr(tac, "evaluate_features", dying_late)
+    patch.setattr(protocol, "evaluate_features", dying_late)
     with pytest.raises(Crash):
       main(args)
   assert main(args) == 0
@@ -107,7 +108,7 @@ def test_killed_in_each_stage_it_ends_with_the_same_bits(
 
 def test_rows_are_kept_only_for_the_states_they_were_measured_on(
     whole, capsys, monkeypatch):
-  monkeypatch.setattr(tac, "evaluate_features", None)  # must not be called
+  monkeypatch.setattr(protocol, "evaluate_features", None)  # must not be called
   before = (whole / "results.json").read_bytes()
   assert main(command(whole, "--config.tac.dim=2")) == 0
   assert capsys.readouterr().out.count("was evaluated before") == 14
@@ -137,7 +138,7 @@ def test_each_training_stage_alone_on_a_fresh_folder(stage, tmp_path):
 def test_rows_of_controls_that_are_no_longer_asked_for_stay(
     whole, tmp_path, monkeypatch):
   workdir = shutil.copytree(whole, tmp_path / "run")
-  monkeypatch.setattr(tac, "evaluate_features", None)
+  monkeypatch.setattr(protocol, "evaluate_features", None)
   before = json.loads((workdir / "results.json").read_text())
   assert main(command(
       workdir, "--config.tac.dim=2", "--config.tac.controls=untrained")) == 0

@@ -19,14 +19,8 @@ from augment_gen.augment.crops import CropGrid
 from augment_gen.augment.policy import draw_t
 from augment_gen.config import Config, EvaluateConfig, names
 from augment_gen.data.base import evenly, ImageSet
+from augment_gen.evaluate import protocol
 from augment_gen.evaluate.chunks import chunked
-from augment_gen.evaluate.protocol import (
-  evaluate_features,
-  fingerprints,
-  fresh,
-  missing,
-  replaced,
-)
 from augment_gen.figures import of_run
 from augment_gen.losses.information import entropy
 from augment_gen.methods.crl_tac import rules, stages
@@ -117,12 +111,12 @@ def _evaluate(run: Run, states: dict[str, Any]) -> dict[str, Any]:
   if known.get("tac") != ends["tac"]:
     before, known = {"rows": []}, {}
   before, known = provenance.fresh(before, known, run.task.fingerprints, run.log)
-  before = fresh(before, run.config.evaluate, run.log)
+  before = protocol.fresh(before, run.config.evaluate, run.log)
   # Controls of an earlier start stay in the table even if this start does not name them.
   results: dict[str, Any] = {
       "experiment": provenance.experiment(run.config), "rows": [],
       "provenance": provenance.of_results(
-          run, fingerprints(run.config.evaluate, before.get("provenance")),
+          run, protocol.fingerprints(run.config.evaluate, before.get("provenance")),
           {**known, **ends})}
   sets = {run.config.data.finetune_name: run.task.finetune, **run.task.tests}
   crops = _Crops(run, states["tac"], sets)
@@ -138,10 +132,10 @@ def _evaluate(run: Run, states: dict[str, Any]) -> dict[str, Any]:
   for (name, kind), rows in found.items():
     method = ENCODERS[name]
     if name in states:
-      protocols = missing(run.config.evaluate, rows, run.task.tests)
+      protocols = protocol.missing(run.config.evaluate, rows, run.task.tests)
       if protocols.protocols:
         run.log(f"evaluate: {method}, {kind}")
-        found[name, kind] = replaced(
+        found[name, kind] = protocol.replaced(
             rows, _rows(run, name, states[name], kind, crops, protocols))
       else:
         run.log(f"evaluate: {method}, {kind}, was evaluated before")
@@ -167,7 +161,7 @@ def _rows(run: Run, name: str, state, kind: str, crops: "_Crops",
   rows = []
   for prefix, (label, count) in counts.items():
     for feature in ("f", "head"):
-      rows += evaluate_features(
+      rows += protocol.evaluate_features(
           outputs[train][prefix + feature],
           {data: outputs[data][prefix + feature] for data in tests}, run.task,
           protocols, method=ENCODERS[name], pretrain_data="X",
