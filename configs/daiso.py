@@ -106,7 +106,7 @@ def standin(config):
 
   config.encoder.name = "resnet18"
   config.encoder.width = 16
-  presets.short_moco(config, recipe="moco_v2")
+  presets.short_pretraining(config, recipe="moco_v2")
   config.moco.queue = 4096
   config.pretrain.epochs = 20
   config.retrain.epochs = 8

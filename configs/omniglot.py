@@ -54,7 +54,7 @@ def mnist(config):
   config.data.mean, config.data.std = (0.13,), (0.31,)
 
   config.encoder.width = 32
-  presets.short_moco(config)
+  presets.short_pretraining(config)
   config.moco.queue = 1024
   config.pretrain.epochs = 8
   config.retrain.epochs = 4

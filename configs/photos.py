@@ -37,7 +37,7 @@ def get_config(variant: str = ""):
   config.data.implicit = "none"  # the conditions have already changed X̃_f
   config.data.on_bad_image = "skip"
 
-  presets.short_moco(config, recipe="moco_v2")
+  presets.short_pretraining(config, recipe="moco_v2")
   config.moco.queue = 4096
   config.pretrain.epochs = 50
   config.retrain.epochs = 25

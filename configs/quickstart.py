@@ -20,7 +20,7 @@ def get_config(variant: str = ""):
   config.data.mean, config.data.std = (0.17,), (0.33,)
 
   config.encoder.width = 16
-  presets.short_moco(config)
+  presets.short_pretraining(config)
   config.pretrain.epochs = 8
   config.retrain.epochs = 4
   config.retrain.arms = "generator,control"

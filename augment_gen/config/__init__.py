@@ -12,6 +12,7 @@ from augment_gen.config.convert import fingerprint as fingerprint
 from augment_gen.config.convert import identity as identity
 from augment_gen.config.convert import plain as plain
 from augment_gen.config.convert import typed as typed
+from augment_gen.config.convert import unread as unread
 from augment_gen.config.convert import WITHOUT_EFFECT as WITHOUT_EFFECT
 from augment_gen.config.evaluation import EvaluateConfig as EvaluateConfig
 from augment_gen.config.evaluation import FinetuneConfig as FinetuneConfig

@@ -8,7 +8,7 @@ from typing import Any
 
 import ml_collections
 
-from augment_gen.config import errors
+from augment_gen.config import errors, pretrainers
 from augment_gen.config.schema import Config
 
 
@@ -77,15 +77,26 @@ WITHOUT_EFFECT = (
     "data.on_bad_image", "data.read_threads", "data.read_ahead_gib", "experiment")
 
 
+def unread(values: Mapping[str, Any]) -> tuple[str, ...]:
+  """Sections of a config (from `plain`) that its run does not read."""
+  if values.get("method") != "augmentation_generator":
+    return ()
+  method = values.get("pretrain", {}).get("method")
+  return ("tac", *(section for name, section in pretrainers.SECTIONS.items()
+                   if name != method))
+
+
 def identity(values: Mapping[str, Any]) -> dict[str, Any]:
   """The part of a config (from `plain`) that determines the results.
 
-  It leaves out `WITHOUT_EFFECT`. A run may be continued with other values of these.
+  It leaves out `WITHOUT_EFFECT` and what is `unread`. A run may be continued with other
+  values of these.
   """
+  left_out = {*WITHOUT_EFFECT, *unread(values)}
 
   def kept(values, prefix=""):
     return {name: kept(value, f"{prefix}{name}.") if isinstance(value, Mapping) else value
-            for name, value in values.items() if prefix + name not in WITHOUT_EFFECT}
+            for name, value in values.items() if prefix + name not in left_out}
 
   return kept(values)
 

@@ -70,18 +70,32 @@ def generator_on_photographs(config: ml_collections.ConfigDict) -> None:
   generator.losses.cost_weight = 0.1
 
 
-def short_moco(config: ml_collections.ConfigDict,
-               recipe: str = "handwriting") -> None:
-  """MoCo for a thousand steps instead of a million.
+def short_pretraining(config: ml_collections.ConfigDict,
+                      recipe: str = "handwriting") -> None:
+  """Any of the pre-trainers for a thousand steps instead of a million.
 
-  NOTE(paper): All embeddings are nearly the same at first. With the official settings
-  they still are after a thousand steps. SGD spreads them too slowly. A long queue of keys
-  from a moving key encoder rewards moving all embeddings rather than telling images
-  apart. docs/experiments/001 has the trials.
+  Call this after the encoder is set.
+
+  NOTE(paper): All embeddings are nearly the same at first. With the official settings of
+  MoCo they still are after a thousand steps. SGD spreads them too slowly. A long queue of
+  keys from a moving key encoder rewards moving all embeddings rather than telling images
+  apart. docs/experiments/001 has the trials, and 031 those of the other pre-trainers.
   """
   config.moco.queue = 512
   config.moco.momentum = 0.99
   config.moco.bn_groups = 2
+  # The heads are as wide, in proportion to F's features, as on a ResNet-50. With 2,048
+  # units on 256 features, SimSiam collapses, and heads take most of the time.
+  features = config.encoder.width * (32 if config.encoder.name == "resnet50" else 8)
+  config.simsiam.dim, config.simsiam.predictor_dim = features, features // 4
+  config.byol.hidden = 2 * features
+  config.swav.hidden = features
+  # Fewer kinds of images than on ImageNet: fewer prototypes, and a queue as short.
+  config.swav.prototypes, config.swav.queue = 300, 384
+  config.swav.queue_start_epochs, config.swav.freeze_epochs = 0.5, 0.25
+  # The official small crops show nothing of most small images.
+  config.swav.small_crops, config.swav.small_side = 4, 0.5
+  config.swav.small_area_min, config.swav.small_area_max = 0.2, 0.4
   for stage in (config.pretrain, config.retrain):
     stage.recipe = recipe
     stage.batch_size = 128

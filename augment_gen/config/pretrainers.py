@@ -11,6 +11,10 @@ from annotated_types import Interval
 
 from augment_gen.config.bounds import Count, CountOrZero, NotNegative, Positive
 
+# The section of each value of pretrain.method.
+SECTIONS = {"moco_v2": "moco", "simclr": "simclr", "simsiam": "simsiam", "byol": "byol",
+            "swav": "swav", "supervised": "supervised"}
+
 
 @dataclasses.dataclass(frozen=True)
 class MocoConfig:

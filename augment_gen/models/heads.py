@@ -9,6 +9,7 @@ import jax.numpy as jnp
 
 from augment_gen.models import norm
 from augment_gen.run.forms import jit_quickly
+from augment_gen.run.random import stream
 
 PyTree = Any
 
@@ -165,10 +166,12 @@ def initial_variables(net: nn.Module, images: Any, key: jax.Array,
                       encoder: PyTree | None = None) -> PyTree:
   """The variables of F and what lies on it before training.
 
+  One seed gives F the same weights under all pre-trainers, so that these can be compared.
+
   Args:
     net: one of these modules, with F as its `encoder`.
     images: what it takes, which gives the shapes.
-    key: of the random initialisation.
+    key: of the run.
     encoder: F's variables, `{"params": …, "batch_stats": …}`; None: F is random, too.
   """
 
@@ -181,7 +184,8 @@ def initial_variables(net: nn.Module, images: Any, key: jax.Array,
     return {name: {part: tree for part, tree in parts.items() if part != "encoder"}
             for name, parts in variables.items()}
 
-  variables = init(key)
+  # Another name would change the weights of every seed.
+  variables = init(stream(key, "moco_init"))
   if encoder is None:
     return variables
   # Copies, because steps donate their state.

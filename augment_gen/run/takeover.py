@@ -13,7 +13,7 @@ import pathlib
 import shutil
 from typing import Any
 
-from augment_gen.config import names, WITHOUT_EFFECT
+from augment_gen.config import names, unread, WITHOUT_EFFECT
 from augment_gen.config.errors import UserError
 from augment_gen.run import costs
 from augment_gen.run.folder import (
@@ -31,7 +31,7 @@ _COPIED = "copied_from.txt"  # beside the checkpoints of a stage
 _LATER = {"pretrain": ("generator", "retrain"), "generator": ("retrain",),
           _CONTROL: ("generator", "retrain.arms", "retrain.candidates", "retrain.order",
                      "retrain.policy")}
-_NEVER = (*WITHOUT_EFFECT, "tac", "data.max_resident_gib",
+_NEVER = (*WITHOUT_EFFECT, "data.max_resident_gib",
           "data.tests", "data.conditions", "data.clean_name", "data.finetune_name")
 # Where files lie. Their contents are compared by fingerprints (provenance.py).
 _PLACES = ("data.root", "encoder.init")
@@ -210,7 +210,7 @@ def _problems(setting: str, source: str, last: str, values: Mapping[str, Any]
 
 def _ignored(values: Mapping[str, Any], last: str) -> tuple[str, ...]:
   """Fields and sections that may differ if the stages up to `last` are taken over."""
-  ignored = (*_NEVER, *_PLACES, *_LATER[last])
+  ignored = (*_NEVER, *_PLACES, *_LATER[last], *unread(values))
   if last != "generator" and not values["pretrain"]["with_finetune"]:
     ignored += _OF_FINETUNE
   return ignored

@@ -10,7 +10,6 @@ from augment_gen.losses.cosine import regression
 from augment_gen.models.heads import initial_variables, l2_normalize, PredictedEncoder
 from augment_gen.run import parallel
 from augment_gen.run.contracts import PyTree, Step, Views
-from augment_gen.run.random import stream
 from augment_gen.steps.collapse import embedding_std
 from augment_gen.steps.state import apply_gradients, EncoderState, named
 
@@ -34,7 +33,7 @@ def init(net: PredictedEncoder, tx: optax.GradientTransformation,
   its parameters anew, and says that this makes no noticeable difference.
   """
   images = jnp.zeros((2, *image_shape), jnp.float32)
-  variables = initial_variables(net, images, stream(key, "byol_init"), encoder)
+  variables = initial_variables(net, images, key, encoder)
   # The target needs its own arrays, because the step donates its state.
   return ByolState.create(
       variables, tx, target_params=jax.tree.map(jnp.copy, _followed(variables["params"])))

@@ -41,7 +41,7 @@ def init(net: ProjectedEncoder, tx: optax.GradientTransformation, config: MocoCo
   F is random, or has the variables `encoder`.
   """
   images = jnp.zeros((2 * config.bn_groups, *image_shape), jnp.float32)
-  variables = initial_variables(net, images, stream(key, "moco_init"), encoder)
+  variables = initial_variables(net, images, key, encoder)
   queue = jax.random.normal(
       stream(key, "queue_init"), (config.queue, config.dim), jnp.float32)
   # f_k needs its own arrays, because the step donates its state.

@@ -9,7 +9,6 @@ from augment_gen.losses.nt_xent import nt_xent
 from augment_gen.models.heads import ProjectedEncoder
 from augment_gen.run import parallel
 from augment_gen.run.contracts import PyTree, Step, Views
-from augment_gen.run.random import stream
 from augment_gen.steps import encoder as encoder_step
 from augment_gen.steps.collapse import embedding_std
 from augment_gen.steps.state import EncoderState
@@ -19,7 +18,7 @@ def init(net: ProjectedEncoder, tx: optax.GradientTransformation,
          image_shape: tuple[int, int, int], key: jax.Array,
          encoder: PyTree | None = None) -> EncoderState:
   """Creates a fresh state; F is random, or has the variables `encoder`."""
-  return encoder_step.init(net, tx, image_shape, stream(key, "simclr_init"), encoder)
+  return encoder_step.init(net, tx, image_shape, key, encoder)
 
 
 def make_step(net: ProjectedEncoder, tx: optax.GradientTransformation,

@@ -10,7 +10,6 @@ from augment_gen.losses.cosine import negative_cosine
 from augment_gen.models.heads import l2_normalize, PredictedEncoder
 from augment_gen.run import parallel
 from augment_gen.run.contracts import PyTree, Step, Views
-from augment_gen.run.random import stream
 from augment_gen.steps import encoder as encoder_step
 from augment_gen.steps.collapse import embedding_std
 from augment_gen.steps.state import EncoderState
@@ -20,7 +19,7 @@ def init(net: PredictedEncoder, tx: optax.GradientTransformation,
          image_shape: tuple[int, int, int], key: jax.Array,
          encoder: PyTree | None = None) -> EncoderState:
   """Creates a fresh state; F is random, or has the variables `encoder`."""
-  return encoder_step.init(net, tx, image_shape, stream(key, "simsiam_init"), encoder)
+  return encoder_step.init(net, tx, image_shape, key, encoder)
 
 
 def make_step(net: PredictedEncoder, tx: optax.GradientTransformation,

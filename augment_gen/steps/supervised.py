@@ -7,7 +7,6 @@ import optax
 from augment_gen.models.heads import Classifier, l2_normalize
 from augment_gen.run import parallel
 from augment_gen.run.contracts import PyTree, Step, Views
-from augment_gen.run.random import stream
 from augment_gen.steps import encoder as encoder_step
 from augment_gen.steps import views as views_lib
 from augment_gen.steps.collapse import embedding_std
@@ -18,7 +17,7 @@ def init(net: Classifier, tx: optax.GradientTransformation,
          image_shape: tuple[int, int, int], key: jax.Array,
          encoder: PyTree | None = None) -> EncoderState:
   """Creates a fresh state; F is random, or has the variables `encoder`."""
-  return encoder_step.init(net, tx, image_shape, stream(key, "supervised_init"), encoder)
+  return encoder_step.init(net, tx, image_shape, key, encoder)
 
 
 def make_step(net: Classifier, tx: optax.GradientTransformation,

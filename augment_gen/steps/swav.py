@@ -37,7 +37,7 @@ def init(net: ViewsEncoder, tx: optax.GradientTransformation, config: SwavConfig
          encoder: PyTree | None = None) -> SwavState:
   """Creates a fresh state; F is random, or has the variables `encoder`."""
   images = [jnp.zeros((2, *image_shape), jnp.float32)]
-  variables = initial_variables(net, images, stream(key, "swav_init"), encoder)
+  variables = initial_variables(net, images, key, encoder)
   # The directions of PyTorch's default weights of a linear layer.
   prototypes = l2_normalize(jax.random.uniform(
       stream(key, "prototypes_init"), (config.prototypes, config.dim), minval=-1.0))

@@ -33,11 +33,21 @@ class Line:
     return self.method.endswith(ADABN)
 
   @property
+  def base(self) -> str:
+    """The pre-trainer, such as "MoCo v2"."""
+    return self.encoder.partition(" + ")[0]
+
+  @property
   def kind(self) -> str:
     """What was added to the pre-trained encoder; "" for nothing."""
-    if self.encoder in (UNTRAINED, LOADED):
+    if self.is_before_training:
       return self.encoder
     return self.encoder.partition(" + ")[2]
+
+  @property
+  def is_before_training(self) -> bool:
+    """Whether no pre-trainer has trained F, so that the row is the same for all."""
+    return self.encoder in (UNTRAINED, LOADED)
 
   @property
   def is_reference(self) -> bool:
@@ -59,10 +69,9 @@ class Line:
     return self.kind.startswith("G_A") and not self.adapted
 
   @property
-  def rank(self) -> tuple[bool, int]:
-    """The paper's order: baseline, ours, controls, oracle; references last."""
-    kinds = {"": 0, LOADED: 1, "G_A": 2, "oracle": 4, UNTRAINED: 5}
-    return self.is_reference, kinds.get(self.kind, 3)
+  def rank(self) -> int:
+    """The paper's order of a pre-trainer's rows: baseline, ours, controls, oracle."""
+    return {"": 0, LOADED: 1, "G_A": 2, "oracle": 4}.get(self.kind, 3)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -153,7 +162,9 @@ def of_results(results: list[dict[str, Any]], protocol: str, cost: bool = False
     notes += [f"  {gain.column.experiment}, {gain.column}: {gain.ours.method} less the "
               f"{gain.rival} ({gain.best.method}): {gain}" for gain in of_ours]
   if found.differences:
-    notes += ["", "Difference to the first line, paired over common seeds "
+    several = len({line.base for line in found.lines if not line.is_before_training}) > 1
+    notes += ["", f"Difference to the {'pre-trainer alone' if several else 'first line'}, "
+              "paired over common seeds "
               f"(* where p < {statistics.SIGNIFICANCE}, t-test, each taken alone):", ""]
     notes += [f"  {line.method}, {line.retraining_set}, {column.experiment}, "
               f"{column}: {difference}{' *' * difference.significant}"
@@ -192,8 +203,8 @@ class _Found:
   Attributes:
     cells: accuracies by line, column and seed.
     lines, columns: in the table's order.
-    differences: (line, column) -> the difference from the column's first line, if that is
-      the plain baseline.
+    differences: (line, column) -> the difference from the line of its pre-trainer alone;
+      if there is none, from the column's first line, if that is a plain baseline.
     best: column -> the line that is best beyond the noise, the second best, and their
       difference.
   """
@@ -260,9 +271,15 @@ def _add_costs(found: _Found, columns: list[Column], above: list[str],
 
 
 def _in_order(lines) -> list[Line]:
-  """Sorts lines by rank; an encoder's line with AdaBN follows the one without."""
+  """Sorts lines: each pre-trainer's, the untrained encoder, then reference rows.
+
+  An encoder's line with AdaBN follows the one without.
+  """
   encoders = list(dict.fromkeys(line.encoder for line in lines))
+  bases = list(dict.fromkeys(line.base for line in lines if not line.is_before_training))
   return sorted(lines, key=lambda line: (
+      line.is_reference, line.encoder == UNTRAINED,
+      bases.index(line.base) if line.base in bases else 0,
       line.rank, encoders.index(line.encoder), line.adapted))
 
 
@@ -283,10 +300,12 @@ def _gains(found: _Found) -> Iterator[Gain]:
     for ours in (line for line in lines if line.is_ours):
       if (ours, column) not in cells:
         continue
+      # What another pre-trainer does is no measure of what G_A adds to this one.
+      same = [line for line in lines if line.base == ours.base or line.is_before_training]
       rivals = {
-          "best control": [line for line in lines if line.is_control],
-          "untrained G_A": [line for line in lines if line.kind == "random G_A"],
-          "oracle": [line for line in lines if line.kind == "oracle"]}
+          "best control": [line for line in same if line.is_control],
+          "untrained G_A": [line for line in same if line.kind == "random G_A"],
+          "oracle": [line for line in same if line.kind == "oracle"]}
       for name, others in rivals.items():
         best = _best(cells, ours, others, column)
         if best is not None:
@@ -340,6 +359,8 @@ def _collect(results, protocol: str
                   row.get("augmentation", "-"))
       column = Column(result["experiment"], row["train"], row["test"])
       seeds = cells.setdefault((line, column), {})
+      if row["seed"] in seeds and line.is_before_training:
+        continue  # of a run with another pre-trainer, which began with the same weights
       if row["seed"] in seeds:
         problems.append(
             f"two results for seed {row['seed']} of '{column.experiment}': "
@@ -352,16 +373,18 @@ def _collect(results, protocol: str
 
 
 def _differences(cells: Cells, lines, columns):
-  """(line, column) -> Difference from the column's first line, the plain baseline."""
+  """(line, column) -> Difference; see `_Found`."""
   result = {}
   for column in columns:
     present = [line for line in lines if (line, column) in cells]
-    baseline = present[0]
-    if baseline.kind not in ("", LOADED) or baseline.adapted:
+    plain = [line for line in present if line.kind in ("", LOADED) and not line.adapted]
+    if not present or present[0] not in plain:
       continue
-    reference = cells[baseline, column]
-    for line in present[1:]:
-      difference = statistics.paired_difference(cells[line, column], reference)
-      if difference:
+    alone = {line.base: line for line in reversed(plain)}  # the first of each
+    for line in present:
+      baseline = alone.get(line.base, present[0])
+      difference = statistics.paired_difference(
+          cells[line, column], cells[baseline, column])
+      if difference and line != baseline:
         result[line, column] = difference
   return result

@@ -5,7 +5,7 @@ import json
 import pathlib
 from typing import Any
 
-from augment_gen.config import errors, identity
+from augment_gen.config import errors, identity, pretrainers
 from augment_gen.run import costs
 from augment_gen.run.folder import read_config
 
@@ -17,6 +17,9 @@ _OPTIONAL = ("retraining_set", "augmentation", "crops")
 # and what changes no row.
 _FREE = ("experiment", "seed", "data.root", "data.stream",
          "data.max_resident_gib", "encoder.init")
+# Settings of stages 1 and 3. Another pre-trainer has rows of its own, as in the paper's
+# Table 1, so that they may differ between pre-trainers.
+_OF_PRETRAINER = ("pretrain", "retrain", *pretrainers.SECTIONS.values())
 
 
 def load(folders: Sequence[str]) -> list[dict[str, Any]]:
@@ -113,7 +116,9 @@ def protocol_words(results: Sequence[Mapping[str, Any]], protocol: str) -> str:
 def mixture_problems(results: Sequence[Mapping[str, Any]], protocol: str) -> list[str]:
   """What differs between runs of one experiment, which a table would take for its seeds.
 
-  Runs of one experiment with other X̃_f have other columns, and may differ.
+  Runs of one experiment with other X̃_f have other columns, and may differ. Runs with
+  another pre-trainer, or with another set for pre-training, have other rows: stages 1 and
+  3 may differ, but not the data, the encoder, the generator or the protocol.
 
   Args:
     results: contents of results files; those from `load` say the most.
@@ -128,16 +133,20 @@ def mixture_problems(results: Sequence[Mapping[str, Any]], protocol: str) -> lis
     for row in result["rows"][:1]:  # all rows of a run have the same X̃_f
       groups.setdefault((result["experiment"], row["train"]), []).append(result)
   for (experiment, _), of_experiment in groups.items():
-    # What differs -> value -> the runs that have it.
-    found: dict[str, dict[str, list[str]]] = {}
+    # (pre-trainer and its set, what differs) -> value -> the runs that have it.
+    found: dict[tuple[Any, str], dict[str, list[str]]] = {}
     for number, result in enumerate(of_experiment, start=1):
       run = result.get("folder") or f"run {number}"
+      pretrain = (result.get("config") or {}).get("pretrain", {})
+      rows = pretrain.get("method"), pretrain.get("with_finetune")
       for what, value in _traits(result, protocol):
-        found.setdefault(what, {}).setdefault(value, []).append(run)
+        of_rows = _is_of(what.removeprefix("config."), _OF_PRETRAINER)
+        found.setdefault((rows if of_rows else None, what), {}).setdefault(
+            value, []).append(run)
     lines += [
         f"the runs of '{experiment}' are not seeds of one experiment: {what} is "
         + ", ".join(f"{value} in {_some(runs)}" for value, runs in values.items())
-        for what, values in found.items() if len(values) > 1]
+        for (_, what), values in found.items() if len(values) > 1]
   return lines
 
 
@@ -163,8 +172,13 @@ def _traits(result: Mapping[str, Any], protocol: str) -> Iterator[tuple[str, str
   except AttributeError:  # unreadable
     return
   for name, value in _leaves(settings):
-    if not any(name == free or name.startswith(f"{free}.") for free in _FREE):
+    if not _is_of(name, _FREE):
       yield f"config.{name}", repr(value)
+
+
+def _is_of(name: str, parts: tuple[str, ...]) -> bool:
+  """Whether a dotted name is one of some fields, or lies in one of some sections."""
+  return any(name == part or name.startswith(f"{part}.") for part in parts)
 
 
 def _leaves(values: Mapping[str, Any], path: str = "") -> Iterator[tuple[str, Any]]:

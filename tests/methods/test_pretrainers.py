@@ -16,6 +16,7 @@ import pytest
 import tracing
 
 from augment_gen.config.command_line import parse
+from augment_gen.config.pretrainers import SECTIONS
 from augment_gen.data.task import load_task
 from augment_gen.export import runs
 from augment_gen.losses.infonce import infonce
@@ -23,7 +24,7 @@ from augment_gen.losses.nt_xent import nt_xent
 from augment_gen.losses.swav import swapped_prediction
 from augment_gen.methods import building
 from augment_gen.methods.augmentation_generator import rules, stages
-from augment_gen.methods.pretrainers import pretrainer
+from augment_gen.methods.pretrainers import pretrainer, PRETRAINERS
 from augment_gen.run.checkpoint import Checkpoints
 from augment_gen.run.contracts import Plan
 from augment_gen.run.random import example_keys
@@ -84,6 +85,22 @@ def test_f_goes_on_to_the_other_stages(method, tmp_path):
   checkpoints.save(1, state)
   like = jax.eval_shape(lambda: runs._pretrainer_state(config, config.retrain))
   assert shapes(checkpoints.restore(like)) == shapes(before)
+
+
+def test_each_has_a_section_of_settings():
+  assert SECTIONS.keys() == PRETRAINERS.keys()
+  values = parse(["main.py", "--config=quickstart", "--workdir=unused"]).config_values
+  assert all(section in values for section in SECTIONS.values())
+
+
+def test_one_seed_gives_f_the_same_weights_under_all_pretrainers():
+  encoders = []
+  for method in ("moco_v2", "simclr", *METHODS):
+    built = pretrainer(config_of(method), 1)
+    state = built.init(optax.sgd(0.1), jax.random.key(3))
+    encoders.append(built.encoder_variables(state))
+  for other in encoders[1:]:
+    jax.tree.map(np.testing.assert_array_equal, encoders[0], other)
 
 
 def test_swav_without_a_queue_can_be_saved(tmp_path):

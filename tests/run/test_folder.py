@@ -55,6 +55,7 @@ def test_other_stages_arms_and_logging_may_go_on(folder, values):
   other["retrain"]["arms"] = "control"
   other["data"]["on_bad_image"] = "skip"  # if a file was bad, that ended the run
   other["experiment"] = "Another name"
+  other["byol"]["dim"] = other["tac"]["crop"] = 7  # of what is not trained
   RunFolder(folder.path, other).close()
 
 

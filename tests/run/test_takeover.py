@@ -39,7 +39,9 @@ def _taken(source, path, values, **changes):
 
 @pytest.mark.parametrize("changes", [
     {}, {"data__implicit": "blur"}, {"generator__steps": 7}, {"retrain__arms": "control"},
-    {"retrain__order": "first"}, {"evaluate__protocols": "knn"}])
+    {"retrain__order": "first"}, {"evaluate__protocols": "knn"},
+    # The section of a pre-trainer that is not used.
+    {"simsiam__dim": 7}])
 def test_it_is_taken_over_where_nothing_can_change_it(tmp_path, values, changes):
   source = _source(tmp_path / "first", values)
   assert _taken(source, tmp_path / "second", values, **changes)

@@ -104,3 +104,17 @@ def test_a_case_is_one_more_choice():
   assert points[3].settings == (("a", "1"), ("b", "2"), ("retrain.order", "last"))
   assert points[0].name == "base,order=first,seed=0"
   assert len({point.name for point in points}) == 4
+
+
+def test_what_the_rows_of_a_table_say_is_not_in_the_label():
+  varied = [("pretrain.method", ["byol", "swav"]), ("retrain.order", ["first", "last"])]
+  assert [point.label for point in grid.points(varied, [0])] == [
+      "order=first", "order=last"] * 2
+  union = (("pretrain.with_finetune", "True"), ("stages", "pretrain,evaluate"))
+  cases = [("X_p", (("pretrain.with_finetune", "False"),)), ("both", union)]
+  assert {p.label for p in grid.points(varied[:1], [0], cases)} == {""}
+  # Two cases with the same rows need their names.
+  slow = ("slow", (("pretrain.method", "byol"), ("pretrain.optimizer.lr", "1e-4")))
+  fast = ("fast", (("pretrain.method", "byol"), ("pretrain.optimizer.lr", "1e-3")))
+  moco = ("moco", (("pretrain.method", "moco_v2"),))
+  assert [p.label for p in grid.points([], [0], [slow, fast, moco])] == ["slow", "fast", ""]

@@ -51,6 +51,20 @@ def test_what_differs_is_said_and_refused(change, words):
     assert "WARNING" not in tables.format_table([_run(0), _run(1, **{**change, **other})])
 
 
+def test_another_pretrainer_has_rows_of_its_own_and_may_be_trained_in_another_way():
+  byol = ["--config.pretrain.method=byol", "--config.pretrain.optimizer.lr=0.1",
+          "--config.retrain.epochs=0", "--config.retrain.steps=7", "--config.byol.dim=16"]
+  union = ["--config.pretrain.with_finetune=True", "--config.pretrain.epochs=0",
+           "--config.pretrain.steps=7"]
+  runs = [_run(0), _run(1), _run(0, settings=byol), _run(0, settings=union)]
+  assert not results_lib.mixture_problems(runs, "l2")
+  # Its own seeds must agree, and so must what all runs share.
+  for other in (_run(1, settings=byol[:1]), _run(1, settings=[
+      *byol, "--config.encoder.width=8"]), _run(1, settings=[
+          *byol, "--config.generator.steps=7", "--config.generator.epochs=0"])):
+    assert results_lib.mixture_problems([*runs, other], "l2")
+
+
 def test_settings_of_protocols_that_are_not_shown_may_differ():
   runs = [_run(0, protocols={"l2": "p", "labels": "a"}),
           _run(1, protocols={"l2": "p", "labels": "b"})]

@@ -116,6 +116,31 @@ def test_gains_over_the_best_control_and_an_untrained_g_a_lead():
   assert "*" not in one and "interval" not in one
 
 
+def _of_pretrainer(name, base, seed):
+  rows = [made.row(name, base, seed),
+          made.row(f"{name} + G_A", base + 20.0 + seed, seed, augmentation="G_A"),
+          made.row(f"{name} + control", base + 1.0, seed),
+          made.row("untrained encoder", 6.0, seed, retraining_set="-"),
+          made.row("untrained encoder, AdaBN", 5.0, seed, retraining_set="-")]
+  return made.result(rows)
+
+
+def test_pretrainers_share_a_table_and_each_is_compared_with_its_own_rows():
+  results = [_of_pretrainer(name, base, seed) for seed in (0, 1)
+             for name, base in (("MoCo v2", 40.0), ("BYOL", 10.0))]
+  results.append(made.result([made.row(
+      "BYOL", 30.0, 0, retraining_set="X_p ∪ X̃_f")]))
+  table = tables.format_table(results)
+  assert [line[0] for line in made.cells_of(table)[3:12]] == [
+      "MoCo v2", "MoCo v2 + G_A", "MoCo v2 + control", "BYOL", "BYOL + G_A",
+      "BYOL + control", "untrained encoder", "untrained encoder, AdaBN", "BYOL"]
+  # The untrained encoder is the same for both: two seeds, not four results.
+  assert "6.0 ± 0.0 (n=2)" in table
+  assert "BYOL + G_A less the best control (BYOL + control): +19.50, 95 %" in table
+  assert "Difference to the pre-trainer alone" in table
+  assert "  BYOL + G_A, X_p, " in table and "D → C: +20.50, 95 %" in table
+
+
 @pytest.mark.parametrize("trained", [True, False])
 def test_an_encoder_as_loaded_is_a_control_and_the_baseline_if_no_other_is(trained):
   """Without steps of stage 1 there is no row of the pre-trainer alone."""
