@@ -89,6 +89,7 @@ def short_pretraining(config: ml_collections.ConfigDict,
   features = config.encoder.width * (32 if config.encoder.name == "resnet50" else 8)
   config.simsiam.dim, config.simsiam.predictor_dim = features, features // 4
   config.byol.hidden = 2 * features
+  config.byol.momentum = 0.99
   config.swav.hidden = features
   # Fewer kinds of images than on ImageNet: fewer prototypes, and a queue as short.
   config.swav.prototypes, config.swav.queue = 300, 384
