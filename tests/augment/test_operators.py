@@ -301,8 +301,11 @@ def test_a_raster_repeats_after_its_period():
   np.testing.assert_allclose(
       found[:, 0], [0.25 * (1 + math.cos(2 * math.pi * (row / 4 + phase)))
                     for row in range(28)], atol=1e-4)
+  # Dark lines lie between the light ones, and hide none of them.
   dark = _apply("raster", 1 - image, dark=0.5, period=4.0, turns=0.0)[..., 0]
-  np.testing.assert_allclose(dark, 1 - found, atol=1e-5)
+  np.testing.assert_allclose(dark, 0.5 + found, atol=1e-5)
+  both = _apply("raster", image, light=0.5, dark=1.0, period=4.0, turns=0.0)[..., 0]
+  np.testing.assert_allclose(both, found, atol=1e-6)
   # Lengths are those of an image of 28 pixels.
   large = _apply("raster", np.zeros((56, 84, 1), np.float32), light=0.5, period=4.0,
                  turns=0.0)[..., 0]

@@ -28,13 +28,17 @@ def _noise(image: jax.Array, amounts: Amounts, u: jax.Array) -> jax.Array:
 
 
 def _raster(image: jax.Array, amounts: Amounts, u: jax.Array) -> jax.Array:
-  """Parallel lines, light or dark, as of a screen, a scanner or print."""
+  """Parallel lines, light or dark, as of a screen, a scanner or print.
+
+  Dark lines lie between the light ones. Drawn in the same places, they would hide them,
+  and G_A could not learn light lines once it drew dark ones (docs/experiments/032).
+  """
   rows, cols = sampling.pixel_grid(image)
   angle = 2 * math.pi * amounts["turns"]
   along = jnp.cos(angle) * rows + jnp.sin(angle) * cols
   phase = 2 * math.pi * (along / (base.pixel(image) * amounts["period"]) + u[0])
   wave = (0.5 + 0.5 * jnp.cos(phase))[..., None]
-  image = image * (1 - amounts["dark"] * wave)
+  image = image * (1 - amounts["dark"] * (1 - wave))
   return image + amounts["light"] * wave * (1 - image)
 
 
