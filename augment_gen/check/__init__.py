@@ -56,7 +56,7 @@ def _report(config, found, workdir: pathlib.Path | None, sheet: pathlib.Path,
             quick: bool) -> Iterator[str]:
   """The sections, each line as soon as it is known."""
   from augment_gen.check import images, memory, outline, speed
-  from augment_gen.config.errors import raise_if_any, UserError
+  from augment_gen.config.errors import UserError
   from augment_gen.run import session
   yield session.devices_line(found.mesh)
   yield from _section("images", images.lines(config, found.task, sheet))
@@ -64,7 +64,6 @@ def _report(config, found, workdir: pathlib.Path | None, sheet: pathlib.Path,
       *outline.divisions(config, found.mesh.size),
       *(f"WARNING: {warning}" for warning in found.warnings)])
   stages = outline.stages(config, found.task, found.mesh.size, workdir)
-  raise_if_any(outline.problems(config, stages))
   yield from _section("memory", memory.lines(config, found.task, stages))
   times: dict[str, speed.Time] = {}
   if quick:

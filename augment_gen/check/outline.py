@@ -1,6 +1,6 @@
 """The stages that a command would train, as shapes: nothing is computed or compiled."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 import dataclasses
 import functools
 import pathlib
@@ -14,7 +14,7 @@ from augment_gen.methods import building, METHODS
 from augment_gen.methods.augmentation_generator import stages as augmentation_generator
 from augment_gen.methods.crl_tac import stages as crl_tac
 from augment_gen.run.checkpoint import Checkpoints
-from augment_gen.run.contracts import Feed, Stage
+from augment_gen.run.contracts import Feed, is_chosen, Stage
 
 # (images, states of the stages before, by name) -> the stage. Where states are shapes, so
 # is what it is made of.
@@ -79,24 +79,8 @@ def stages(config: Config, task: Task, devices: int, workdir: pathlib.Path | Non
       done = there[-1] if there else 0
     found.append(Outline(name, state, kept[0].feed, kept[0].total_steps, done,
                          "" if done else entry.source, entry.make, entry.like,
-                         _is_chosen(config, name.partition("-")[0])))
+                         is_chosen(config, name.partition("-")[0])))
   return found
-
-
-def _is_chosen(config: Config, stage: str) -> bool:
-  """As `contracts.Run.wants`."""
-  return not {"all", stage}.isdisjoint(names(config.stages))
-
-
-def problems(config: Config, found: Sequence[Outline]) -> Iterator[str]:
-  """One line for each stage that others start from, and that is not there."""
-  if config.method != "augmentation_generator":
-    return  # stages of CRL-TAC start anew
-  for place, outline in enumerate(found):
-    if not outline.wanted and not outline.source and outline.done < outline.steps and any(
-        later.left for later in found[place:]):
-      yield (f"stage '{outline.name}' is not finished in --workdir, and this command does "
-             "not run it: add it to --config.stages")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -116,7 +100,7 @@ def _of_augmentation_generator(config: Config, devices: int) -> dict[str, _Entry
       config, task, devices)
   found = {"pretrain": _Entry(pretrain, pretrain, "pretrain",
                               of_generator or config.pretrain.from_run)}
-  if _is_chosen(config, "generator") or (
+  if is_chosen(config, "generator") or (
       not set(arms).isdisjoint(augmentation_generator.GENERATOR_ARMS)):
     found["generator"] = _Entry(
         lambda task, states: augmentation_generator.generator(

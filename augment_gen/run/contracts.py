@@ -173,7 +173,12 @@ class Run:
 
   def wants(self, stage: str) -> bool:
     """Whether the command selected this stage."""
-    return not {"all", stage}.isdisjoint(names(self.config.stages))
+    return is_chosen(self.config, stage)
+
+
+def is_chosen(config: Config, stage: str) -> bool:
+  """Whether config.stages selects a stage."""
+  return not {"all", stage}.isdisjoint(names(config.stages))
 
 
 class Pretrainer(Protocol):
@@ -271,6 +276,9 @@ class Method(Protocol):
 
   def reads_finetune(self, stage: str, values: Mapping[str, Any]) -> bool:
     """Whether a trained stage depends on X̃_f; `values` are a config's JSON values."""
+
+  def read_only(self, config: Config) -> list[str]:
+    """Stages that a command starts from or evaluates, but neither trains nor copies."""
 
   def run(self, run: Run) -> dict[str, Any] | None:
     """Runs the selected stages, each from where it stopped.

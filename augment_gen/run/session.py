@@ -4,6 +4,7 @@ from collections.abc import Iterator
 import dataclasses
 import datetime
 import os
+import pathlib
 import platform
 import signal
 import threading
@@ -75,7 +76,8 @@ def checked(options: Options) -> Checked:
   config = options.config
   mesh = parallel.make_mesh()
   to_copy = takeover.still_needed(options.config_values, options.workdir)
-  raise_if_any([*problems(config, mesh.size), *takeover.problems(to_copy)])
+  raise_if_any([*problems(config, mesh.size), *takeover.problems(to_copy),
+                *missing_stages(config, options.workdir)])
   check_owner(options.workdir, options.config_values)
   method = METHODS[config.method]
   task = load_task(config.data, parallel.host_copies(mesh.size))
@@ -128,6 +130,25 @@ def problems(config: Config, devices: int) -> list[str]:
       *METHODS[config.method].problems(config, devices),
       *sinks.problems(config),
       *check_data(config.data, parallel.host_copies(devices))]
+
+def missing_stages(config: Config, workdir: str | os.PathLike[str]) -> Iterator[str]:
+  """One line for each stage that a command needs and does not run, and that is not there.
+
+  They are found before anything is trained. A stage that was begun and not finished is
+  found when its state is read.
+
+  Args:
+    config: a config without problems.
+    workdir: the run's folder, which need not exist.
+  """
+  checkpoints = pathlib.Path(workdir) / "checkpoints"
+  for name in METHODS[config.method].read_only(config):
+    if not any(path.name.isdigit() for path in (checkpoints / name).glob("*")):
+      arm = name.startswith("retrain-")
+      yield (f"stage '{name}' is not finished in --workdir={workdir}, and this command "
+             f"does not run it: add '{'retrain' if arm else name}' to --config.stages"
+             + (f", or leave '{name.removeprefix('retrain-')}' out of "
+                "--config.retrain.arms" if arm else ""))
 
 
 def _summary(run: Run, results: dict[str, Any] | None) -> Iterator[str]:

@@ -18,8 +18,11 @@ def main() -> None:
   """stdin: the arguments of each run; stdout: the problems of each run's config."""
   devices = parallel.make_mesh().size
   with contextlib.redirect_stdout(sys.stderr):  # a config file may print
-    found = [session.problems(command_line.parse(["augment-gen", *arguments]).config,
-                              devices) for arguments in json.load(sys.stdin)]
+    parsed = [command_line.parse(["augment-gen", *arguments])
+              for arguments in json.load(sys.stdin)]
+    found = [session.problems(options.config, devices)
+             or list(session.missing_stages(options.config, options.workdir))
+             for options in parsed]
   json.dump(found, sys.stdout)
 
 

@@ -125,12 +125,23 @@ def test_stages_of_crl_tac(capsys, tmp_path):
     (["--config.pretrain.batch_size=3"], ["config.moco.queue="]),
     (["--config.seeed=1"], ["config.seeed is no field of the config"]),
     (["--config.stages=generator"], ["stage 'pretrain' is not finished in --workdir"]),
+    (["--config.stages=pretrain,evaluate"], [
+        "stage 'generator' is not finished", "add 'retrain' to --config.stages, or leave "
+        "'control' out of --config.retrain.arms"]),
     (["--sheet=/no/folder/x.png"], ["--sheet=/no/folder/x.png cannot be written"])])
 def test_what_training_would_refuse_ends_in_status_2(args, words, capsys):
   status = commands.main([*TINY, "--quick", *args])
   err = capsys.readouterr().err
   assert status == 2 and all(word in err for word in words)
   assert all(line.startswith("error: ") for line in err.splitlines())
+
+
+def test_stages_of_crl_tac_that_evaluate_needs(capsys):
+  status = commands.main(["check", "--config=regional_mnist:rendered,runlocal", "--quick",
+                          "--config.stages=evaluate", "--config.tac.controls=simclr"])
+  lines = capsys.readouterr().err.splitlines()
+  assert status == 2 and [line.partition(" is not finished")[0] for line in lines] == [
+      "error: stage 'simclr'", "error: stage 'tac'"]
 
 
 def test_a_drive_that_is_too_small_is_a_mistake(capsys, monkeypatch, tmp_path):

@@ -1,4 +1,4 @@
-"""The sweeps that docs/results.md gives for its tables can be run."""
+"""The sweeps that the docs give can be run."""
 
 import pathlib
 import re
@@ -10,9 +10,20 @@ from augment_gen import sweep
 from augment_gen.config import command_line
 from augment_gen.run import session
 
-PAGE = pathlib.Path(__file__).parents[2] / "docs" / "results.md"
-COMMANDS = re.findall(r"^augment-gen sweep (?:.*\\\n)*.*$",
-                      PAGE.read_text(encoding="utf-8"), flags=re.MULTILINE)
+DOCS = pathlib.Path(__file__).parents[2] / "docs"
+
+
+def commands(page):
+  return re.findall(r"^augment-gen sweep (?:.*\\\n)*.*$",
+                    (DOCS / page).read_text(encoding="utf-8"), flags=re.MULTILINE)
+
+
+def by_folder(commands):
+  return [pytest.param(command, id=re.search(r"--folder=runs/(\S+)", command)[1])
+          for command in commands]
+
+
+COMMANDS = commands("results.md")
 
 
 def planned(command, folder):
@@ -26,8 +37,16 @@ def test_there_is_one_for_each_of_the_old_grids():
   assert len(COMMANDS) == 9
 
 
-@pytest.mark.parametrize("command", COMMANDS, ids=[
-    re.search(r"--folder=runs/(\S+)", command)[1] for command in COMMANDS])
+@pytest.mark.parametrize("command", by_folder(
+    command for command in commands("user_guide.md") if "--config=CONFIG" not in command))
+def test_those_of_the_guide(command, tmp_path):
+  for run in planned(command, tmp_path):
+    config = command_line.parse(["augment-gen", *run.settings]).config
+    assert not list(session.missing_stages(config, run.folder)), run.name
+    assert all("FOLDER" in line for line in session.problems(config, devices=1))
+
+
+@pytest.mark.parametrize("command", by_folder(COMMANDS))
 def test_its_configs_lack_nothing_but_their_data(command, tmp_path):
   runs = planned(command, tmp_path)
   for seed in {run.values["seed"] for run in runs}:
@@ -41,6 +60,7 @@ def test_its_configs_lack_nothing_but_their_data(command, tmp_path):
     config = command_line.parse(["augment-gen", *run.settings]).config
     found = session.problems(config, devices=1)
     assert all("FOLDER" in line for line in found), (run.name, found)
+    assert not list(session.missing_stages(config, run.folder)), run.name
     # Settings are chosen on the development split alone.
     assert bool(config.data.development) == any(
         word in command for word in ("others", "ablations"))

@@ -24,7 +24,7 @@ from augment_gen.methods.pretrainers import pretrainer
 from augment_gen.models.build import build_augmenter
 from augment_gen.run import costs, loop, preemption, provenance
 from augment_gen.run.checkpoint import checksum
-from augment_gen.run.contracts import Run
+from augment_gen.run.contracts import is_chosen, Run
 from augment_gen.run.folder import last_measured
 from augment_gen.run.metrics import parameter_overview
 from augment_gen.run.takeover import take_over, take_over_control
@@ -79,6 +79,22 @@ def reads_finetune(stage: str, values: Mapping[str, Any]) -> bool:
     return True
   # The other stages depend on X̃_f only through stage 1.
   return values["pretrain"]["with_finetune"]
+
+
+def read_only(config: Config) -> list[str]:
+  """See `contracts.Method`."""
+  arms = names(config.retrain.arms)
+  evaluates, copies = is_chosen(config, "evaluate"), config.generator.from_run
+  found = []
+  if not (is_chosen(config, "pretrain") or copies or config.pretrain.from_run):
+    found.append("pretrain")
+  if (evaluates or is_chosen(config, "retrain")) and not (
+      is_chosen(config, "generator") or copies
+      or set(arms).isdisjoint(stages.GENERATOR_ARMS)):
+    found.append("generator")
+  if evaluates and not is_chosen(config, "retrain"):
+    found += [_stage_name(arm) for arm in arms]
+  return found
 
 
 def run(run: Run) -> dict[str, Any] | None:

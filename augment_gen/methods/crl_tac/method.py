@@ -26,7 +26,7 @@ from augment_gen.losses.information import entropy
 from augment_gen.methods.crl_tac import rules, stages
 from augment_gen.run import costs, loop, preemption, provenance
 from augment_gen.run.checkpoint import checksum
-from augment_gen.run.contracts import Run
+from augment_gen.run.contracts import is_chosen, Run
 from augment_gen.run.metrics import parameter_overview
 from augment_gen.run.random import stream
 
@@ -53,6 +53,15 @@ def reads_finetune(stage: str, values: Mapping[str, Any]) -> bool:
   """See `contracts.Method`; X̃_f is only used for evaluation."""
   del stage, values
   return False
+
+
+def read_only(config: Config) -> list[str]:
+  """See `contracts.Method`."""
+  if not is_chosen(config, "evaluate"):
+    return []
+  controls = names(config.tac.controls)
+  return [name for name in ("simclr", "simclr_own", "tac")
+          if (name in controls or name == "tac") and not is_chosen(config, name)]
 
 
 def run(run: Run) -> dict[str, Any] | None:
