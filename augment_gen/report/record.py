@@ -39,7 +39,12 @@ class Record:
 
   @property
   def title(self) -> str:
-    return f"{self.config.get('experiment', 'a run')}, seed {self.config.get('seed')}"
+    pretrain = self.config.get("pretrain", {}) if self.has_generator else {}
+    method = pretrain.get("method", "moco_v2")
+    return (f"{self.config.get('experiment', 'a run')}"
+            + f", {method}" * (method != "moco_v2")
+            + ", X_p ∪ X̃_f" * bool(pretrain.get("with_finetune"))
+            + f", seed {self.config.get('seed')}")
 
   @property
   def has_generator(self) -> bool:

@@ -17,6 +17,7 @@ from augment_gen import tables
 from augment_gen.evaluate import amounts, encoder_health, health
 from augment_gen.report.record import Record
 from augment_gen.tables import augmentation_generator, crl_tac, statistics
+from augment_gen.tables import results as results_lib
 
 GOOD, BAD, OPEN = "good", "bad", "open"
 # Rows that CRL-TAC is compared with: (method, crops), in words, and whether it is SimCLR.
@@ -71,11 +72,27 @@ def of_results(records: Sequence[Record]) -> Verdict:
 
 def _of_generator(results: list[dict[str, Any]], protocol: str) -> Iterator[Verdict]:
   found = augmentation_generator.gains(results, protocol)
-  of_controls = [gain for gain in found if gain.rival == "best control"]
-  if not of_controls:
+  if not any(gain.rival == "best control" for gain in found):
     yield Verdict(OPEN, "Whether the learned augmentation helped cannot be said: there is "
                   "no row with G_A beside a control.")
     return
+  by_pretrainer: dict[tuple[str, bool], list[augmentation_generator.Gain]] = {}
+  for gain in found:
+    by_pretrainer.setdefault((gain.ours.base, gain.ours.saw_finetune), []).append(gain)
+  for (base, saw_finetune), gains in by_pretrainer.items():
+    with_base = f"With {base}{' on X_p ∪ X̃_f' * saw_finetune}, "
+    judged = _of_pretrainer(gains, results, protocol,
+                            with_base if len(by_pretrainer) > 1 else "")
+    if judged:
+      yield judged
+
+
+def _of_pretrainer(gains: Sequence[augmentation_generator.Gain], results, protocol: str,
+                   beginning: str) -> Verdict | None:
+  """Whether G_A has helped one pre-trainer; `beginning`: of all sentences."""
+  of_controls = [gain for gain in gains if gain.rival == "best control"]
+  if not of_controls:
+    return None
   # Latents of the bank, as in the paper, unless there are only others.
   first = min((gain.ours.kind for gain in of_controls), key=len)
   leading = [gain for gain in of_controls if gain.ours.kind == first]
@@ -90,22 +107,24 @@ def _of_generator(results: list[dict[str, Any]], protocol: str) -> Iterator[Verd
   # "D → C" is not to be broken over lines.
   where = lambda gain: (f"{gain.column.experiment}, " if several else "") + str(
       gain.column).replace(" ", "\N{NO-BREAK SPACE}")
-  yield Verdict(
+  the = "the" if beginning else "The"
+  return Verdict(
       tones[0] if len(set(tones)) == 1 else OPEN,
-      f"The learned augmentation {verb}: " + ", ".join(
+      f"{beginning}{the} learned augmentation {verb}: " + ", ".join(
           f"{difference.points:+.1f} points on {where(gain)}"
           for gain, difference in judged) + " against the best control.",
       [f"{where(gain)}: {gain.ours.method} has {gain.accuracies[0]:.1f} %, the best "
        f"control, {gain.best.method}, {gain.accuracies[1]:.1f} % ({difference.note})."
        for gain, difference in judged]
-      + list(_of_pretraining(leading))
-      + [_of_rival(gain, where(gain)) for gain in found
+      + [f"{beginning}{text[:1].lower() if beginning else text[:1]}{text[1:]}"
+         for text in _of_pretraining(leading)]
+      + [_of_rival(gain, where(gain)) for gain in gains
          if gain.ours.kind == first and gain.rival != "best control"])
 
 
 def _of_pretraining(gains: Sequence[augmentation_generator.Gain]) -> Iterator[str]:
   """What is to be said if no pre-trained encoder is as good as an untrained one."""
-  if all(gain.best.encoder == augmentation_generator.UNTRAINED for gain in gains):
+  if all(gain.best.encoder == results_lib.UNTRAINED for gain in gains):
     yield ("The best control is an encoder that was not trained at all: pre-training has "
            "learned something else than these classes. X_p may be too small, or show the "
            "same things again and again (methods such as MoCo take each image for a class "

@@ -17,7 +17,7 @@ from augment_gen.run import exits
 from augment_gen.tables import augmentation_generator as augmentation
 from augment_gen.tables import crl_tac as policy
 from augment_gen.tables import health, layout, records
-from augment_gen.tables.results import load, mixture_problems
+from augment_gen.tables.results import having, load, mixture_problems
 
 FORMATS = (*layout.STYLES, *records.STYLES)
 
@@ -84,12 +84,6 @@ def _parts(results: Sequence[dict[str, Any]], protocol: str) -> list[tuple[Any, 
   of_policy, others = by_method(found)
   return [(module, some) for module, some in (
       (augmentation, others), (policy, of_policy)) if some]
-
-
-def having(results: Sequence[dict[str, Any]], protocol: str) -> list[dict[str, Any]]:
-  """The results that have rows of a protocol."""
-  return [result for result in results
-          if any(row["protocol"] == protocol for row in result["rows"])]
 
 
 def by_method(results: Sequence[dict[str, Any]]

@@ -1,6 +1,6 @@
 """The paper's Table 1 over seeds: methods, re-training sets and augmentations."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 import dataclasses
 import itertools
 from typing import Any
@@ -9,15 +9,25 @@ import numpy as np
 
 from augment_gen.config import errors
 from augment_gen.tables import health, layout, papers, records, spent, statistics
-from augment_gen.tables.results import ADABN, protocol_words
-
-UNTRAINED = "untrained encoder"
-LOADED = "encoder as loaded"  # from config.encoder.init, not trained any further
+from augment_gen.tables.results import (
+  ADABN,
+  BEFORE_TRAINING,
+  LOADED,
+  protocol_words,
+  UNTRAINED,
+)
 
 
 @dataclasses.dataclass(frozen=True)
 class Line:
-  """A row of the table."""
+  """A row of the table.
+
+  Attributes:
+    method: such as "MoCo v2 + G_A".
+    retraining_set: what it was trained on last, such as "X_p"; "X_p after X_p ∪ X̃_f" if
+      it saw X̃_f in stage 1 alone.
+    augmentation: what was added to the hand-made augmentations.
+  """
   method: str
   retraining_set: str
   augmentation: str
@@ -47,22 +57,32 @@ class Line:
   @property
   def is_before_training(self) -> bool:
     """Whether no pre-trainer has trained F, so that the row is the same for all."""
-    return self.encoder in (UNTRAINED, LOADED)
+    return self.encoder in BEFORE_TRAINING
+
+  @property
+  def saw_finetune(self) -> bool:
+    """Whether it saw X̃_f in stage 1, as the paper's reference rows did."""
+    return "∪" in self.retraining_set
 
   @property
   def is_reference(self) -> bool:
-    """Whether it is one of the paper's reference rows, which saw X̃_f in stage 1."""
-    return "∪" in self.retraining_set
+    """Whether it is one of the paper's reference rows, which have no stage 3."""
+    return self.saw_finetune and not self.kind
+
+  def is_comparable(self, other: "Line") -> bool:
+    """Whether a line differs from it in what was added alone."""
+    return other.is_before_training or (
+        other.base == self.base and other.saw_finetune == self.saw_finetune)
 
   @property
   def is_control(self) -> bool:
     """Whether it has no additional augmentation and is not a reference row."""
-    return self.kind in ("", "control", UNTRAINED, LOADED) and not self.is_reference
+    return self.kind in ("", "control", *BEFORE_TRAINING) and not self.is_reference
 
   @property
   def may_be_best(self) -> bool:
     """Whether it is a method: not given the true augmentation, nor a reference row."""
-    return self.kind != "oracle" and not self.is_reference
+    return self.kind != "oracle" and not self.saw_finetune
 
   @property
   def is_ours(self) -> bool:
@@ -162,13 +182,15 @@ def of_results(results: list[dict[str, Any]], protocol: str, cost: bool = False
     notes += [f"  {gain.column.experiment}, {gain.column}: {gain.ours.method} less the "
               f"{gain.rival} ({gain.best.method}): {gain}" for gain in of_ours]
   if found.differences:
-    several = len({line.base for line in found.lines if not line.is_before_training}) > 1
-    notes += ["", f"Difference to the {'pre-trainer alone' if several else 'first line'}, "
-              "paired over common seeds "
+    several = len({baseline for baseline, _ in found.differences.values()}) > 1
+    of = "line of the pre-trainer alone" if several else "first line"
+    notes += ["", f"Difference to the {of}, paired over common seeds "
               f"(* where p < {statistics.SIGNIFICANCE}, t-test, each taken alone):", ""]
-    notes += [f"  {line.method}, {line.retraining_set}, {column.experiment}, "
-              f"{column}: {difference}{' *' * difference.significant}"
-              for (line, column), difference in found.differences.items()]
+    notes += [f"  {line.method}, {line.retraining_set}"
+              + (f", less {baseline.method}" if several else "")
+              + f", {column.experiment}, {column}: {difference}"
+              f"{' *' * difference.significant}"
+              for (line, column), (baseline, difference) in found.differences.items()]
   if others := list(_between_experiments(found)):
     notes += ["", "Difference to the first experiment, of the same row and paired over "
               "common seeds:", "", *others]
@@ -190,7 +212,7 @@ def as_records(results: list[dict[str, Any]], protocol: str) -> list[records.Rec
     out.append({
         "experiment": column.experiment, **dataclasses.asdict(line),
         "train": column.train, "test": column.test, "protocol": protocol,
-        **records.numbers(seeds, found.differences.get((line, column))),
+        **records.numbers(seeds, found.difference(line, column)),
         "best": best is not None and best[0] == line,
         "paper": paper.mean if paper else None,
         **spent.numbers(found.rows(line, column))})
@@ -203,8 +225,9 @@ class _Found:
   Attributes:
     cells: accuracies by line, column and seed.
     lines, columns: in the table's order.
-    differences: (line, column) -> the difference from the line of its pre-trainer alone;
-      if there is none, from the column's first line, if that is a plain baseline.
+    differences: (line, column) -> the line that it is compared with, and the difference:
+      the line of its pre-trainer alone; if there is none, the column's first line, if that
+      is a plain baseline.
     best: column -> the line that is best beyond the noise, the second best, and their
       difference.
   """
@@ -236,6 +259,10 @@ class _Found:
     """The rows of results.json that are behind a cell, one for each seed."""
     return self._rows.get((line, column), [])
 
+  def difference(self, line: Line, column: Column) -> statistics.Difference | None:
+    """The difference of a cell to that of the line that it is compared with."""
+    return self.differences.get((line, column), (None, None))[1]
+
   def reported(self, line: Line, column: Column) -> tuple[str, str]:
     """The name of a cell in `papers.reference`."""
     return papers.method_name(line.method, line.retraining_set), str(column)
@@ -250,7 +277,7 @@ def _add_column(found: _Found, column: Column, above: list[str], body: list[list
   for line, cells in zip(found.lines, body[1:]):
     best = found.best.get(column)
     cells.append(layout.cell(
-        found.cells.get((line, column)), found.differences.get((line, column)),
+        found.cells.get((line, column)), found.difference(line, column),
         bold=best is not None and best[0] == line, rows=found.rows(line, column)))
   if reported:
     body[0].append("paper")
@@ -271,14 +298,14 @@ def _add_costs(found: _Found, columns: list[Column], above: list[str],
 
 
 def _in_order(lines) -> list[Line]:
-  """Sorts lines: each pre-trainer's, the untrained encoder, then reference rows.
+  """Sorts lines: each pre-trainer's, the untrained encoder, then those that saw X̃_f.
 
   An encoder's line with AdaBN follows the one without.
   """
   encoders = list(dict.fromkeys(line.encoder for line in lines))
   bases = list(dict.fromkeys(line.base for line in lines if not line.is_before_training))
   return sorted(lines, key=lambda line: (
-      line.is_reference, line.encoder == UNTRAINED,
+      line.saw_finetune, line.encoder == UNTRAINED,
       bases.index(line.base) if line.base in bases else 0,
       line.rank, encoders.index(line.encoder), line.adapted))
 
@@ -301,7 +328,7 @@ def _gains(found: _Found) -> Iterator[Gain]:
       if (ours, column) not in cells:
         continue
       # What another pre-trainer does is no measure of what G_A adds to this one.
-      same = [line for line in lines if line.base == ours.base or line.is_before_training]
+      same = [line for line in lines if ours.is_comparable(line)]
       rivals = {
           "best control": [line for line in same if line.is_control],
           "untrained G_A": [line for line in same if line.kind == "random G_A"],
@@ -354,9 +381,7 @@ def _collect(results, protocol: str
     for row in result["rows"]:
       if row["protocol"] != protocol:
         continue
-      line = Line(row["method"],
-                  row.get("retraining_set", row["pretrain_data"]),
-                  row.get("augmentation", "-"))
+      line = Line(row["method"], _retraining_set(row), row.get("augmentation", "-"))
       column = Column(result["experiment"], row["train"], row["test"])
       seeds = cells.setdefault((line, column), {})
       if row["seed"] in seeds and line.is_before_training:
@@ -372,7 +397,14 @@ def _collect(results, protocol: str
   return cells, rows
 
 
-def _differences(cells: Cells, lines, columns):
+def _retraining_set(row: Mapping[str, Any]) -> str:
+  """What an encoder was trained on last, and whether it saw more in stage 1."""
+  last, first = row.get("retraining_set", row["pretrain_data"]), row["pretrain_data"]
+  return f"{last} after {first}" if "∪" in first and "∪" not in last else last
+
+
+def _differences(cells: Cells, lines, columns
+                 ) -> dict[tuple[Line, Column], tuple[Line, statistics.Difference]]:
   """(line, column) -> Difference; see `_Found`."""
   result = {}
   for column in columns:
@@ -380,11 +412,12 @@ def _differences(cells: Cells, lines, columns):
     plain = [line for line in present if line.kind in ("", LOADED) and not line.adapted]
     if not present or present[0] not in plain:
       continue
-    alone = {line.base: line for line in reversed(plain)}  # the first of each
+    # The first of each. What the paper's reference rows add is their set of stage 1.
+    alone = {line.base: line for line in reversed(plain) if not line.saw_finetune}
     for line in present:
       baseline = alone.get(line.base, present[0])
       difference = statistics.paired_difference(
           cells[line, column], cells[baseline, column])
       if difference and line != baseline:
-        result[line, column] = difference
+        result[line, column] = baseline, difference
   return result

@@ -4,11 +4,9 @@ from typing import Any
 
 from augment_gen.config import errors
 from augment_gen.tables import layout, papers, records, spent, statistics
-from augment_gen.tables.results import protocol_words
+from augment_gen.tables.results import protocol_words, UNTRAINED
 
 FEATURES = {"head": "Projection head", "f": "f output"}
-
-_UNTRAINED = "untrained encoder"
 
 _OWN = "SimCLR, own windows"
 # Columns, the poster's first: the method of the rows, their crops, and the name of the
@@ -189,8 +187,8 @@ def _difference(cells: Cells, method: str, crops: str, feature: str
                 ) -> statistics.Difference | None:
   """The difference from an untrained encoder on the same crops, if there is one."""
   ours = cells.get((method, crops, feature))
-  untrained = cells.get((_UNTRAINED, crops, feature))
-  if not ours or not untrained or method == _UNTRAINED:
+  untrained = cells.get((UNTRAINED, crops, feature))
+  if not ours or not untrained or method == UNTRAINED:
     return None
   return statistics.paired_difference(ours, untrained)
 

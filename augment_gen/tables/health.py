@@ -29,4 +29,7 @@ def note(results: Sequence[dict[str, Any]]) -> list[str]:
 
 def _run(result: dict[str, Any]) -> str:
   seeds = {row["seed"] for row in result["rows"]}
-  return f"{result['experiment']}, seed {', '.join(map(str, sorted(seeds)))}"
+  # The pre-trainer, as runs with several may be one experiment.
+  base = next((f"{row['method'].partition(' + ')[0]}, " for row in result["rows"]
+               if " + " in row["method"]), "")
+  return f"{result['experiment']}, {base}seed {', '.join(map(str, sorted(seeds)))}"

@@ -35,9 +35,10 @@ def method_name(method: str, retraining_set: str = "X_p") -> str:
   """The method of `reference` that belongs to a row of results.json.
 
   The reference rows of Table 1 were trained on X_p ∪ X̃_f. They have the method of a
-  baseline, and differ from it in the re-training set alone.
+  baseline, and differ from it in the re-training set alone. The paper has no others that
+  saw X̃_f in stage 1.
   """
-  return f"{method} on {_UNION}" if retraining_set == _UNION else method
+  return f"{method} on {retraining_set}" if "∪" in retraining_set else method
 
 
 def _table_1(columns: str, numbers: Mapping[str, tuple[float, ...]]

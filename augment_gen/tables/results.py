@@ -12,6 +12,10 @@ from augment_gen.run.folder import read_config
 _NEEDED = ("method", "pretrain_data", "train", "test", "protocol", "seed",
            "accuracy")
 ADABN = ", AdaBN"  # at the end of a row's method
+UNTRAINED = "untrained encoder"
+LOADED = "encoder as loaded"  # from config.encoder.init, not trained any further
+BEFORE_TRAINING = (UNTRAINED, LOADED)
+_ROUNDING = 0.5  # percentage points by which machines may differ on the same weights
 _OPTIONAL = ("retraining_set", "augmentation", "crops")
 # Settings in which runs of one experiment may differ: what has a fingerprint of its own,
 # and what changes no row.
@@ -113,6 +117,12 @@ def protocol_words(results: Sequence[Mapping[str, Any]], protocol: str) -> str:
   return f"{protocol} ({meaning[kind]})" if kind in meaning else protocol
 
 
+def having(results: Sequence[Any], protocol: str) -> list[Any]:
+  """The results that have rows of a protocol."""
+  return [result for result in results
+          if any(row["protocol"] == protocol for row in result["rows"])]
+
+
 def mixture_problems(results: Sequence[Mapping[str, Any]], protocol: str) -> list[str]:
   """What differs between runs of one experiment, which a table would take for its seeds.
 
@@ -129,7 +139,7 @@ def mixture_problems(results: Sequence[Mapping[str, Any]], protocol: str) -> lis
   """
   lines = []
   groups: dict[tuple[str, str], list[Mapping[str, Any]]] = {}
-  for result in results:
+  for result in having(results, protocol):
     for row in result["rows"][:1]:  # all rows of a run have the same X̃_f
       groups.setdefault((result["experiment"], row["train"]), []).append(result)
   for (experiment, _), of_experiment in groups.items():
@@ -147,7 +157,30 @@ def mixture_problems(results: Sequence[Mapping[str, Any]], protocol: str) -> lis
         f"the runs of '{experiment}' are not seeds of one experiment: {what} is "
         + ", ".join(f"{value} in {_some(runs)}" for value, runs in values.items())
         for (_, what), values in found.items() if len(values) > 1]
+    lines += _other_beginnings(of_experiment, protocol)
   return lines
+
+
+def _other_beginnings(results: Sequence[Mapping[str, Any]], protocol: str
+                      ) -> Iterator[str]:
+  """One line for each seed whose encoders did not start from the same weights.
+
+  One seed gives F the same weights under all pre-trainers, so that one row stands for
+  all of them. In older code it did not.
+  """
+  found: dict[tuple[Any, ...], dict[float, str]] = {}
+  for number, result in enumerate(results, start=1):
+    for row in result["rows"]:
+      if row["method"].removesuffix(ADABN) in BEFORE_TRAINING and (
+          row["protocol"] == protocol and "crops" not in row):
+        key = row["method"], row["train"], row["test"], row["seed"]
+        found.setdefault(key, {}).setdefault(
+            row["accuracy"], result.get("folder") or f"run {number}")
+  for (method, train, test, seed), accuracies in found.items():
+    if max(accuracies) - min(accuracies) > _ROUNDING:
+      yield (f"'{method}' of seed {seed}, {train} → {test}, is " + ", ".join(
+          f"{accuracy:.2f} in {run}" for accuracy, run in accuracies.items())
+          + ": F did not start from the same weights")
 
 
 def _traits(result: Mapping[str, Any], protocol: str) -> Iterator[tuple[str, str]]:
@@ -159,9 +192,10 @@ def _traits(result: Mapping[str, Any], protocol: str) -> Iterator[tuple[str, str
   data = provenance.get("data") or {}
   for name, value in data.items():
     yield f"the fingerprint of the images '{name}'", str(value)
-  yield ("the fingerprint of the evaluation protocol (config.evaluate)",
-         str(provenance.get("protocols", {}).get(
-             protocol.partition(":")[0], provenance.get("protocol"))))
+  evaluate = provenance.get("protocols", {}).get(
+      protocol.partition(":")[0], provenance.get("protocol"))
+  if evaluate:
+    yield ("the fingerprint of the evaluation protocol (config.evaluate)", str(evaluate))
   size = provenance.get("adabn_batch_size")
   if size and any(row["method"].endswith(ADABN) for row in result["rows"]):
     yield "config.evaluate.batch_size, which AdaBN depends on,", str(size)

@@ -114,22 +114,28 @@ def bootstrap_interval(values) -> Interval:
 
 
 def best(rows: Mapping[_Key, Seeds]) -> tuple[_Key, _Key, Difference] | None:
-  """The best row and the second best, if they differ beyond the noise.
+  """The best row, if it is better than each other row beyond the noise.
 
-  That is, the 95 % interval of their paired difference lies above 0.
+  That is, the 95 % intervals of its paired differences lie above 0.
 
   Args:
     rows: accuracies by row.
 
   Returns:
-    The best row, the second best, and their difference; None if there is only one row,
-    fewer than two common seeds, or no difference beyond the noise.
+    The best row, the one that comes next to it, and their difference; None if there is
+    only one row, a row with fewer than two seeds in common with the best, or one that does
+    not differ from it beyond the noise.
   """
   if len(rows) < 2:
     return None
-  first, second, *_ = sorted(
-      rows, key=lambda row: -float(np.mean(list(rows[row].values()))))
-  difference = paired_difference(rows[first], rows[second])
-  if difference is None or not difference.interval[0] > 0:
-    return None
-  return first, second, difference
+  first = max(rows, key=lambda row: float(np.mean(list(rows[row].values()))))
+  found = []
+  for row in rows:
+    if row != first:
+      difference = paired_difference(rows[first], rows[row])
+      # Rows may have other seeds, so that each has to be asked. NaN: there is no spread.
+      if difference is None or difference.mean <= 0 or difference.interval[0] <= 0:
+        return None
+      found.append((difference.mean, row, difference))
+  _, second, difference = min(found, key=lambda each: each[0])
+  return (first, second, difference) if difference.interval[0] > 0 else None

@@ -59,6 +59,16 @@ def test_each_experiment_is_judged_by_its_own_number_of_test_images():
   assert "with 10000 test images" in big and "with 20 test images" in small
 
 
+def test_each_pretrainer_is_judged_by_itself():
+  found = verdict.of_results([
+      run([row(name, 1.0), row(f"{name} + control", 50.0), row(f"{name} + G_A", ours)])
+      for name, ours in (("MoCo v2", 60.0), ("BYOL", 30.0))])
+  assert found.tone == "open"
+  assert "With MoCo v2, the learned augmentation helped: +10.0 points" in found.headline
+  assert "With BYOL, the learned augmentation cost accuracy: -20.0" in found.headline
+  assert "some test sets" not in found.headline
+
+
 def test_a_gain_on_one_of_two_test_sets_is_said():
   found = judged([60.0, 50.0], [50.0, 51.0], tests=("C", "D"))
   assert found.tone == "open" and "helped on some test sets only" in found.headline

@@ -68,9 +68,28 @@ def test_another_pretrainer_has_rows_of_its_own_and_may_be_trained_in_another_wa
 def test_settings_of_protocols_that_are_not_shown_may_differ():
   runs = [_run(0, protocols={"l2": "p", "labels": "a"}),
           _run(1, protocols={"l2": "p", "labels": "b"})]
+  for run in runs:
+    run["rows"].append({**run["rows"][0], "protocol": "labels:5"})
   assert not results_lib.mixture_problems(runs, "l2")
   (line,) = results_lib.mixture_problems(runs, "labels:5")
   assert "is a in runs/0, b in runs/1" in line
+
+
+def test_a_run_without_the_protocol_is_no_other_one():
+  runs = [_run(0, protocols={"l2": "p"}), _run(1, protocols={"l2": "p", "knn": "k"})]
+  runs[1]["rows"].append({**runs[1]["rows"][0], "protocol": "knn"})
+  assert not results_lib.mixture_problems(runs, "knn")
+  assert "(n=2)" in tables.format_table(runs, "all")
+
+
+def test_encoders_that_started_from_other_weights_are_told():
+  runs = [_run(0), _run(0, settings=["--config.pretrain.method=byol"])]
+  for run, accuracy in zip(runs, (5.0, 5.2)):
+    run["rows"] = [{**run["rows"][0], "method": "untrained encoder", "accuracy": accuracy}]
+  assert not results_lib.mixture_problems(runs, "l2")  # rounding
+  runs[1]["rows"][0]["accuracy"] = 15.0
+  (line,) = results_lib.mixture_problems(runs, "l2")
+  assert "'untrained encoder' of seed 0, D → C, is 5.00 in runs/0, 15.00 in runs/0" in line
 
 
 def test_what_older_code_did_not_know_is_no_difference():

@@ -12,6 +12,7 @@ from scipy import stats
 from augment_gen import tables
 from augment_gen.config import errors
 from augment_gen.tables import augmentation_generator as augmentation
+from augment_gen.tables import papers
 
 BASE, OURS = [3.0, 4.0, 3.5], [55.0, 54.0, 56.5]
 
@@ -137,8 +138,35 @@ def test_pretrainers_share_a_table_and_each_is_compared_with_its_own_rows():
   # The untrained encoder is the same for both: two seeds, not four results.
   assert "6.0 ± 0.0 (n=2)" in table
   assert "BYOL + G_A less the best control (BYOL + control): +19.50, 95 %" in table
-  assert "Difference to the pre-trainer alone" in table
-  assert "  BYOL + G_A, X_p, " in table and "D → C: +20.50, 95 %" in table
+  assert "Difference to the line of the pre-trainer alone" in table
+  assert "  BYOL + G_A, X_p, less BYOL, EMNIST-Omniglot, D → C: +20.50, 95 %" in table
+  assert "untrained encoder, -, less MoCo v2, " in table
+
+
+def _after_union(seed, accuracy):
+  """A run that saw X̃_f in stage 1, and then trained an arm on X_p."""
+  rows = [made.row("MoCo v2", accuracy, seed, retraining_set="X_p ∪ X̃_f"),
+          *(made.row(f"MoCo v2 + {kind}", accuracy + more, seed, augmentation=added)
+            for kind, more, added in (("G_A", 9.0, "G_A"), ("control", 2.0, "-")))]
+  for row in rows:
+    row["pretrain_data"] = "X_p ∪ X̃_f"
+  return made.result(rows)
+
+
+def test_what_saw_x_f_in_stage_1_has_rows_of_its_own_in_all_arms():
+  results = [result for seed in (0, 1) for result in (
+      _of_pretrainer("MoCo v2", 40.0, seed), _after_union(seed, 50.0 + seed))]
+  table = tables.format_table(results)
+  sets = {tuple(line[:2]) for line in made.cells_of(table)[3:11]}
+  assert {("MoCo v2 + G_A", "X_p"), ("MoCo v2 + G_A", "X_p after X_p ∪ X̃_f"),
+          ("MoCo v2", "X_p ∪ X̃_f"), ("MoCo v2 + control", "X_p after X_p ∪ X̃_f")} <= sets
+  # Each with the controls of its own F.
+  gains = [line for line in table.splitlines() if "less the best control" in line]
+  assert [("+19.50" in line, "+7.00" in line) for line in gains] == [
+      (True, False), (False, True)]
+  # The paper's number is that of X_p alone.
+  assert papers.method_name("MoCo v2 + G_A", "X_p after X_p ∪ X̃_f") not in {
+      method for method, _ in papers.reference("EMNIST-Omniglot")}
 
 
 @pytest.mark.parametrize("trained", [True, False])
@@ -347,11 +375,12 @@ def test_unhealthy_generators_are_named_and_can_fail_a_command(tmp_path, capsys)
   results[1]["health"]["latent_r2"] = 0.1
   folders[1] = made.write(tmp_path / "sick", json.dumps(results[1]))
   assert tables.main(folders) == 0
-  assert ("Not healthy (--check-health says why): the generator of EMNIST-Omniglot, seed 1."
+  assert ("Not healthy (--check-health says why): the generator of EMNIST-Omniglot, MoCo v2, "
+          "seed 1."
           in capsys.readouterr().out)
   assert tables.main([*folders, "--check-health"]) == 1
   err = capsys.readouterr().err
-  assert err.startswith("not healthy: EMNIST-Omniglot, seed 1: G_A ignores its latents")
+  assert err.startswith("not healthy: EMNIST-Omniglot, MoCo v2, seed 1: G_A ignores its latents")
   assert err.count("\n") == 1
 
 

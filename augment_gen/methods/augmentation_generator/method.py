@@ -28,8 +28,7 @@ from augment_gen.run.contracts import is_chosen, Run
 from augment_gen.run.folder import last_measured
 from augment_gen.run.metrics import parameter_overview
 from augment_gen.run.takeover import take_over, take_over_control
-from augment_gen.tables.augmentation_generator import LOADED, UNTRAINED
-from augment_gen.tables.results import ADABN
+from augment_gen.tables.results import ADABN, LOADED, UNTRAINED
 
 STAGES = ("pretrain", "generator", "retrain", "evaluate")
 problems, data_problems = rules.problems, rules.data_problems
