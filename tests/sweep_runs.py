@@ -6,11 +6,12 @@ import pathlib
 from augment_gen.sweep import grid, plan
 
 
-def planned(folder, *settings, seeds=(0,), overrides=(), config="quickstart"):
-  """The runs of `--set` for each of the settings."""
+def planned(folder, *settings, seeds=(0,), overrides=(), config="quickstart", cases=()):
+  """The runs of `--set` for each of the settings, and of `--case` for each of the cases."""
   varied = [grid.values(setting) for setting in settings]
+  named = [grid.case(text) for text in cases] or [("", ())]
   return plan.make(config, overrides,
-                   lambda own: grid.points(varied, seeds or [own]), folder)
+                   lambda own: grid.points(varied, seeds or [own], named), folder)
 
 
 def leave(run: plan.Run, *, seconds: float = 60.0, finished: bool = True,

@@ -79,8 +79,8 @@ WITHOUT_EFFECT = (
 
 def unread(values: Mapping[str, Any]) -> tuple[str, ...]:
   """Sections of a config (from `plain`) that its run does not read."""
-  if values.get("method") != "augmentation_generator":
-    return ()
+  if values.get("method") == "crl_tac":
+    return ("pretrain", "generator", "retrain", *pretrainers.SECTIONS.values())
   method = values.get("pretrain", {}).get("method")
   return ("tac", *(section for name, section in pretrainers.SECTIONS.items()
                    if name != method))

@@ -69,8 +69,9 @@ class SwavConfig:
   # Projections of earlier batches that help to assign a batch to the prototypes, of
   # each large view; a multiple of the batch. 0: none, as with large batches.
   queue: CountOrZero = 3840
-  queue_start_epochs: NotNegative = 15.0  # passes before the queue is filled
-  freeze_epochs: NotNegative = 1.0  # passes in which the prototypes are not trained
+  # Passes of stage 1 before the queue is filled; in stage 3 it is filled at once.
+  queue_start_epochs: NotNegative = 15.0
+  freeze_epochs: NotNegative = 1.0  # passes of stage 1 in which prototypes stay as they are
   # Small crops of an image, beside its two large views (multi-crop).
   small_crops: CountOrZero = 6
   small_side: Annotated[float, Interval(gt=0, le=1)] = 96 / 224  # share of the image's

@@ -48,12 +48,14 @@ class Plan:
     steps_per_epoch: number of steps in a pass over X_p.
     recipe: name of the hand-made recipe, for views beside the two that it is given.
     parts: number of parts in which a device's images pass through the network.
+    again: whether the networks were trained before, so that nothing has to settle.
   """
   optimizer: OptimizerConfig
   steps: int
   steps_per_epoch: int
   recipe: str
   parts: int = 1
+  again: bool = False
 
 
 class Step(Protocol):

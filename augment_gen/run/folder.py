@@ -26,7 +26,7 @@ import re
 import time
 from typing import Any
 
-from augment_gen.config import errors, identity, names, renamed
+from augment_gen.config import errors, identity, names, renamed, unread
 
 _METRICS = "metrics.jsonl"
 _ENVIRONMENT = "environment.json"
@@ -120,7 +120,8 @@ def is_finished(folder: pathlib.Path, values: dict[str, Any]) -> bool:
   """
   try:
     theirs = read_config(folder)
-    if _asked(theirs) != _asked(values):
+    # Results hold the experiment's name, too.
+    if (theirs["experiment"], asked(theirs)) != (values["experiment"], asked(values)):
       return False
   except (errors.UserError, KeyError, TypeError):
     return False
@@ -130,8 +131,8 @@ def is_finished(folder: pathlib.Path, values: dict[str, Any]) -> bool:
   return bool(starts and starts[-1].get("finished") and evaluated)
 
 
-def _asked(values: dict[str, Any]) -> Any:
-  """What a start computes: the experiment, and the parts of it that were chosen."""
+def asked(values: dict[str, Any]) -> Any:
+  """What a start computes: the settings that determine it, and the parts chosen."""
   return (identity(values), values["stages"], values["retrain"]["arms"],
           values["tac"]["controls"],
           values["evaluate"] | {
@@ -170,7 +171,10 @@ def check_owner(path: str | os.PathLike[str], config: dict[str, Any]) -> None:
   if not theirs:
     raise errors.UserError(
         f"{file} is damaged: restore it, or choose another --workdir")
-  found = sorted(differences(theirs, identity(config)))
+  # The section of a pre-trainer that one of the two does not use.
+  unused = {*unread(theirs), *unread(config)}
+  found = sorted(each for each in differences(theirs, identity(config))
+                 if each[0].partition(".")[0] not in unused)
   if found:
     raise errors.UserError(
         f"--workdir={folder} belongs to a run of another config: choose "

@@ -14,7 +14,7 @@ _LONGEST_VALUE, _LONGEST_NAME = 32, 200  # characters in a folder's name
 # The name of some settings, and (field, value as on the command line) of each.
 Case = tuple[str, tuple[tuple[str, str], ...]]
 # A table has rows for each value of these settings, as the paper's Table 1 has.
-_ROWS = ("pretrain.method", "pretrain.with_finetune")
+ROWS = ("pretrain.method", "pretrain.with_finetune")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -22,15 +22,18 @@ class Point:
   """A point of the grid.
 
   Attributes:
-    settings: (field, value as on the command line) of each setting of the case and of
-      each varied field.
+    settings: (field, value as on the command line) of each varied field.
     seed: config.seed.
-    label: the case and the varied fields in words, such as "no cycle, order=first",
-      without what the rows of a table say themselves; "" for none.
+    title: the name of the case; "" for none.
+    of_case: the settings of the case, like `settings`.
+    label: the varied fields in words, such as "order=first", but for those that the rows
+      of a table say; "" for none.
     name: the name of the folder, such as "order=first,cycle_weight=10,seed=0".
   """
   settings: tuple[tuple[str, str], ...]
   seed: int
+  title: str
+  of_case: tuple[tuple[str, str], ...]
   label: str
   name: str
 
@@ -123,27 +126,19 @@ def points(varied: Sequence[tuple[str, Sequence[str]]], seeds: Sequence[int],
   """
   fields = [field for field, _ in varied]
   short = short_names([*fields, "seed"])
-  rows = [_rows(settings) for _, settings in cases]
   for seed in seeds:
     for (title, settings), chosen in itertools.product(
         cases, itertools.product(*(values for _, values in varied))):
-      own_rows = _rows(settings) and rows.count(_rows(settings)) == 1
-      label = [title] * bool(title and not own_rows) + [
-          f"{short[field]}={value}" for field, value in zip(fields, chosen)
-          if field not in _ROWS]
+      label = [f"{short[field]}={value}" for field, value in zip(fields, chosen)
+               if field not in ROWS]
       name = ",".join([
           *([word(title)] if title else []),
           *(f"{short[field]}={word(value)}" for field, value in zip(fields, chosen)),
           f"seed={seed}"])
       if len(name) > _LONGEST_NAME:
         name = f"{name[:_LONGEST_NAME]}-{_digest(name)}"
-      yield Point((*settings, *zip(fields, chosen)), seed,
-                  ", ".join(label), name)
-
-
-def _rows(settings: Sequence[tuple[str, str]]) -> dict[str, str]:
-  """Those of some settings that give a run rows of its own in a table."""
-  return {field: value for field, value in settings if field in _ROWS}
+      yield Point(tuple(zip(fields, chosen)), seed, title, settings, ", ".join(label),
+                  name)
 
 
 def short_names(fields: Sequence[str]) -> dict[str, str]:

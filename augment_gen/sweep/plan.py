@@ -6,12 +6,20 @@ import pathlib
 import shlex
 from typing import Any
 
-from augment_gen.config import command_line
+from augment_gen.config import command_line, identity
 from augment_gen.config.errors import raise_if_any, UserError
 from augment_gen.run import takeover
-from augment_gen.run.folder import check_owner, is_finished, read_config, seconds
+from augment_gen.run.folder import (
+  asked,
+  check_owner,
+  differences,
+  is_finished,
+  read_config,
+  seconds,
+)
 from augment_gen.run.progress import duration
 from augment_gen.sweep import grid
+from augment_gen.tables.results import of_pretrainer
 
 _SEED = "{seed}"
 _STAGES = {"": "-", "pretrain": "pretrain", "generator": "pretrain, generator"}
@@ -61,17 +69,34 @@ def make(config: str, overrides: Sequence[str],
   """
   common = [f"--config={config}", *overrides]
   base = _parse([*(arg for arg in common if _SEED not in arg), f"--workdir={folder}"])
-  runs, problems = [], []
+  problems: list[tuple[str, str]] = []
+  # (the point, its settings, its values, its values without the case)
+  planned: list[tuple[grid.Point, list[str], dict[str, Any], dict[str, Any]]] = []
   for point in points(base["seed"]):
-    settings = [arg.replace(_SEED, str(point.seed)) for arg in (
-        *common, *(f"--config.{name}={value}" for name, value in point.settings))]
-    settings.append(f"--config.seed={point.seed}")
-    # The table takes runs of one experiment for seeds of the same settings.
-    if point.label:
-      settings.append(f"--config.experiment={base['experiment']}, {point.label}")
-    settings.append(f"--workdir={folder / point.name}")
+
+    def settings_of(fields, point=point):
+      return [*(arg.replace(_SEED, str(point.seed)) for arg in (
+          *common, *(f"--config.{name}={value}" for name, value in fields))),
+              f"--config.seed={point.seed}", f"--workdir={folder / point.name}"]
+
+    settings = settings_of((*point.of_case, *point.settings))
     try:
       values = _parse(settings)
+      without = _parse(settings_of(point.settings)) if point.title else values
+    except UserError as error:
+      problems += [(point.name, problem) for problem in error.problems]
+      continue
+    planned.append((point, settings, values, without))
+  titled = _needs_titles(planned)
+  runs = []
+  for point, settings, values, _ in planned:
+    # The table takes runs of one experiment for seeds of the same settings.
+    if words := [point.title] * bool(point.title and titled) + [point.label] * bool(
+        point.label):
+      name = ", ".join([base["experiment"], *words])
+      settings.insert(-1, f"--config.experiment={name}")
+      values["experiment"] = name
+    try:
       check_owner(folder / point.name, values)
       state = _state(folder / point.name, values)
       if state != "done":
@@ -84,6 +109,27 @@ def make(config: str, overrides: Sequence[str],
   raise_if_any(merged(problems))
   raise_if_any(_repeated(runs))
   return share(runs, lambda run, last: takeover.has_stages(str(run.folder), last))
+
+
+def _needs_titles(planned: Sequence[tuple[grid.Point, Any, dict[str, Any], dict[str, Any]]]
+                  ) -> bool:
+  """Whether the rows of a table do not tell the cases of a sweep apart.
+
+  They do if each case has another pre-trainer, or another set for pre-training, and the
+  cases differ in nothing but the settings of stages 1 and 3.
+  """
+  seen = set()
+  for point, _, values, without in planned:
+    if not point.title:
+      continue
+    rows = tuple(values["pretrain"][name.partition(".")[2]] for name in grid.ROWS)
+    changed = [name for name, _, _ in differences(identity(without), identity(values))]
+    of_rows = not set(changed).isdisjoint(grid.ROWS) and all(
+        of_pretrainer(name) for name in changed)
+    if (changed and not of_rows) or (point.seed, point.label, rows) in seen:
+      return True
+    seen.add((point.seed, point.label, rows))
+  return False
 
 
 def share(runs: Sequence[Run], has_stages: Callable[[Run, str], bool]) -> list[Run]:
@@ -188,9 +234,8 @@ def _repeated(runs: Collection[Run]) -> Iterator[str]:
   """One line for each run that has the config or the folder of an earlier one."""
   seen: list[Run] = []
   for run in runs:
-    ours = {**run.values, "experiment": ""}
     for other in seen:
-      if {**other.values, "experiment": ""} == ours or other.name == run.name:
+      if asked(other.values) == asked(run.values) or other.name == run.name:
         yield (f"{other.name} and {run.name} are the same run: "
                f"{shlex.join(run.settings[1:-1])}")
     seen.append(run)

@@ -150,8 +150,8 @@ def mixture_problems(results: Sequence[Mapping[str, Any]], protocol: str) -> lis
       pretrain = (result.get("config") or {}).get("pretrain", {})
       rows = pretrain.get("method"), pretrain.get("with_finetune")
       for what, value in _traits(result, protocol):
-        of_rows = _is_of(what.removeprefix("config."), _OF_PRETRAINER)
-        found.setdefault((rows if of_rows else None, what), {}).setdefault(
+        own = of_pretrainer(what.removeprefix("config."))
+        found.setdefault((rows if own else None, what), {}).setdefault(
             value, []).append(run)
     lines += [
         f"the runs of '{experiment}' are not seeds of one experiment: {what} is "
@@ -208,6 +208,11 @@ def _traits(result: Mapping[str, Any], protocol: str) -> Iterator[tuple[str, str
   for name, value in _leaves(settings):
     if not _is_of(name, _FREE):
       yield f"config.{name}", repr(value)
+
+
+def of_pretrainer(name: str) -> bool:
+  """Whether runs with other pre-trainers may differ in a setting and share a column."""
+  return _is_of(name, _OF_PRETRAINER)
 
 
 def _is_of(name: str, parts: tuple[str, ...]) -> bool:

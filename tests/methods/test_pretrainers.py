@@ -220,6 +220,9 @@ def test_swavs_prototypes_are_frozen_at_first():
   np.testing.assert_allclose(found["prototypes"][3], -schedule(3) * g, rtol=1e-6)
   np.testing.assert_allclose(
       found["prototypes"][4], -schedule(4) * (g + 0.5 * g), rtol=1e-6)
+  # Not in stage 3, where they have been trained.
+  again = updates_of(pretrainer(config, 1).optimizer(dataclasses.replace(plan, again=True)))
+  assert np.all(again["prototypes"][1:] != 0)
 
 
 def test_small_crops_are_drawn_apart_from_the_views_and_from_each_other():

@@ -57,6 +57,13 @@ def test_other_stages_arms_and_logging_may_go_on(folder, values):
   other["experiment"] = "Another name"
   other["byol"]["dim"] = other["tac"]["crop"] = 7  # of what is not trained
   RunFolder(folder.path, other).close()
+  other["pretrain"]["method"] = "byol"
+  with pytest.raises(UserError) as error:
+    RunFolder(folder.path, other)
+  assert [line.strip() for line in error.value.problems[1:]] == [
+      "config.pretrain.method: 'moco_v2' there, 'byol' here"]
+  other["pretrain"]["method"] = "moco_v2"
+  RunFolder(folder.path, other).close()
 
 
 def test_how_much_memory_is_used_may_change(folder, values):

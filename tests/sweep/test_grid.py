@@ -98,10 +98,11 @@ def test_what_is_no_case(text, words):
 def test_a_case_is_one_more_choice():
   points = list(grid.points([("retrain.order", ["first", "last"])], [0],
                             [("base", ()), ("no cycle", (("a", "1"), ("b", "2")))]))
-  assert [point.label for point in points] == [
-      "base, order=first", "base, order=last", "no cycle, order=first",
-      "no cycle, order=last"]
-  assert points[3].settings == (("a", "1"), ("b", "2"), ("retrain.order", "last"))
+  assert [(point.title, point.label) for point in points] == [
+      ("base", "order=first"), ("base", "order=last"), ("no cycle", "order=first"),
+      ("no cycle", "order=last")]
+  assert points[3].of_case == (("a", "1"), ("b", "2"))
+  assert points[3].settings == (("retrain.order", "last"),)
   assert points[0].name == "base,order=first,seed=0"
   assert len({point.name for point in points}) == 4
 
@@ -110,11 +111,3 @@ def test_what_the_rows_of_a_table_say_is_not_in_the_label():
   varied = [("pretrain.method", ["byol", "swav"]), ("retrain.order", ["first", "last"])]
   assert [point.label for point in grid.points(varied, [0])] == [
       "order=first", "order=last"] * 2
-  union = (("pretrain.with_finetune", "True"), ("stages", "pretrain,evaluate"))
-  cases = [("X_p", (("pretrain.with_finetune", "False"),)), ("both", union)]
-  assert {p.label for p in grid.points(varied[:1], [0], cases)} == {""}
-  # Two cases with the same rows need their names.
-  slow = ("slow", (("pretrain.method", "byol"), ("pretrain.optimizer.lr", "1e-4")))
-  fast = ("fast", (("pretrain.method", "byol"), ("pretrain.optimizer.lr", "1e-3")))
-  moco = ("moco", (("pretrain.method", "moco_v2"),))
-  assert [p.label for p in grid.points([], [0], [slow, fast, moco])] == ["slow", "fast", ""]

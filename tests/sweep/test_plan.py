@@ -37,6 +37,39 @@ def test_runs_have_their_settings_and_the_table_can_tell_them_apart(tmp_path):
   assert {run.folder for run in runs} == {tmp_path / run.name for run in runs}
 
 
+@pytest.mark.parametrize("cases, titled", [
+    # The rows of the table tell these apart.
+    (["X_p: pretrain.with_finetune=False",
+      "both: pretrain.with_finetune=True stages=pretrain,evaluate retrain.arms="], False),
+    (["base:", "byol: pretrain.method=byol pretrain.optimizer.lr=0.1 retrain.epochs=1"],
+     False),
+    # These have the same rows, however they are written.
+    (["slow: pretrain.method=moco_v2 pretrain.optimizer.lr=1e-4",
+      "fast: pretrain.with_finetune=False pretrain.optimizer.lr=1e-3"], True),
+    (["a: pretrain.method=byol byol.dim=16", "b: pretrain.method=byol byol.dim=32"], True),
+    (["base:", "c: pretrain.method=byol generator.losses.cycle_weight=7"], True),
+    (["no cycle: generator.losses.cycle_weight=0"], True),
+    (["order: retrain.order=first"], True)])
+def test_cases_have_titles_unless_the_rows_tell_them_apart(tmp_path, cases, titled):
+  runs = planned(tmp_path, cases=cases, seeds=(0, 1))
+  base = planned(tmp_path)[0].values["experiment"]
+  names = [case.partition(":")[0] for case in cases]
+  assert [run.values["experiment"] for run in runs] == [
+      f"{base}, {name}" if titled else base for name in names] * 2
+  for run in runs:
+    values = command_line.parse(["augment-gen", *run.settings]).config_values
+    assert values["experiment"] == run.values["experiment"]
+
+
+def test_another_name_of_the_experiment_is_not_done(tmp_path):
+  case = "slow: pretrain.method=byol pretrain.optimizer.lr=1e-4"
+  (run,) = planned(tmp_path, cases=[case])
+  leave(run)
+  assert planned(tmp_path, cases=[case])[0].state == "done"
+  again = planned(tmp_path, cases=[case, "fast: pretrain.method=byol"])
+  assert [run.state for run in again] == ["started", "new"]
+
+
 def test_seeds_alone_are_one_experiment_and_the_configs_seed_is_the_default(tmp_path):
   assert len({run.values["experiment"] for run in planned(tmp_path, seeds=(0, 1))}) == 1
   (run,) = planned(tmp_path, seeds=(), overrides=["--config.seed=4"])
@@ -178,6 +211,7 @@ def test_the_plan_says_what_is_known_of_the_time(tmp_path):
     (("retrain.steps=1,x",), ["steps=x,seed=0: "]),
     (("pretrain.from_run=/no/run",), ["config.pretrain.from_run: /no/run is no run"]),
     (("retrain.optimizer.lr=0.1,0.10",), ["are the same run: "]),
+    (("byol.momentum=0.9,0.99",), ["are the same run: "]),  # MoCo does not read it
     (("experiment=a,b",), ["are the same run: "])])
 def test_mistakes_are_found_before_anything_runs(tmp_path, settings, words):
   with pytest.raises(UserError) as error:

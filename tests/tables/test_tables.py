@@ -375,12 +375,12 @@ def test_unhealthy_generators_are_named_and_can_fail_a_command(tmp_path, capsys)
   results[1]["health"]["latent_r2"] = 0.1
   folders[1] = made.write(tmp_path / "sick", json.dumps(results[1]))
   assert tables.main(folders) == 0
-  assert ("Not healthy (--check-health says why): the generator of EMNIST-Omniglot, MoCo v2, "
-          "seed 1."
-          in capsys.readouterr().out)
+  assert ("Not healthy (--check-health says why): the generator of EMNIST-Omniglot, "
+          "MoCo v2, seed 1." in capsys.readouterr().out)
   assert tables.main([*folders, "--check-health"]) == 1
   err = capsys.readouterr().err
-  assert err.startswith("not healthy: EMNIST-Omniglot, MoCo v2, seed 1: G_A ignores its latents")
+  assert err.startswith(
+      "not healthy: EMNIST-Omniglot, MoCo v2, seed 1: G_A ignores its latents")
   assert err.count("\n") == 1
 
 

@@ -116,7 +116,8 @@ def _plan(stage: PretrainConfig | RetrainConfig, feed: ImageFeed, devices: int) 
   return Plan(
       stage.optimizer, building.total_steps(stage.epochs, stage.steps, per_epoch),
       per_epoch, stage.recipe,
-      micro_batches.count(stage.batch_size // devices, stage.micro_batch))
+      micro_batches.count(stage.batch_size // devices, stage.micro_batch),
+      again=isinstance(stage, RetrainConfig))
 
 
 def _steps(method: Pretrainer, tx: Any, pair: Callable, plan: Plan

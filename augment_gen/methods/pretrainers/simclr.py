@@ -18,7 +18,11 @@ from augment_gen.steps.state import EncoderState
 
 
 class Simclr(Base):
-  """See `contracts.Pretrainer`."""
+  """See `contracts.Pretrainer`.
+
+  NOTE(paper): H is the two layers of the paper's section 2.1. The official code also has
+  batch norm behind both, and no bias in the last.
+  """
   title: ClassVar[str] = "SimCLR"
   show: ClassVar[tuple[str, ...]] = ("loss", "accuracy")
 

@@ -53,9 +53,10 @@ class Swav(Base):
              f"small_area_max={swav.small_area_max}: exchange them")
 
   def optimizer(self, plan: Plan) -> optax.GradientTransformation:
-    """The prototypes start to be trained after `swav.freeze_epochs`."""
+    """The prototypes start to be trained after `swav.freeze_epochs` of stage 1."""
     schedule = make_schedule(plan.optimizer, plan.steps, plan.steps_per_epoch)
-    still = round(self._config.swav.freeze_epochs * plan.steps_per_epoch)
+    still = 0 if plan.again else round(
+        self._config.swav.freeze_epochs * plan.steps_per_epoch)
     # While they are frozen, their optimiser counts no steps.
     prototypes = optax.transforms.conditionally_mask(
         make_optimizer(plan.optimizer, lambda step: schedule(step + still)),
@@ -77,7 +78,7 @@ class Swav(Base):
       crops = small_crops(recipe(plan.recipe, crop), swav.small_crops)
     return swav_step.make_step(
         self._net, tx, swav, views, crops,
-        round(swav.queue_start_epochs * plan.steps_per_epoch))
+        0 if plan.again else round(swav.queue_start_epochs * plan.steps_per_epoch))
 
   def chance_loss(self, batch_size: int) -> float | None:
     del batch_size
