@@ -69,67 +69,97 @@ def make(config: str, overrides: Sequence[str],
   """
   common = [f"--config={config}", *overrides]
   base = _parse([*(arg for arg in common if _SEED not in arg), f"--workdir={folder}"])
-  problems: list[tuple[str, str]] = []
-  # (the point, its settings, its values, its values without the case)
-  planned: list[tuple[grid.Point, list[str], dict[str, Any], dict[str, Any]]] = []
+  drafts, runs, problems = [], [], []
   for point in points(base["seed"]):
-
-    def settings_of(fields, point=point):
-      return [*(arg.replace(_SEED, str(point.seed)) for arg in (
-          *common, *(f"--config.{name}={value}" for name, value in fields))),
-              f"--config.seed={point.seed}", f"--workdir={folder / point.name}"]
-
-    settings = settings_of((*point.of_case, *point.settings))
     try:
-      values = _parse(settings)
-      without = _parse(settings_of(point.settings)) if point.title else values
+      drafts.append(_draft(point, common, folder))
     except UserError as error:
       problems += [(point.name, problem) for problem in error.problems]
-      continue
-    planned.append((point, settings, values, without))
-  titled = _needs_titles(planned)
-  runs = []
-  for point, settings, values, _ in planned:
-    # The table takes runs of one experiment for seeds of the same settings.
-    if words := [point.title] * bool(point.title and titled) + [point.label] * bool(
-        point.label):
-      name = ", ".join([base["experiment"], *words])
-      settings.insert(-1, f"--config.experiment={name}")
-      values["experiment"] = name
+  titled = _need_titles(drafts)
+  for draft in drafts:
     try:
-      check_owner(folder / point.name, values)
-      state = _state(folder / point.name, values)
-      if state != "done":
-        raise_if_any(takeover.problems(
-            takeover.still_needed(values, folder / point.name)))
+      runs.append(_as_run(draft, base["experiment"], titled, folder))
     except UserError as error:
-      problems += [(point.name, problem) for problem in error.problems]
-      continue
-    runs.append(Run(point.name, folder / point.name, tuple(settings), values, state=state))
+      problems += [(draft.point.name, problem) for problem in error.problems]
   raise_if_any(merged(problems))
   raise_if_any(_repeated(runs))
   return share(runs, lambda run, last: takeover.has_stages(str(run.folder), last))
 
 
-def _needs_titles(planned: Sequence[tuple[grid.Point, Any, dict[str, Any], dict[str, Any]]]
-                  ) -> bool:
+@dataclasses.dataclass(frozen=True)
+class _Draft:
+  """A run that has no name in the table yet.
+
+  Attributes:
+    point: its point of the grid.
+    settings: see `Run`.
+    values: all fields of its config.
+    without_case: the same without the settings of its case.
+  """
+  point: grid.Point
+  settings: list[str]
+  values: dict[str, Any]
+  without_case: dict[str, Any]
+
+
+def _draft(point: grid.Point, common: Sequence[str], folder: pathlib.Path) -> _Draft:
+  """A point of the grid, with its config.
+
+  Raises:
+    UserError: there can be no such config.
+  """
+
+  def settings(fields: Iterable[tuple[str, str]]) -> list[str]:
+    own = [f"--config.{name}={value}" for name, value in fields]
+    return [*(arg.replace(_SEED, str(point.seed)) for arg in (*common, *own)),
+            f"--config.seed={point.seed}", f"--workdir={folder / point.name}"]
+
+  found = settings((*point.of_case, *point.settings))
+  values = _parse(found)
+  return _Draft(point, found, values,
+                _parse(settings(point.settings)) if point.title else values)
+
+
+def _need_titles(drafts: Sequence[_Draft]) -> bool:
   """Whether the rows of a table do not tell the cases of a sweep apart.
 
   They do if each case has another pre-trainer, or another set for pre-training, and the
   cases differ in nothing but the settings of stages 1 and 3.
   """
   seen = set()
-  for point, _, values, without in planned:
-    if not point.title:
+  for draft in drafts:
+    if not draft.point.title:
       continue
-    rows = tuple(values["pretrain"][name.partition(".")[2]] for name in grid.ROWS)
-    changed = [name for name, _, _ in differences(identity(without), identity(values))]
-    of_rows = not set(changed).isdisjoint(grid.ROWS) and all(
-        of_pretrainer(name) for name in changed)
-    if (changed and not of_rows) or (point.seed, point.label, rows) in seen:
+    changed = [name for name, _, _ in differences(
+        identity(draft.without_case), identity(draft.values))]
+    if changed and (set(changed).isdisjoint(grid.ROWS)
+                    or not all(map(of_pretrainer, changed))):
       return True
-    seen.add((point.seed, point.label, rows))
+    rows = tuple(draft.values["pretrain"][name.partition(".")[2]] for name in grid.ROWS)
+    if (draft.point.seed, draft.point.label, rows) in seen:
+      return True
+    seen.add((draft.point.seed, draft.point.label, rows))
   return False
+
+
+def _as_run(draft: _Draft, experiment: str, titled: bool, folder: pathlib.Path) -> Run:
+  """The run of a draft, with a name by which the table tells it from others.
+
+  Raises:
+    UserError: its folder is another run's, or what it takes over cannot be taken over.
+  """
+  point, settings, values = draft.point, list(draft.settings), dict(draft.values)
+  words = [point.title if titled else "", point.label]
+  if any(words):
+    # The table takes runs of one experiment for seeds of the same settings.
+    values["experiment"] = ", ".join([experiment, *filter(None, words)])
+    settings.insert(-1, f"--config.experiment={values['experiment']}")
+  check_owner(folder / point.name, values)
+  state = _state(folder / point.name, values)
+  if state != "done":
+    raise_if_any(takeover.problems(
+        takeover.still_needed(values, folder / point.name)))
+  return Run(point.name, folder / point.name, tuple(settings), values, state=state)
 
 
 def share(runs: Sequence[Run], has_stages: Callable[[Run, str], bool]) -> list[Run]:

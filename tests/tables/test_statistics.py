@@ -46,9 +46,9 @@ def test_best_beyond_the_noise():
   assert (first, second) == ("a", "b")
   assert difference.mean == pytest.approx(np.mean([5.0, 4.5, 5.0]))
   assert statistics.best({**rows, "b": {0: 49.0, 1: 52.0, 2: 50.0}}) is None  # noise
-  # Any other row may be the closest, if it has other seeds.
-  alone = {"d": {1: 50.9, 2: 52.1}}
-  assert statistics.best({**rows, **alone}) is None
+  # Each other row counts, not only the one with the second best mean.
+  assert statistics.best({**rows, "d": {0: 49.0, 1: 39.0, 2: 45.0}}) is None
+  assert statistics.best({"a": {0: 5.0, 1: 6.0}, "b": {0: 4.0, 1: 5.0}}) is None  # no spread
   assert statistics.best({**rows, "d": {2: 10.0}}) is None  # one common seed says nothing
   assert statistics.best({name: {0: row[0]} for name, row in rows.items()}) is None
   assert statistics.best({"a": rows["a"]}) is None
