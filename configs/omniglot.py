@@ -12,8 +12,8 @@ comma-separated:
     mnist     uses MNIST as X_p, and a size for 2 CPU cores (docs/results.md)
     npz       reads both sets from {root}/mnist.npz and {root}/omniglot.npz
     simclr    replaces MoCo v2 by SimCLR with the settings of its paper; name it last.
-              Likewise simsiam, byol and swav. The settings of `mnist` serve all of them:
-              give --config.pretrain.method=simclr there instead
+              Likewise simsiam, byol and swav. With `mnist`, whose settings are for few
+              steps, give --config.pretrain.method=simclr instead
     runlocal  runs every stage in seconds on rendered characters
 
     python -m augment_gen.main --config=configs/omniglot.py:mnist,npz \

@@ -79,13 +79,14 @@ def short_pretraining(config: ml_collections.ConfigDict,
   NOTE(paper): All embeddings are nearly the same at first. With the official settings of
   MoCo they still are after a thousand steps. SGD spreads them too slowly. A long queue of
   keys from a moving key encoder rewards moving all embeddings rather than telling images
-  apart. docs/experiments/001 has the trials, and 031 those of the other pre-trainers.
+  apart. docs/experiments/001 has the trials, and 033 those of the other pre-trainers, of
+  which SimSiam and SwAV need a lower learning rate.
   """
   config.moco.queue = 512
   config.moco.momentum = 0.99
   config.moco.bn_groups = 2
   # The heads are as wide, in proportion to F's features, as on a ResNet-50. With 2,048
-  # units on 256 features, SimSiam collapses, and heads take most of the time.
+  # units on 256 features, SimSiam collapses, and BYOL's heads take most of the time.
   features = config.encoder.width * (32 if config.encoder.name == "resnet50" else 8)
   config.simsiam.dim, config.simsiam.predictor_dim = features, features // 4
   config.byol.hidden = 2 * features

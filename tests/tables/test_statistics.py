@@ -48,7 +48,8 @@ def test_best_beyond_the_noise():
   assert statistics.best({**rows, "b": {0: 49.0, 1: 52.0, 2: 50.0}}) is None  # noise
   # Each other row counts, not only the one with the second best mean.
   assert statistics.best({**rows, "d": {0: 49.0, 1: 39.0, 2: 45.0}}) is None
-  assert statistics.best({"a": {0: 5.0, 1: 6.0}, "b": {0: 4.0, 1: 5.0}}) is None  # no spread
+  # Without any spread there is no interval.
+  assert statistics.best({"a": {0: 5.0, 1: 6.0}, "b": {0: 4.0, 1: 5.0}}) is None
   assert statistics.best({**rows, "d": {2: 10.0}}) is None  # one common seed says nothing
   assert statistics.best({name: {0: row[0]} for name, row in rows.items()}) is None
   assert statistics.best({"a": rows["a"]}) is None
