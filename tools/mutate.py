@@ -97,7 +97,7 @@ MUTANTS = (
            "difference.mean <= 0 or difference.interval[0] <= 0", "difference.mean <= 0",
            "tests/tables/test_statistics.py"),
     Mutant("augment_gen/tables/augmentation_generator.py",
-           "other.base == self.base and other.saw_finetune == self.saw_finetune", "True",
+           "line.is_before_training or line.start == ours.start", "True",
            "tests/tables/test_tables.py"),
     Mutant("augment_gen/sweep/plan.py", "or not all(map(of_pretrainer, changed))", "",
            "tests/sweep/test_plan.py"),

@@ -171,7 +171,7 @@ def initial_variables(net: nn.Module, images: Any, key: jax.Array,
   Args:
     net: one of these modules, with F as its `encoder`.
     images: what it takes, which gives the shapes.
-    key: of the run.
+    key: of the stage; the weights come from a stream of their own.
     encoder: F's variables, `{"params": …, "batch_stats": …}`; None: F is random, too.
   """
 

@@ -78,7 +78,7 @@ def _of_generator(results: list[dict[str, Any]], protocol: str) -> Iterator[Verd
     return
   by_pretrainer: dict[tuple[str, bool], list[augmentation_generator.Gain]] = {}
   for gain in found:
-    by_pretrainer.setdefault((gain.ours.base, gain.ours.saw_finetune), []).append(gain)
+    by_pretrainer.setdefault(gain.ours.start, []).append(gain)
   for (base, saw_finetune), gains in by_pretrainer.items():
     with_base = f"With {base}{' on X_p ∪ X̃_f' * saw_finetune}, "
     judged = _of_pretrainer(gains, results, protocol,

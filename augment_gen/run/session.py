@@ -131,6 +131,7 @@ def problems(config: Config, devices: int) -> list[str]:
       *sinks.problems(config),
       *check_data(config.data, parallel.host_copies(devices))]
 
+
 def missing_stages(config: Config, workdir: str | os.PathLike[str]) -> Iterator[str]:
   """One line for each stage that a command needs and does not run, and that is not there.
 

@@ -69,10 +69,10 @@ class Line:
     """Whether it is one of the paper's reference rows, which have no stage 3."""
     return self.saw_finetune and not self.kind
 
-  def is_comparable(self, other: "Line") -> bool:
-    """Whether a line differs from it in what was added alone."""
-    return other.is_before_training or (
-        other.base == self.base and other.saw_finetune == self.saw_finetune)
+  @property
+  def start(self) -> tuple[str, bool]:
+    """What was added to: the pre-trainer, and whether it saw X̃_f."""
+    return self.base, self.saw_finetune
 
   @property
   def is_control(self) -> bool:
@@ -328,7 +328,8 @@ def _gains(found: _Found) -> Iterator[Gain]:
       if (ours, column) not in cells:
         continue
       # What another pre-trainer does is no measure of what G_A adds to this one.
-      same = [line for line in lines if ours.is_comparable(line)]
+      same = [line for line in lines
+              if line.is_before_training or line.start == ours.start]
       rivals = {
           "best control": [line for line in same if line.is_control],
           "untrained G_A": [line for line in same if line.kind == "random G_A"],

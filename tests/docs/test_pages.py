@@ -10,6 +10,8 @@ import pytest
 
 from augment_gen import config as config_lib
 from augment_gen.__main__ import COMMANDS
+from augment_gen.config import command_line
+from augment_gen.run import session
 
 ROOT = pathlib.Path(__file__).parents[2]
 PAGES = sorted([*(ROOT / "docs").rglob("*.md"), *(
@@ -152,3 +154,15 @@ def test_formulas_become_mathml(hooks):
       "\\begin{aligned} a &amp;= b \\\\ c &amp;= d \\end{aligned}\\]</div>")
   assert made.count("<math") == 2 and "<msub>" in made
   assert made.count("<mtr>") == 2 and "&" not in re.sub(r"&#\w+;", "", made)
+
+
+def test_the_config_of_the_guide_can_be_run(tmp_path):
+  text = (ROOT / "docs" / "user_guide.md").read_text(encoding="utf-8")
+  (example,) = [code for code in re.findall(r"```python\n(.*?)```", text, re.DOTALL)
+                if "def get_config" in code]
+  (tmp_path / "mine.py").write_text(example, encoding="utf-8")
+  options = command_line.parse([
+      "augment-gen", f"--config={tmp_path}/mine.py", f"--workdir={tmp_path}/run"])
+  assert options.config.generator.steps == 1000
+  assert session.problems(options.config, devices=1) == []
+  assert list(session.missing_stages(options.config, options.workdir)) == []

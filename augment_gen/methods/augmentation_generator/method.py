@@ -82,27 +82,34 @@ def reads_finetune(stage: str, values: Mapping[str, Any]) -> bool:
 
 def read_only(config: Config) -> list[str]:
   """See `contracts.Method`."""
-  arms = names(config.retrain.arms)
-  evaluates, copies = is_chosen(config, "evaluate"), config.generator.from_run
+  copies = config.generator.from_run
   found = []
   if not (is_chosen(config, "pretrain") or copies or config.pretrain.from_run):
     found.append("pretrain")
-  if (evaluates or is_chosen(config, "retrain")) and not (
-      is_chosen(config, "generator") or copies
-      or set(arms).isdisjoint(stages.GENERATOR_ARMS)):
+  if _needs_generator(config) and not (is_chosen(config, "generator") or copies):
     found.append("generator")
-  if evaluates and not is_chosen(config, "retrain"):
-    found += [_stage_name(arm) for arm in arms]
+  if _needs_arms(config) and not is_chosen(config, "retrain"):
+    found += [_stage_name(arm) for arm in names(config.retrain.arms)]
   return found
+
+
+def _needs_arms(config: Config) -> bool:
+  """Whether a command trains or evaluates the arms of stage 3."""
+  return is_chosen(config, "retrain") or is_chosen(config, "evaluate")
+
+
+def _needs_generator(config: Config) -> bool:
+  """Whether a command trains G_A, or has arms that use it."""
+  return is_chosen(config, "generator") or (
+      _needs_arms(config)
+      and not set(names(config.retrain.arms)).isdisjoint(stages.GENERATOR_ARMS))
 
 
 def run(run: Run) -> dict[str, Any] | None:
   """See `contracts.Method`."""
   of_run.examples(run.task, run.folder, run.writer, run.config.log)
   arms = names(run.config.retrain.arms)
-  need_retrained = run.wants("retrain") or run.wants("evaluate")
-  need_generator = run.wants("generator") or (
-      need_retrained and not set(arms).isdisjoint(stages.GENERATOR_ARMS))
+  need_retrained, need_generator = _needs_arms(run.config), _needs_generator(run.config)
 
   # 1. F, its head and the queue are trained from scratch, or F from the weights of a
   # file, or all is taken over from another run, possibly together with stage 2.
