@@ -229,6 +229,15 @@ def _lamp(key: jax.Array, image: jax.Array) -> jax.Array:
   return image * light[..., None] * tint[None, None]
 
 
+def _vignette(key: jax.Array, image: jax.Array) -> jax.Array:
+  """A lens that darkens the corners, by 40 to 90 %, with the squared distance."""
+  rows, cols = sampling.pixel_grid(image)
+  square = sum(jnp.square((at - at.mean()) / jnp.max(at - at.mean()))
+               for at in (rows, cols))
+  fall = _uniform(key, "fall", 0.4, 0.9)
+  return image * (1 - fall * square / 2)[..., None]
+
+
 def _underexposure(key: jax.Array, image: jax.Array) -> jax.Array:
   """One to two and a half stops too dark, with the noise of a sensor in little light."""
   image = image * jnp.exp2(-_uniform(key, "stops", 1.0, 2.5))
@@ -252,6 +261,7 @@ _IMPLICIT: dict[str, recipes.Augment] = {
     "raster": _raster,
     # For photographs: on a black ground, less light changes nothing.
     "lamp": _lamp,
+    "vignette": _vignette,
     "underexposure": _underexposure,
 }
 NAMES = tuple(_IMPLICIT)
@@ -277,6 +287,7 @@ TRUE_RANGES: dict[str, dict[str, tuple[float, float]]] = {
     "raster": {"raster.light": (30, 70), "raster.period": (3, 5)},
     "lamp": {"shading.strength": (50, 90), "shading.turns": (0, 360),
              "colour.warmth": (0.7, 2)},
+    "vignette": {"shading.corners": (40, 90)},
     "underexposure": {"tone.exposure": (-2.5, -1), "noise.read": (255 * 0.02, 255 * 0.06)},
 }
 

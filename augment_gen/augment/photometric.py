@@ -13,7 +13,7 @@ import jax.numpy as jnp
 from augment_gen.augment import sampling
 
 # ITU-R BT.601, as in Pillow's convert("L").
-_LUMA = (0.299, 0.587, 0.114)
+LUMA = (0.299, 0.587, 0.114)
 # Indices of the blends in the factors of `color_jitter`; saturation is the last one.
 _BRIGHTNESS, _CONTRAST = 0, 1
 
@@ -22,7 +22,7 @@ def luma(planes: jax.Array) -> jax.Array:
   """The grey values of planes, [C, H, W] -> [H, W]; the plane itself if C is 1."""
   if planes.shape[0] == 1:
     return planes[0]
-  return sum(weight * plane for weight, plane in zip(_LUMA, planes))
+  return sum(weight * plane for weight, plane in zip(LUMA, planes))
 
 
 def adjust_hue(planes: jax.Array, turns) -> jax.Array:

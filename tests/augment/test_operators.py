@@ -207,6 +207,11 @@ def test_light_from_a_side(turns):
     dark = np.interp(ramp, [place - width / 2, place + width / 2], [0, 1])
     found = _apply("shading", image, strength=0.7, turns=turns, place=place, width=width)
     np.testing.assert_allclose(found, image * (1 - 0.7 * dark), atol=1e-4)
+  y, x = np.mgrid[-1:1:24j, -1:1:20j]
+  found = _apply("shading", image, corners=0.6, strength=0.7, turns=turns, place=0.5,
+                 width=1.0)
+  np.testing.assert_allclose(
+      found, image * (1 - 0.7 * ramp) * (1 - 0.3 * (x**2 + y**2))[..., None], atol=1e-4)
   light = 0.6 * (0.25 + 0.75 * ramp) * np.array([1, 2**-0.5, 2**-1.0])
   np.testing.assert_allclose(
       _apply("glare", image, strength=0.6, turns=turns, evenness=0.25, warmth=1.0),
@@ -282,6 +287,38 @@ def test_colour_balances_channels_and_saturation():
   expected = grey[..., None] + 0.6 * (x - grey[..., None])
   np.testing.assert_allclose(
       _apply("colour", image, warmth=0.5, tint=0.1, saturation=-0.4), expected, atol=1e-5)
+
+
+def test_hue_turns_in_the_plane_of_yiq():
+  image = _image(3, 6)
+  found = _apply("colour", image, hue=0.15)
+  luma = np.array([0.299, 0.587, 0.114])
+  for row in range(6):
+    for col in range(6):
+      before, after = (
+          np.array([0.74 * (r - y) - 0.27 * (b - y), 0.48 * (r - y) + 0.41 * (b - y)])
+          for (r, _, b), y in ((of[row, col], of[row, col] @ luma)
+                               for of in (image, found)))
+      turn = 2 * math.pi * 0.15
+      np.testing.assert_allclose(after, [
+          math.cos(turn) * before[0] - math.sin(turn) * before[1],
+          math.sin(turn) * before[0] + math.cos(turn) * before[1]], atol=1e-5)
+  np.testing.assert_allclose(found @ luma, image @ luma, atol=1e-5)
+
+
+@pytest.mark.parametrize("name,strengths", [
+    ("specks", {"light": 0.1}), ("scratches", {"light": 2.0, "length": 12.0}),
+    ("raster", {"light": 0.5, "period": 4.0})])
+def test_light_marks_have_a_colour_on_rgb_images(name, strengths):
+  black = np.zeros((28, 28, 3), np.float32)
+  white = _apply(name, black, red=1.0, green=1.0, blue=1.0, **strengths)
+  assert white.max() > 0.4
+  np.testing.assert_allclose(
+      _apply(name, black, red=0.9, green=0.5, blue=0.0, **strengths),
+      white * np.array([0.9, 0.5, 0.0]), atol=1e-6)
+  # Marks on grey images are white.
+  grey = _apply(name, black[..., :1], red=0.9, green=0.5, blue=0.0, **strengths)
+  np.testing.assert_allclose(grey[..., 0], white[..., 0], atol=1e-6)
 
 
 def test_noise_grows_with_light():

@@ -190,6 +190,16 @@ def test_a_lamp_is_brightest_at_one_side_and_red(channels):
     np.testing.assert_allclose(lit[..., 1]**2, lit[..., 0] * lit[..., 2], rtol=1e-4)
 
 
+def test_a_vignette_darkens_the_corners():
+  grey = np.full((64, 20, 14, 1), 0.8, np.float32)
+  light = np.asarray(jax.jit(jax.vmap(implicit.implicit("vignette")))(
+      keys_of(64), grey))[..., 0] / 0.8
+  y, x = np.mgrid[-1:1:20j, -1:1:14j]
+  fall = 1 - light[:, :1, :1]
+  np.testing.assert_allclose(1 - light, fall * ((x**2 + y**2) / 2)[None], atol=1e-5)
+  assert 0.4 <= fall.min() < 0.45 and 0.85 < fall.max() <= 0.9
+
+
 def test_underexposure_darkens_and_adds_noise():
   grey = np.full((64, 64, 64, 1), 0.9, np.float32)
   dark = np.asarray(jax.jit(jax.vmap(implicit.implicit("underexposure")))(

@@ -21,6 +21,13 @@ def _ramp(image: jax.Array, turns: jax.Array) -> jax.Array:
   return along / reach + 0.5
 
 
+def _from_centre(image: jax.Array) -> jax.Array:
+  """The squared distance from the centre, 0 there and 1 in the corners, [H, W]."""
+  rows, cols = sampling.pixel_grid(image)
+  y, x = (2 * at / max(size - 1, 1) - 1 for at, size in zip((rows, cols), rows.shape))
+  return (jnp.square(y) + jnp.square(x)) / 2
+
+
 def _tint(channels: int, warmth: jax.Array | float) -> jax.Array:
   """A light's colour [1, 1, C], its largest channel 1: blue below 0, red above."""
   if channels == 1:
@@ -30,16 +37,18 @@ def _tint(channels: int, warmth: jax.Array | float) -> jax.Array:
 
 
 def _shading(image: jax.Array, amounts: Amounts, u: jax.Array) -> jax.Array:
-  """Less light on one side: x · (1 − s · d), where d rises from 0 to 1 along an edge.
+  """Less light on one side or in the corners: x · (1 − s · d) · (1 − c · r²).
 
-  An edge as wide as the image is light that falls off evenly; a narrow one is the border
-  of the shadow that a spotlight leaves on a body.
+  d rises from 0 to 1 along an edge. An edge as wide as the image is light that falls off
+  evenly; a narrow one is the border of the shadow that a spotlight leaves on a body. r is
+  the distance from the centre, 1 at the corners, where lenses lose light (vignetting).
   """
   del u
   ramp = _ramp(image, amounts["turns"])
   dark = jnp.clip((ramp - amounts["place"]) / amounts["width"] + 0.5, 0.0, 1.0)
-  shade = amounts["strength"] * dark
-  return image * (1 - shade)[..., None]
+  light = (1 - amounts["strength"] * dark) * (
+      1 - amounts["corners"] * _from_centre(image))
+  return image * light[..., None]
 
 
 def _glare(image: jax.Array, amounts: Amounts, u: jax.Array) -> jax.Array:
@@ -64,6 +73,8 @@ SHADING = Operator("shading", (
            (0.4, 0.6), strength=False, shown_by=("strength",), reads=lambda v: 100 * v),
     Amount("width", "that edge is {range} % of the image wide", 0.05, 1.0, (0.4, 1.0),
            strength=False, shown_by=("strength",), reads=lambda v: 100 * v),
+    Amount("corners", "the corners of {share} are darker, by {range} % of the light", 0.0,
+           1.0, (-1.0, 0.6), reads=lambda v: 100 * v),
 ), _shading)
 
 GLARE = Operator("glare", (

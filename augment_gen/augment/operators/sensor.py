@@ -39,7 +39,7 @@ def _raster(image: jax.Array, amounts: Amounts, u: jax.Array) -> jax.Array:
   phase = 2 * math.pi * (along / (base.pixel(image) * amounts["period"]) + u[0])
   wave = (0.5 + 0.5 * jnp.cos(phase))[..., None]
   image = image * (1 - amounts["dark"] * (1 - wave))
-  return image + amounts["light"] * wave * (1 - image)
+  return image + amounts["light"] * wave * (base.ink(image, amounts) - image)
 
 
 def _cosines() -> np.ndarray:
@@ -81,8 +81,9 @@ NOISE = Operator("noise", (
 ), _noise, draws=lambda shape: shape)
 
 RASTER = Operator("raster", (
-    Amount("light", "white lines on {share}, opacity {range} %", 0.0, 1.0, (-0.8, 0.4),
+    Amount("light", "light lines on {share}, opacity {range} %", 0.0, 1.0, (-0.8, 0.4),
            reads=lambda v: 100 * v),
+    *base.ink_amounts("light"),
     Amount("dark", "black lines on {share}, opacity {range} %", 0.0, 1.0, (-0.8, 0.4),
            reads=lambda v: 100 * v),
     Amount("period", "period {range} px", 2.0, 8.0, (2.2, 5.0), strength=False,
