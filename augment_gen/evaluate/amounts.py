@@ -12,7 +12,7 @@ from jax.tree_util import Partial
 import numpy as np
 
 from augment_gen.evaluate.chunks import chunked
-from augment_gen.models.operator_chain import OperatorChain
+from augment_gen.models.operator_chain import OperatorChain, RESIDUAL
 from augment_gen.run.forms import jit_quickly
 
 PyTree = Any
@@ -25,6 +25,8 @@ _TOUCHED = 0.01
 # An amount is spoken of, and drawn, if it touches this share of the images.
 SPOKEN_OF = 0.02
 _CHUNK = 256
+_BY_RESIDUAL = ("A U-Net changes all images by {} grey levels on average, in a way that no "
+                "operator can say.")
 
 
 def describe(chain: OperatorChain, params: PyTree, x: np.ndarray, z: np.ndarray,
@@ -45,7 +47,8 @@ def describe(chain: OperatorChain, params: PyTree, x: np.ndarray, z: np.ndarray,
     JSON values: {"units": …, "operators": {NAME: {"alive": bool, "edit": mean change by
     the operator alone in grey levels of 255, "sentence": str, "amounts": {AMOUNT:
     {"says", "prior": {"share", "quantiles"}, "bank": likewise, "true": [low, high] or
-    None}}}}}. "quantiles" are those of QUANTILES over the touched images, in the unit
+    None}}}}}. A residual U-Net stands beside the operators, as RESIDUAL, without amounts.
+    "quantiles" are those of QUANTILES over the touched images, in the unit
     of "says". Lengths are in pixels of a 28 x 28 image.
   """
   prior, of_bank = _amounts(chain, params, x, z), _amounts(chain, params, x_f, bank)
@@ -64,6 +67,11 @@ def describe(chain: OperatorChain, params: PyTree, x: np.ndarray, z: np.ndarray,
         "alive": edit >= ALIVE, "edit": edit,
         "sentence": _sentence(operator, amounts) if edit >= ALIVE else "",
         "amounts": amounts}
+  if chain.residual is not None:
+    edit = 255 * _edit(chain, params, x, z, RESIDUAL)
+    operators[RESIDUAL] = {
+        "alive": edit >= ALIVE, "edit": edit, "amounts": {},
+        "sentence": _BY_RESIDUAL.format(_plain(edit)) if edit >= ALIVE else ""}
   return {"quantiles": list(QUANTILES), "operators": operators}
 
 

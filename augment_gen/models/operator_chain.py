@@ -25,6 +25,7 @@ RATE = 5.0
 _GATE_RATE = 40.0
 # A strength may sink this many spans below 0, where it leaves an image unchanged.
 _SUNK = 0.5
+RESIDUAL = "residual"  # what calls and descriptions name it, beside the operators
 _RESIDUAL_SPAN = 0.1  # of the mean |change| by the residual
 _SUMMARY, _HIDDEN = 4, 32  # side of the summary of an image, units that read it
 # A strength above this share of its span is plain to see.
@@ -264,7 +265,7 @@ class OperatorChain(outputs.Augmenter):
     Args:
       x: float32 [B, H, W, C] in [0, 1]; noise in training may exceed this range.
       z: float32 [B, Z] in [0, 1].
-      only: name of the one operator to apply; "" for all, and the residual.
+      only: name of the one operator to apply, or RESIDUAL; "" for all of them.
       share: factor of all strengths (see `amounts`) and of the residual's change; one, or
         one for each image, [B]. With 0 an image stays as it is.
 
@@ -278,12 +279,13 @@ class OperatorChain(outputs.Augmenter):
               only: str = "", share: Share = 1.0) -> tuple[jax.Array, jax.Array]:
     """Returns the image, and the mean |change| [B] by the residual."""
     chosen = [operator for operator in self.operators if only in ("", operator.name)]
-    image = jax.vmap(functools.partial(apply_all, chosen))(
-        x.astype(jnp.float32),
-        [{amount.name: amounts[f"{operator.name}.{amount.name}"]
-          for amount in operator.amounts} for operator in chosen], keys_of(z))
+    image = x.astype(jnp.float32)
+    if chosen:
+      image = jax.vmap(functools.partial(apply_all, chosen))(
+          image, [{amount.name: amounts[f"{operator.name}.{amount.name}"]
+                   for amount in operator.amounts} for operator in chosen], keys_of(z))
     residual = jnp.zeros(x.shape[0])
-    if self.residual is not None and not only:
+    if self.residual is not None and only in ("", RESIDUAL):
       height, width = x.shape[1:3]
       maps = latent_maps.Pyramid(height, width, name="pyramid")(z - 0.5)
       h = self.residual(jnp.concatenate([jnp.clip(image, 0.0, 1.0), maps], axis=-1))

@@ -96,8 +96,9 @@ def _translated(operators: Mapping[str, Any], latents: str, side: int
     transforms += [{**entry, "of": [f"{name}.{amount}" for amount in entry["of"]]}
                    for entry in entries]
     said = {amount for entry in entries for amount in entry["of"]}
-    if left := [amount for amount in amounts
-                if amount not in said | _SAID_WITH.get(name, set())]:
+    left = [amount for amount in amounts
+            if amount not in said | _SAID_WITH.get(name, set())]
+    if left or not operator["amounts"]:  # a residual has no amounts
       missing.append({"operator": name, "amounts": left,
                       "sentence": operator["sentence"]})
   return transforms, missing
@@ -124,8 +125,8 @@ def as_python(recipe: Mapping[str, Any]) -> str:
   if recipe["without_counterpart"]:
     lines += ["", "# torchvision has no counterpart of:"]
   for entry in recipe["without_counterpart"]:
-    lines.append(f"#   {entry['operator']} ({', '.join(entry['amounts'])}): "
-                 f"{entry['sentence']}")
+    of = f" ({', '.join(entry['amounts'])})" if entry["amounts"] else ""
+    lines.append(f"#   {entry['operator']}{of}: {entry['sentence']}")
   return "\n".join(lines) + "\n"
 
 

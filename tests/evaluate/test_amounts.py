@@ -12,6 +12,7 @@ from augment_gen.augment.implicit import NAMES, TRUE_RANGES
 from augment_gen.augment.operators import KNOTS
 from augment_gen.evaluate import amounts
 from augment_gen.models.operator_chain import OperatorChain, RATE
+from augment_gen.models.unet import UNet
 
 
 @pytest.fixture(scope="module")
@@ -68,6 +69,23 @@ def test_an_idle_operator_is_not_alive():
   params = jax.jit(chain.init)(jax.random.key(1), x, z)["params"]
   found = amounts.describe(chain, params, x, z, x, z)
   assert not found["operators"]["blur"]["alive"] and not amounts.sentences(found)
+
+
+def test_what_a_residual_adds_is_said():
+  chain = OperatorChain(operators.chosen(("blur",), 1), residual=UNet(2, 1, 1, jnp.float32))
+  x, z = np.full((4, 8, 8, 1), 0.3, np.float32), np.zeros((4, 3), np.float32)
+  params = jax.jit(chain.init)(jax.random.key(1), x, z)["params"]
+  idle = amounts.describe(chain, params, x, z, x, z)
+  assert not idle["operators"]["residual"]["alive"] and not amounts.sentences(idle)
+  # Its last layer is zero at first: with a bias alone, it adds the same everywhere.
+  last = params["residual_image"]
+  params = params | {"residual_image": jax.tree.map(lambda v: v, last) | {
+      "bias": jnp.full_like(last["bias"], 0.12)}}
+  found = amounts.describe(chain, params, x, z, x, z)
+  np.testing.assert_allclose(found["operators"]["residual"]["edit"], 30.6, rtol=1e-3)
+  assert amounts.sentences(found) == [
+      "A U-Net changes all images by 31 grey levels on average, in a way that no operator "
+      "can say."]
 
 
 def test_an_amount_that_reads_as_no_change_is_left_out():

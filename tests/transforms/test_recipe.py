@@ -39,7 +39,8 @@ def run(tmp_path):
       "colour": operator(saturation=amount(0, 1, 1.5)),
       "noise": operator(alive=False, read=amount(1, 2, 3)),
       "sharpening": operator(strength=amount(10, 50, 90)),
-      "compression": operator(strength=amount(20, 40, 60))}}))
+      "compression": operator(strength=amount(20, 40, 60)),
+      "residual": operator()}}))
   return tmp_path
 
 
@@ -60,7 +61,7 @@ def test_ranges_probabilities_and_what_is_missing(run):
   assert 1 <= low < high <= 100
   assert not any(name.startswith(("noise", "occluders.light")) for name in entries)
   assert [(e["operator"], e["amounts"]) for e in found["without_counterpart"]] == [
-      ("specks", ["light"]), ("blur", ["motion", "turns"])]
+      ("specks", ["light"]), ("blur", ["motion", "turns"]), ("residual", [])]
   prior = recipe.as_torchvision_recipe(run, "prior")
   assert {entry["p"] for entry in prior["transforms"]} == {0.1}
   assert json.loads(json.dumps(found))["image_size"] == 56
@@ -69,7 +70,7 @@ def test_ranges_probabilities_and_what_is_missing(run):
 def test_the_text_is_a_module_of_torchvision(run):
   torch = pytest.importorskip("torch")
   text = recipe.as_python(recipe.as_torchvision_recipe(run))
-  assert "#   specks (light): It does." in text
+  assert "#   specks (light): It does.\n" in text and "#   residual: It does.\n" in text
   module: dict = {}
   exec(compile(text, "recipe.py", "exec"), module)
   x = torch.randint(0, 256, (4, 3, 56, 56), dtype=torch.uint8)
