@@ -284,7 +284,7 @@ TRUE_RANGES: dict[str, dict[str, tuple[float, float]]] = {
     "noise": {"noise.read": (255 * 0.1, 255 * 0.3)},
     "motion_blur": {"blur.motion": (3, 7), "blur.turns": (0, 180)},
     "haze": {"tone.contrast": (0.3, 0.7)},
-    "raster": {"raster.light": (30, 70), "raster.period": (3, 5)},
+    "raster": {"raster.light": (30, 70), "raster.period": (3, 5), "raster.width": (1, 1)},
     "lamp": {"shading.strength": (50, 90), "shading.turns": (0, 360),
              "colour.warmth": (0.7, 2)},
     "vignette": {"shading.corners": (40, 90)},

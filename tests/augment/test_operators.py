@@ -329,25 +329,30 @@ def test_noise_grows_with_light():
     np.testing.assert_allclose(found.std(), std, rtol=0.05)
 
 
-def test_a_raster_repeats_after_its_period():
-  image = np.zeros((28, 28, 1), np.float32)
-  found = _apply("raster", image, light=0.5, period=4.0, turns=0.0)[..., 0]
-  np.testing.assert_allclose(found[4:], found[:-4], atol=1e-5)  # rows repeat
-  np.testing.assert_allclose(found, found[:, :1] * np.ones((1, 28)), atol=1e-6)
-  phase = float(_uniform(0, ()))
-  np.testing.assert_allclose(
-      found[:, 0], [0.25 * (1 + math.cos(2 * math.pi * (row / 4 + phase)))
-                    for row in range(28)], atol=1e-4)
-  # Dark lines lie between the light ones, and hide none of them.
-  dark = _apply("raster", 1 - image, dark=0.5, period=4.0, turns=0.0)[..., 0]
-  np.testing.assert_allclose(dark, 0.5 + found, atol=1e-5)
-  both = _apply("raster", image, light=0.5, dark=1.0, period=4.0, turns=0.0)[..., 0]
-  np.testing.assert_allclose(both, found, atol=1e-6)
-  # Lengths are those of an image of 28 pixels.
-  large = _apply("raster", np.zeros((56, 84, 1), np.float32), light=0.5, period=4.0,
-                 turns=0.0)[..., 0]
-  np.testing.assert_allclose(large[8:], large[:-8], atol=1e-5)
-  assert np.abs(large[4:] - large[:-4]).max() > 0.4
+def test_a_raster_is_lines_with_soft_edges():
+  image, phase = _image(1), float(_uniform(0, ()))
+  found = _apply("raster", image, light=0.5, dark=0.8, period=4.5, width=1.4, turns=0.1)
+  expected = image.copy()
+  for row in range(28):
+    for col in range(28):
+      along = math.cos(0.2 * math.pi) * row + math.sin(0.2 * math.pi) * col
+      # Dark lines lie halfway between the light ones.
+      for shift, tone, opacity in ((0.5, 0.0, 0.8), (0.0, 1.0, 0.5)):
+        place = along / 4.5 + phase + shift
+        distance = 4.5 * abs(place - round(place))
+        cover = opacity * min(max(0.7 + 0.5 - distance, 0.0), 1.0)
+        expected[row, col] += cover * (tone - expected[row, col])
+  np.testing.assert_allclose(found, expected, atol=1e-4)
+
+
+def test_a_raster_scales_with_the_image():
+  rasters = [_apply("raster", np.zeros((side, 2 * side, 1), np.float32), light=0.5,
+                    period=4.0, width=2.0, turns=0.0)[..., 0] for side in (28, 56)]
+  for raster, period in zip(rasters, (4, 8)):
+    np.testing.assert_allclose(raster[period:], raster[:-period], atol=1e-5)  # rows repeat
+    np.testing.assert_allclose(raster, raster[:, :1] * np.ones_like(raster), atol=1e-6)
+    np.testing.assert_allclose(raster.mean(), 0.25, atol=0.02)  # half is lines
+  assert np.abs(rasters[1][4:] - rasters[1][:-4]).max() > 0.4
 
 
 def test_compression_shrinks_small_coefficients_of_blocks():

@@ -36,10 +36,18 @@ def _raster(image: jax.Array, amounts: Amounts, u: jax.Array) -> jax.Array:
   rows, cols = sampling.pixel_grid(image)
   angle = 2 * math.pi * amounts["turns"]
   along = jnp.cos(angle) * rows + jnp.sin(angle) * cols
-  phase = 2 * math.pi * (along / (base.pixel(image) * amounts["period"]) + u[0])
-  wave = (0.5 + 0.5 * jnp.cos(phase))[..., None]
-  image = image * (1 - amounts["dark"] * (1 - wave))
-  return image + amounts["light"] * wave * (base.ink(image, amounts) - image)
+  scale = base.pixel(image)
+  reach = scale * amounts["width"] / 2
+  period = scale * amounts["period"]
+
+  def lines(shift):
+    """The cover [H, W] of lines with an edge one pixel soft."""
+    place = along / period + u[0] + shift
+    distance = period * jnp.abs(place - jnp.round(place))
+    return jnp.clip(reach + 0.5 - distance, 0.0, 1.0)
+
+  image = base.paint(image, amounts["dark"] * lines(0.5), 0.0)
+  return base.paint(image, amounts["light"] * lines(0.0), base.ink(image, amounts))
 
 
 def _cosines() -> np.ndarray:
@@ -87,6 +95,8 @@ RASTER = Operator("raster", (
     Amount("dark", "black lines on {share}, opacity {range} %", 0.0, 1.0, (-0.8, 0.4),
            reads=lambda v: 100 * v),
     Amount("period", "period {range} px", 2.0, 8.0, (2.2, 5.0), strength=False,
+           shown_by=("light", "dark")),
+    Amount("width", "width {range} px", 0.3, 4.0, (0.8, 2.0), strength=False,
            shown_by=("light", "dark")),
     Amount("turns", "direction {range} degrees", 0.0, 0.5, (0.0, 0.5), strength=False,
            shown_by=("light", "dark"), reads=lambda v: 360 * v),
