@@ -8,7 +8,7 @@ import jax
 from jax.tree_util import Partial
 import numpy as np
 
-from augment_gen.augment.implicit import TRUE_RANGES
+from augment_gen.augment import implicit
 from augment_gen.config import Config
 from augment_gen.data.base import evenly, Images, ImageSet, sample
 from augment_gen.data.task import Task
@@ -45,7 +45,7 @@ def measure(config: Config, task: Task, encode: Encode, variables: Any,
   """
   g_a, g_el = generator_functions(config)
   shown = shown_latents(config)
-  clean = task.finetune_clean
+  clean = None if task.finetune_clean is None else _read(task.finetune_clean)
   return health.measure(
       Partial(g_a, state.augmenter.final_params),
       Partial(g_el, state.eliminator.final_params),
@@ -53,7 +53,10 @@ def measure(config: Config, task: Task, encode: Encode, variables: Any,
       _read(task.pretrain), _read(task.finetune),
       key=stream(jax.random.key(config.seed), "health"),
       latent_dim=latent_dim(config),
-      x_f_clean=None if clean is None else _read(clean),
+      x_f_clean=clean,
+      # Any seed that data/task.py does not use.
+      x_f_again=None if clean is None else implicit.apply_once(
+          config.data.implicit, clean, 2 * config.data.implicit_seed + 2),
       probe=_probe(config, task, encode, variables),
       shown=lambda z: shown(state.augmenter.final_params, z),
       bank_of=build_augmenter(config).bank, look=Partial(_look(config), variables))
@@ -82,7 +85,7 @@ def describe(config: Config, task: Task, variables: Any, state: GeneratorState
       chain, state.augmenter.final_params, x, np.asarray(z), x_f,
       chain.bank(
           chunked(Partial(g_el, state.eliminator.final_params), health.CHUNK)(x_f)[1]),
-      TRUE_RANGES.get(config.data.implicit))
+      implicit.TRUE_RANGES.get(config.data.implicit))
   return described | {"unneeded": _unneeded(config, task, variables, state, described)}
 
 

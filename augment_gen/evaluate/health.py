@@ -93,8 +93,8 @@ BOUNDS = {
     "latent_effect": Bound(
         0.1, math.inf,
         "other latents hardly change what G_A draws ({}): all views of an "
-        "image look alike, whatever G_L may read off them; raise "
-        "config.generator.losses.cycle_noise"),
+        "image look alike. That is right if every x̃ was changed in the same way, such as "
+        "to a negative. If not, raise config.generator.losses.cycle_noise"),
     # Chains of operators with gaps of 0.01 to 0.06 had 0.26 to 0.47
     # (docs/experiments/017).
     "latent_r2": Bound(
@@ -174,7 +174,8 @@ class Probe:
 def measure(
     g_a: Callable, g_el: Callable, encode: Callable, x_p: np.ndarray,
     x_f: np.ndarray, *, key: jax.Array, latent_dim: int,
-    x_f_clean: np.ndarray | None = None, probe: Probe | None = None,
+    x_f_clean: np.ndarray | None = None, x_f_again: np.ndarray | None = None,
+    probe: Probe | None = None,
     shown: Callable | None = None, look: Callable | None = None,
     bank_of: Callable = lambda latents: latents,
 ) -> dict[str, float]:
@@ -195,6 +196,7 @@ def measure(
     key: key of everything that is drawn here.
     latent_dim: Z.
     x_f_clean: uint8, `x_f` without the implicit augmentation, if known.
+    x_f_again: uint8, `x_f_clean` with the implicit augmentation drawn anew, if known.
     probe: for (e), if known.
     shown: how plainly each latent shows in G_A(x, z), z [b, Z] -> [b, Z] in [0, 1];
       None if all do. Latents count as much as they show.
@@ -219,7 +221,8 @@ def measure(
       "d_f_accuracy" is none of this function: the share of images that D_f judges rightly
       in the last quarter of its training [below 0.9].
     (b) z ignored. "latent_effect": |G_A(x, z) − G_A(x, z')| / |e|, >= 0 [above 0.1].
-      "latent_r2": R² of G_L(G_A(x, z)) for z, <= 1; 0 is the error of guessing 1/2. Each
+      "true_latent_effect": the same for the implicit augmentation. "latent_r2": R² of
+      G_L(G_A(x, z)) for z, <= 1; 0 is the error of guessing 1/2. Each
       latent counts as much as it shows [above 0.2].
     (c) One pattern. "pattern_share": ‖E e‖² / E‖e‖², 1 if all edits are equal, 0 if
       they share nothing. The estimate over the n pairs (x, z) is unbiased and hence at
@@ -296,6 +299,8 @@ def measure(
     ratios |= {"edit_ratio": (edit, true_edit),
                "true_pattern_share": distances.squared_mean(x_f - clean),
                "elimination_error": (l1(x_e, clean), true_edit)}
+    if x_f_again is not None:
+      ratios["true_latent_effect"] = (l1(floats(x_f_again), x_f), true_edit)
     y_f = encode(x_f)
     x_fa = g_a(clean, latents("latent_f", count=len(clean)))
     ratios["embedding_gap"] = (distances.paired_frechet(encode(x_fa), y_f),
@@ -336,13 +341,18 @@ def warnings(health: Mapping[str, float]) -> list[str]:
 def moot(health: Mapping[str, float]) -> set[str]:
   """Names in `BOUNDS` whose ranges say nothing here.
 
-  This is "edit" if there is an "edit_ratio", and "pattern_share" if the implicit
-  augmentation itself is one pattern ("true_pattern_share" is out of bounds too).
+  This is "edit" if there is an "edit_ratio"; "pattern_share" if the implicit augmentation
+  itself is one pattern ("true_pattern_share" is out of bounds, too); "latent_effect" if
+  the implicit augmentation has no randomness; and "latent_r2" if "latent_effect" is out
+  of bounds, as there is nothing to read then.
   """
-  one_pattern = (health.get("true_pattern_share", 0)
-                 >= BOUNDS["pattern_share"].high)
-  return ({"edit"} if "edit_ratio" in health else set()) | (
-      {"pattern_share"} if one_pattern else set())
+  out = lambda name, of: name in health and (
+      BOUNDS[of].complaint(name, health[name]) is not None)
+  return {name for name, is_moot in (
+      ("edit", "edit_ratio" in health),
+      ("pattern_share", out("true_pattern_share", "pattern_share")),
+      ("latent_effect", out("true_latent_effect", "latent_effect")),
+      ("latent_r2", out("latent_effect", "latent_effect"))) if is_moot}
 
 
 def unmeasured(health: Mapping[str, float]) -> list[str]:

@@ -167,7 +167,17 @@ def test_latents_ignored():
   def g_a(x, z):
     brightness = jnp.mean(x, axis=(1, 2))  # [b, 1], used instead of z
     return _add(x, jnp.modf(brightness * jnp.arange(300, 304)[None])[0])
-  assert _warned(_measure(g_a)) == {"latent_effect", "latent_r2", "two_sample_gap"}
+  assert _warned(_measure(g_a)) == {"latent_effect", "two_sample_gap"}
+
+
+def test_latents_need_no_effect_if_the_change_has_no_randomness():
+  measured = {"latent_effect": 0.02, "latent_r2": 0.0}
+  (warning,) = health.warnings(measured)  # nor can they be read: said once
+  assert "right if every x̃ was changed in the same way" in warning
+  assert _warned(measured | {"true_latent_effect": 0.7}) == {"latent_effect"}
+  assert _warned(measured | {"true_latent_effect": 0.01}) == set()
+  assert _warned(measured | {"latent_effect": 0.5, "true_latent_effect": 0.01}) == {
+      "latent_r2"}
 
 
 def test_latents_hidden_where_none_sees_them():
@@ -307,16 +317,16 @@ def _frechet(a, b):
 def test_numbers_against_loops(monkeypatch):
   monkeypatch.setattr(health, "CHUNK", 4)
   g_a, g_el, encode, images = _rough_world()
-  x_p, x_f, clean = images(9), images(6), images(6)
+  x_p, x_f, clean, again = images(9), images(6), images(6), images(6)
   labels = np.array([0, 1, 2, 3, 4])
   probe = health.Probe(lambda y: np.argmax(y, axis=1), labels, images(5),
                        images(5))
   numbers = health.measure(g_a, g_el, encode, x_p, x_f, key=KEY, latent_dim=Z,
-                           x_f_clean=clean, probe=probe)
+                           x_f_clean=clean, x_f_again=again, probe=probe)
 
-  x, x_f, clean, probe_clean, probe_augmented = (
+  x, x_f, clean, again, probe_clean, probe_augmented = (
       a.astype(np.float32) / 255
-      for a in (x_p, x_f, clean, probe.clean, probe.augmented))
+      for a in (x_p, x_f, clean, again, probe.clean, probe.augmented))
   bank = g_el(x_f)[1]
   draw = lambda name, of, n=9: np.asarray(
       draw_latents(example_keys(KEY, name, n), of, Z))
@@ -338,6 +348,7 @@ def test_numbers_against_loops(monkeypatch):
       "latent_r2": 1 - ((g_el(x_a)[1] - z)**2).sum() / ((z - 0.5)**2).sum(),
       "pattern_share": _share(x_a - x),
       "true_pattern_share": _share(x_f - clean),
+      "true_latent_effect": l1(again, x_f) / true,
       "bank_edit_ratio": l1(x_bank, x) / edit,
       "bank_embedding_distance": (_frechet(encode(x_bank), encode(x_a)) /
                                   _frechet(encode(x), encode(x_a))),
