@@ -4,6 +4,7 @@ import dataclasses
 import functools
 import gzip
 import math
+import os
 import pathlib
 import re
 import zipfile
@@ -21,13 +22,12 @@ _LABEL_KEYS = ("labels", "label", "y_train", "y", "targets")
 _PARTNERS = (("images", "labels"), ("image", "label"), ("imgs", "labels"),
              ("img", "label"), ("data", "targets"), ("data", "labels"),
              ("x", "y"), ("X", "y"), ("X", "Y"))
-# A set whose brightest pixel is below this fraction of white causes a warning.
-_DARK = 1 / 8
-_DAMAGED = (OSError, ValueError, EOFError, zipfile.BadZipFile, zlib.error)
+# A RuntimeError: a compression that Python's zipfile lacks.
+_DAMAGED = (OSError, ValueError, EOFError, zipfile.BadZipFile, zlib.error, RuntimeError)
 
 
 def _missing(path: pathlib.Path) -> list[str]:
-  if path.is_file():
+  if os.path.isfile(path):  # of pathlib, this raises where nothing may be read
     return []
   return [f"there is no file '{path}': put it there, or name its place in the "
           "config (--config.data.root=FOLDER replaces {root})"]
@@ -109,11 +109,7 @@ def find_white(images: np.ndarray, white: float, name: str
         f"'{name}': {images.dtype} images reach from {low} to {high}, outside "
         f"0..{top:g}: scale them, or say which value is white with the option "
         "max=, such as max=4095 for 12 bits")
-  if 0 < high < _DARK * top:
-    return top, (
-        f"WARNING: the brightest pixel is {high} where {top:g} is white: nearly "
-        "black; say which value is white with the option max=",)
-  return top, ()
+  return top, pixels.nearly_black(float(high), top)
 
 
 def _to_uint8(images: np.ndarray, white: float) -> np.ndarray:

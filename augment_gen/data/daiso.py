@@ -20,6 +20,7 @@ Workshop "Generalization beyond the training distribution in brains and machines
 from collections.abc import Iterator, Sequence
 import dataclasses
 import functools
+import os
 import pathlib
 import re
 from typing import Literal
@@ -89,7 +90,7 @@ class Daiso(folder.Folder):
   classes: int = 100
 
   def problems(self) -> list[str]:
-    if not self._path().is_dir():
+    if not os.path.isdir(self._path()):
       return [f"there is no folder '{self._path()}' with DAISO-100: put its images and "
               f"their table there, or pass --config.data.root=FOLDER. {_ABOUT}"]
     return super().problems()
@@ -207,8 +208,13 @@ def _quarters(lights: Sequence[str], parts: Sequence[str]) -> Iterator[str]:
 
 def _only_table(root: pathlib.Path) -> str:
   """Name of the table right in the folder, or "" if there is none."""
-  names = sorted(path.name for path in root.iterdir()
-                 if path.suffix.lower() in metadata.FORMATS and path.is_file())
+  try:
+    entries = sorted(os.listdir(root))
+  except OSError as error:
+    raise errors.UserError(
+        f"folder '{root}' cannot be opened ({error.strerror}): make it readable") from None
+  names = [name for name in entries if os.path.isfile(root / name)
+           and os.path.splitext(name)[1].lower() in metadata.FORMATS]
   named = [name for name in names if name.lower().startswith("metadata.")]
   if len(named or names) > 1:
     raise errors.UserError(

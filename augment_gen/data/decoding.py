@@ -147,7 +147,8 @@ def decode_all(stored: Pictures, decoder: Decoder,
         f"'{request.name}' has 16-bit files whose values reach only to "
         f"{max(deep):g}: say which value is white with the option max=, such "
         "as max=4095 for 12 bits, or max=65535 if they are that dark")
-  return Decoded(images, good, decoder.white, ())
+  return Decoded(images, good, decoder.white, pixels.nearly_black(
+      *max(ranges, key=lambda values: values[0] / values[1])))
 
 
 def _check(outcomes: list, file, decoder: Decoder) -> None:
@@ -156,6 +157,10 @@ def _check(outcomes: list, file, decoder: Decoder) -> None:
   ranges = [o for o in outcomes if isinstance(o, pictures.RangeError)]
   bad = [i for i, o in enumerate(outcomes) if isinstance(o, Exception)
          and not isinstance(o, pictures.RangeError)]
+  if passing := [i for i in bad if pictures.may_pass(outcomes[i])]:
+    raise errors.UserError(
+        f"{file(passing[0])} cannot be read now ({outcomes[passing[0]]}): start the same "
+        "command again once it can")
   if bad and request.on_bad_image != "skip":
     others = (f"; nor can {len(bad) - 1} other images of '{request.name}'"
               if len(bad) > 1 else "")

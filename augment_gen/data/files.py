@@ -161,13 +161,13 @@ def find(root: pathlib.Path, seen: Callable[[int], object] = lambda count: None)
           problems.append(f"folder '{folder}' cannot be opened ({listing.strerror}): "
                           "make it readable, or move it elsewhere")
           continue
+        if os.path.dirname(folder) == str(root):
+          folders.append(os.path.basename(folder))
         if listing.identity in visited:
           other.append(folder[start:] + "/")
           continue
         visited.add(listing.identity)
         searched[folder] = listing.changed, listing.entries
-        if os.path.dirname(folder) == str(root):
-          folders.append(os.path.basename(folder))
         following += listing.real
         links += listing.links
         images += listing.images
@@ -270,8 +270,8 @@ def why_unreadable(path: pathlib.Path) -> str:
   """Why Pillow cannot read an image, or "" if the reason is unknown."""
   try:
     with open(path, "rb") as file:
-      return _HEIC if _is_heic(file.read(12)) else FOREIGN.get(
-          path.suffix.lower(), "")
+      suffix = ".heic" if _is_heic(file.read(12)) else path.suffix.lower()
+      return "" if suffix in suffixes() else FOREIGN.get(suffix, "")
   except OSError:
     return ""
 

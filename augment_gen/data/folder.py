@@ -10,6 +10,7 @@ from collections.abc import Mapping
 import dataclasses
 import functools
 import hashlib
+import os
 import pathlib
 from typing import Literal
 
@@ -61,7 +62,7 @@ class Folder(base.Source):
 
   def problems(self) -> list[str]:
     path = self._path()
-    if not path.is_dir():
+    if not os.path.isdir(path):  # of pathlib, this raises where nothing may be read
       return [f"there is no folder '{path}': put the images there (one folder "
               "per class if they have labels), or name their folder in the config "
               "(--config.data.root=FOLDER replaces {root})"]
@@ -89,7 +90,9 @@ class Folder(base.Source):
               f"folder:{path / classes[0]}, or add the option labels=folders if "
               "they are classes, or labels=none to take all images"]
     return problems + [
-        f"class folder '{path / name}' holds no images: fill it or remove it"
+        f"class folder '{path / name}' " + (
+            "leads to a folder that is there under another name, too: remove one of them"
+            if f"{name}/" in other else "holds no images: fill it or remove it")
         for name in classes if name not in filled]
 
   def count(self) -> int:

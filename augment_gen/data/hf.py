@@ -46,7 +46,7 @@ class Hf(base.Source):
   def problems(self) -> list[str]:
     if importlib.util.find_spec("datasets") is None:
       return [f"'hf:{self.address}' needs the library datasets: pip install datasets"]
-    if not self._path().exists():
+    if not os.path.exists(self._path()):
       return [f"there is nothing at '{self._path()}': hf: reads data sets on this machine; "
               "put it there, for example with save_to_disk, or name its place in the "
               "config (--config.data.root=FOLDER replaces {root})"]
@@ -124,9 +124,11 @@ class Hf(base.Source):
 
     path = self._path()
     try:
-      if any((path / name).exists() for name in _SAVED):
+      if any(os.path.exists(path / name) for name in _SAVED):
         data = datasets.load_from_disk(str(path))
         if isinstance(data, datasets.DatasetDict):
+          if self.split not in data:
+            raise ValueError(f"the splits that were saved there are {', '.join(data)}")
           return data[self.split]
         if self.split not in (type(self).split, str(data.split)):
           raise ValueError("a single set was saved there, without splits: leave the "

@@ -23,7 +23,7 @@ _WORTH_KEEPING = 5000  # images; fewer are found again in a moment
 _CHECKED_FILES = 256
 _LATEST = 4  # folders that this process remembers by itself
 _FORM = 1  # of the stored files
-_DAMAGED = (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile)
+_DAMAGED = (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile, RuntimeError)
 
 _latest: dict[pathlib.Path, files.Found] = {}
 

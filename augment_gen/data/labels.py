@@ -1,6 +1,7 @@
 """Conversion of stored labels to the classes 0, 1, 2, …"""
 
 from collections.abc import Sequence
+import unicodedata
 
 import numpy as np
 
@@ -103,3 +104,12 @@ def _text(values: np.ndarray, name: str) -> np.ndarray:
     raise errors.UserError(
         f"'{name}': labels or names of classes are bytes, and not UTF-8: store "
         "strings") from error
+
+
+def composed(names: Sequence[str]) -> tuple[str, ...]:
+  """Names with "é" as one character, as most systems write it, and not as two.
+
+  If two of them would become the same, all stay as they are.
+  """
+  found = tuple(unicodedata.normalize("NFC", name) for name in names)
+  return found if len(set(found)) == len(set(names)) else tuple(names)

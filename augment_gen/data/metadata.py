@@ -152,7 +152,10 @@ def _read_parquet(path: pathlib.Path) -> dict[str, tuple[str, ...]]:
            if not types.is_nested(field.type) and not types.is_binary(field.type)
            and not types.is_large_binary(field.type)]
   table = parquet.read_table(path, columns=names)
-  return {name: tuple(map(_text, table[name].to_pylist())) for name in names}
+  # Python has no times of nanoseconds.
+  cells = lambda column: (column.cast(pyarrow.string())
+                          if types.is_timestamp(column.type) else column).to_pylist()
+  return {name: tuple(map(_text, cells(table[name]))) for name in names}
 
 
 FORMATS: Mapping[str, Callable[[pathlib.Path], dict[str, tuple[str, ...]]]] = {

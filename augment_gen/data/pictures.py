@@ -6,6 +6,7 @@ data/jpeg.py is faster, with other values.
 """
 
 import dataclasses
+import errno
 import io
 import pathlib
 import struct
@@ -17,11 +18,23 @@ from PIL import Image, ImageOps
 from augment_gen.config import errors
 from augment_gen.data import files
 
-UNREADABLE = (OSError, SyntaxError, ValueError, EOFError, struct.error,
+# Pillow's decoders of rare formats raise a RuntimeError, or a NotImplementedError.
+UNREADABLE = (OSError, SyntaxError, ValueError, EOFError, struct.error, RuntimeError,
               Image.DecompressionBombError)
+# What the system says of a file that is bad for good; all else may pass. To treat a file
+# as bad in one start alone would change the set.
+_FOR_GOOD = (None, errno.ENOENT, errno.EACCES, errno.EPERM, errno.EISDIR, errno.ENOTDIR,
+             errno.ELOOP, errno.ENAMETOOLONG)
+# Pillow distrusts files of 180 megapixels, which cameras of phones make.
+Image.MAX_IMAGE_PIXELS = 2**30
 DEEP = 65535  # white in 16-bit images
 _GREY_MODES = ("1", "L", "LA", "La", "I", "F")  # also I;16 in any byte order
 _GROUNDS = {"black": (0, 0, 0, 255), "white": (255, 255, 255, 255)}
+
+
+def may_pass(error: Exception) -> bool:
+  """Whether an error of UNREADABLE may not come again, such as one of a network drive."""
+  return getattr(error, "errno", None) not in _FOR_GOOD
 
 
 class RangeError(errors.UserError):
@@ -133,6 +146,8 @@ def read(file: pathlib.Path | Encoded, size: int, background: str = "black",
         file if isinstance(file, pathlib.Path) else io.BytesIO(file.data)) as image:
       # JPEG only: decode at 1/2, 1/4 or 1/8 if that leaves at least twice the size.
       image.draft(image.mode, (2 * size, 2 * size))
+      # Pillow keeps the upper 8 bits of each channel and does not say so.
+      halved = not image.mode.startswith("I") and ";16" in str(image.tile)
       image.load()
       image = ImageOps.exif_transpose(image)
   except UNREADABLE as error:
@@ -151,8 +166,18 @@ def read(file: pathlib.Path | Encoded, size: int, background: str = "black",
   if image.mode != (mode := "L" if grey else "RGB"):
     image = image.convert(mode)  # of the same mode, `convert` would make a copy
   largest = max(np.ravel(image.getextrema()).tolist())
+  if halved:
+    if white not in (0, DEEP):
+      raise RangeError(
+          f"{file} has 16 bits in each of several channels, of which 8 are read: max= must "
+          f"be {DEEP} for such files; scale darker ones to this range, or save them with "
+          "8 bits")
+    return PillowPicture(image, 257 * largest, DEEP)
   if not white or white == 255:
     return PillowPicture(image, largest, 255)
+  if white > 255:
+    raise RangeError(f"{file} has 8 bits, and so no values up to max={white:g}: leave this "
+                     "option out, or keep files of other depths in another folder")
   if largest > white:
     raise RangeError(f"{file} has values up to {largest}, above max={white:g}")
   table = np.rint(np.arange(256) * (255 / white)).clip(0, 255).astype(int)

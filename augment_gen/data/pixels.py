@@ -7,6 +7,8 @@ import numpy as np
 from augment_gen.config import errors
 
 _CHUNK_BYTES = 2**25  # uint8 input per chunk; float32 intermediates take 4 times this
+# Images whose brightest pixel is below this fraction of white cause a warning.
+_DARK = 1 / 8
 _GREY = np.array([0.299, 0.587, 0.114], np.float32)  # ITU-R 601-2, as in Pillow
 
 
@@ -77,6 +79,14 @@ def to_channels(
   for part in chunks(len(images), images[0].size if len(images) else 1):
     result[part, ..., 0] = np.rint(images[part].astype(np.float32) @ _GREY)
   return result
+
+
+def nearly_black(high: float, white: float) -> tuple[str, ...]:
+  """A warning if the brightest pixel of a set is far from white."""
+  if not 0 < high < _DARK * white:
+    return ()
+  return (f"WARNING: the brightest pixel is {high:g} where {white:g} is white: nearly "
+          "black; say which value is white with the option max=",)
 
 
 def mixed_channels(subject: str, have: int, channels: int) -> str:

@@ -9,10 +9,11 @@ Characters that a spec uses itself (, & ; | ? = %) are written as in URLs: "%2C"
 """
 
 import collections
-from collections.abc import Container, Iterator
+from collections.abc import Collection, Container, Iterator
 import dataclasses
 import os
 import pathlib
+import unicodedata
 import urllib.parse
 
 from augment_gen.config import errors
@@ -22,7 +23,7 @@ from augment_gen.data import metadata
 # Usual names of the column with the paths, as metadata.Table.usual compares them.
 PATHS = ("filename", "filepath", "file", "path", "imagepath", "imagefile", "imagename",
          "image", "imgpath", "img")
-_SPECIAL = ",&;|?=%"
+_SPECIAL = ",&;|?=%{}\n\r"
 _LISTED = 8  # values or files of a message
 
 
@@ -88,6 +89,8 @@ def _select(root: pathlib.Path, found: files_lib.Found, query: Query,
     table.cells(label, "option label")
   start = 0 if str(root) == "." else len(os.path.join(root, ""))
   present = {str(image)[start:]: place for place, image in enumerate(found.images)}
+  # Macs write "é" as two characters, other systems as one.
+  texts = _as_on_disk(texts, present)
   paths = _below(root, table, texts, present)
   chosen = _rows(table, query.where)
   errors.raise_if_any(_problems(root, table, texts, paths, chosen, present))
@@ -126,10 +129,24 @@ def _select(root: pathlib.Path, found: files_lib.Found, query: Query,
   return Selection(found, class_of, tuple(notes), columns)
 
 
+def _as_on_disk(texts: tuple[str, ...], present: Collection[str]) -> tuple[str, ...]:
+  """Cells, their characters composed as in the names of files where only that differs."""
+  if all(text.isascii() for text in texts):
+    return texts
+  composed = {unicodedata.normalize("NFC", name): name for name in present}
+  return tuple(text if text in present else
+               composed.get(unicodedata.normalize("NFC", text), text) for text in texts)
+
+
 def _below(root: pathlib.Path, table: metadata.Table, texts: tuple[str, ...],
            present: Container[str]) -> list[str]:
-  """Each row's path relative to `root`; "" for a path that leads out of it."""
+  """Each row's path relative to `root`; "" for a path that leads out of it.
+
+  Raises:
+    UserError: a path may mean two files.
+  """
   real = os.path.realpath(root)
+  two_meanings: dict[str, list[str]] = {}
   # Either may have been reached by a link.
   to_table = dict.fromkeys((
       os.path.relpath(table.path.parent, root),
@@ -146,14 +163,23 @@ def _below(root: pathlib.Path, table: metadata.Table, texts: tuple[str, ...],
         yield from (os.path.normpath(os.path.join(way, spelling)) for way in to_table)
 
   def path(text: str) -> str:
-    if text in present:
+    if text in present and to_table.keys() == {"."}:
       return text
     inside = [c for c in candidates(text) if c.split(os.sep)[0] not in ("..", ".")]
-    known = (c for c in inside if c in present)
-    on_disk = (c for c in inside if (root / c).is_file())
-    return next(known, None) or next(on_disk, None) or next(iter(inside), "")
+    known = list(dict.fromkeys(c for c in inside if c in present))
+    if len(known) > 1:
+      two_meanings[text] = known
+    on_disk = (c for c in inside if os.path.isfile(root / c))
+    return next(iter(known), None) or next(on_disk, None) or next(iter(inside), "")
 
-  return [path(text) for text in texts]
+  paths = [path(text) for text in texts]
+  if two_meanings:
+    text, (one, other, *_) = next(iter(two_meanings.items()))
+    raise errors.UserError(
+        f"'{table.path}' names {len(two_meanings)} files that are there both relative to "
+        f"'{root}' and relative to the table (the first: '{text}' may be '{one}' or "
+        f"'{other}'): write paths relative to '{root}', or give the table's folder instead")
+  return paths
 
 
 def _problems(root: pathlib.Path, table: metadata.Table, texts: tuple[str, ...],
@@ -172,7 +198,7 @@ def _problems(root: pathlib.Path, table: metadata.Table, texts: tuple[str, ...],
     yield (f"'{table.path}' names {len(twice)} files more than once (the first: "
            f"'{twice[0]}'): keep one row for each image")
   missing = [paths[row] for row in chosen if paths[row] and paths[row] not in present
-             and not (root / paths[row]).is_file()]
+             and not os.path.isfile(root / paths[row])]
   if missing:
     yield (f"{len(missing)} of {len(chosen)} files that '{table.path}' names are missing "
            f"in '{root}' (the first: '{missing[0]}'): put them there, or remove their "

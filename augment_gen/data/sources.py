@@ -14,6 +14,7 @@ their defaults are the fields of its class and are described there.
 
 from collections.abc import Mapping
 import dataclasses
+import os
 import re
 import typing
 
@@ -161,16 +162,14 @@ def _split(rest: str, kind: str) -> tuple[str, str]:
   if kind in _OF_PATHS and _is_path(rest):
     return rest, ""
   address, mark, query = rest.rpartition("?")
-  if mark and all(re.fullmatch(r"\w*=.*", part) for part in query.split("&") if part):
+  option = re.compile(r"\w*=.*", re.DOTALL)
+  if mark and all(option.fullmatch(part) for part in query.split("&") if part):
     return address, query
   return rest, ""
 
 
 def _is_path(text: str) -> bool:
-  try:
-    return base.local_path(text).exists()
-  except OSError:  # options make it longer than paths may be
-    return False
+  return os.path.exists(base.local_path(text))
 
 
 def _convert(text: str, kind: typing.Any) -> typing.Any:

@@ -1,7 +1,6 @@
 """Sets whose pictures are decoded when they are needed."""
 
 import dataclasses
-import errno
 import threading
 
 import numpy as np
@@ -12,9 +11,6 @@ from augment_gen.data.decoding import decode_all, Decoder, Pictures
 
 _SAMPLE = 128  # pictures that are looked at before training
 _TRIES = 20  # pictures in a row that may be bad
-# What the system says of a file that is bad for good; all else may pass, and a picture
-# that is replaced in one run alone would change its bits.
-_FOR_GOOD = (None, errno.ENOENT, errno.EACCES, errno.EPERM, errno.EISDIR)
 
 
 class StreamedImages:
@@ -50,13 +46,16 @@ class StreamedImages:
     Raises:
       UserError: see `decoding.decode_all`, of the sample.
     """
-    sample = decode_all(stored, decoder, np.unique(
-        base.evenly(len(stored), min(len(stored), _SAMPLE))).tolist())
+    looked_at = np.unique(base.evenly(len(stored), min(len(stored), _SAMPLE)))
+    sample = decode_all(stored, decoder, looked_at.tolist())
+    bad = looked_at[~sample.good].tolist()
+    seen = (f"{len(bad)} of {len(looked_at)} images that were looked at cannot be read "
+            f"(the first: {stored[bad[0]]}); others take their places",) if bad else ()
     self.name, self.shape = decoder.request.name, decoder.shape
     self.fingerprint = fingerprint
     self.labels, self.class_names = labels, class_names
     self.passed_over = passed_over
-    self.notes = (*sample.notes, *notes)
+    self.notes = (*sample.notes, *seen, *notes)
     self._stored = stored
     self._decoder = dataclasses.replace(decoder, white=sample.white)
     self._bad: dict[int, str] = {}
@@ -94,7 +93,7 @@ class StreamedImages:
     try:
       return self._decode(index)
     except pictures.UNREADABLE as error:
-      for_good = getattr(error, "errno", None) in _FOR_GOOD
+      for_good = not pictures.may_pass(error)
       if self._decoder.request.on_bad_image != "skip" or not for_good:
         raise errors.UserError(
             f"{self._stored[index]} cannot be read ({error}): " + (
@@ -118,6 +117,8 @@ class StreamedImages:
     try:
       picture, have = decoder.picture(self._stored[index])
     except pictures.RangeError as error:
+      if decoder.request.on_bad_image == "skip":
+        raise ValueError(str(error)) from None
       raise errors.UserError(f"'{self.name}': {error}") from None
     if have != decoder.request.channels and not decoder.convert:
       if decoder.request.on_bad_image == "skip":

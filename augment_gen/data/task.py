@@ -8,6 +8,7 @@ from augment_gen import config as config_lib
 from augment_gen.augment import implicit
 from augment_gen.config import errors
 from augment_gen.data import base, canvas, conditions, jpeg, memory, sources, splits
+from augment_gen.data import labels as labels_lib
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -283,14 +284,15 @@ def _with_classes_of(
         f"test set '{name}' ({images.name}) has no labels to test against")
   if images.class_names == wanted.class_names:
     return images
-  place = {c: i for i, c in enumerate(wanted.class_names)}
-  unknown = [c for c in images.class_names if c not in place]
+  names = labels_lib.composed(images.class_names)
+  place = {c: i for i, c in enumerate(labels_lib.composed(wanted.class_names))}
+  unknown = [c for c in names if c not in place]
   if unknown:
     raise errors.UserError(
         f"test set '{name}' ({images.name}) has {len(unknown)} classes that "
         f"'{wanted.name}' does not have (the first: '{unknown[0]}'): the names "
         "of the classes must agree")
-  table = np.array([place[c] for c in images.class_names], np.int32)
+  table = np.array([place[c] for c in names], np.int32)
   return dataclasses.replace(
       images, labels=table[images.labels], class_names=wanted.class_names,
       fingerprint="")

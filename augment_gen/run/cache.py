@@ -17,11 +17,11 @@ def folder(*names: str) -> pathlib.Path | None:
     The folder; None if it cannot be written.
   """
   caches = os.environ.get("XDG_CACHE_HOME") or "~/.cache"
-  path = pathlib.Path(caches, "augment_gen", *names).expanduser()
   try:
+    path = pathlib.Path(caches, "augment_gen", *names).expanduser()
     path.mkdir(parents=True, exist_ok=True)
     _forget_old(path)
-  except OSError:
+  except (OSError, RuntimeError):  # a RuntimeError: there is no home
     return None
   return path
 

@@ -1,11 +1,16 @@
 """Image folders, valid and invalid."""
 
+import errno
+import os
+import struct
+import zlib
+
 import numpy as np
 from PIL import Image
 import pytest
 
 from augment_gen.config import errors
-from augment_gen.data import sources
+from augment_gen.data import files, sources
 
 
 def _save(path, mode="L", size=(6, 6), fill=None, **options):
@@ -20,10 +25,10 @@ def _load(path, options="", size=6, channels=1, **kwargs):
 
 @pytest.fixture(name="classes")
 def classes_fixture(tmp_path):
-  """Images with values 10 and 20 in cat/, 30 in dog/; two files to pass over."""
+  """Images with values 10 and 20 in cat/, 90 in dog/; two files to pass over."""
   _save(tmp_path / "cat" / "a.png", fill=10)
   _save(tmp_path / "cat" / "b" / "deep.PNG", fill=20)
-  _save(tmp_path / "dog" / "x.bmp", fill=30)
+  _save(tmp_path / "dog" / "x.bmp", fill=90)
   (tmp_path / "dog" / "notes.txt").write_text("not an image")
   _save(tmp_path / ".cache" / "thumbnail.png")
   return tmp_path
@@ -33,7 +38,7 @@ def test_classes_are_the_first_level(classes):
   images = _load(classes)
   assert images.class_names == ("cat", "dog")
   assert images.labels.tolist() == [0, 0, 1]
-  assert images.images[:, 0, 0, 0].tolist() == [10, 20, 30]
+  assert images.images[:, 0, 0, 0].tolist() == [10, 20, 90]
   assert (images.skipped, images.passed_over) == (0, 2)
   assert images.notes == (
       "2 other files passed over (1 folder, 1 .txt): .cache/, dog/notes.txt",)
@@ -92,7 +97,7 @@ def test_corrupt_image_is_named_or_skipped(classes):
   images = _load(classes, on_bad_image="skip")
   assert images.skipped == 2
   assert images.labels.tolist() == [0, 0, 1]
-  assert images.images[:, 0, 0, 0].tolist() == [10, 20, 30]
+  assert images.images[:, 0, 0, 0].tolist() == [10, 20, 90]
 
 
 def test_class_whose_images_are_all_corrupt(classes):
@@ -109,7 +114,7 @@ def test_mixed_channels(classes):
   with pytest.raises(errors.UserError, match=r"3 \(of 4.*grey"):
     _load(classes, channels=3)
   images = _load(classes, "?convert=1")
-  assert images.images[:, 0, 0, 0].tolist() == [10, 20, 76, 30]
+  assert images.images[:, 0, 0, 0].tolist() == [10, 20, 76, 90]
   images = _load(classes, "?convert=1", channels=3)
   assert images.images[2, 0, 0].tolist() == [255, 0, 0]
 
@@ -270,6 +275,91 @@ def test_depths_are_asked_for(tmp_path):
   with pytest.raises(errors.UserError, match="70000, outside 0..65535.*max="):
     _load(tmp_path)
   assert _load(tmp_path, "?max=140000").images[0, 0, 0, 0] == 128
+
+
+def _png_of_16_bits(path, value, size=6):
+  """An RGB file with 16 bits in each channel, which Pillow can only read."""
+  row = b"\0" + struct.pack(">H", value) * 3 * size
+  chunks = [(b"IHDR", struct.pack(">IIBBBBB", size, size, 16, 2, 0, 0, 0)),
+            (b"IDAT", zlib.compress(row * size)), (b"IEND", b"")]
+  path.write_bytes(b"\x89PNG\r\n\x1a\n" + b"".join(
+      struct.pack(">I", len(data)) + name + data + struct.pack(">I", zlib.crc32(name + data))
+      for name, data in chunks))
+
+
+def test_colour_of_16_bits_is_not_taken_for_black(tmp_path):
+  _png_of_16_bits(tmp_path / "a.png", 4095)
+  with pytest.raises(errors.UserError, match="16-bit files whose values reach only to"):
+    _load(tmp_path, channels=3)
+  with pytest.raises(errors.UserError, match="max= must be 65535.*with 8 bits"):
+    _load(tmp_path, "?max=4095", channels=3)
+  _png_of_16_bits(tmp_path / "b.png", 65535)
+  for options in ("", "?max=65535"):
+    assert _load(tmp_path, options, channels=3).images[:, 0, 0, 0].tolist() == [15, 255]
+
+
+def test_a_white_that_8_bits_cannot_hold(tmp_path):
+  _save(tmp_path / "a.png", fill=200)
+  with pytest.raises(errors.UserError, match="8 bits, and so no values up to max=4095"):
+    _load(tmp_path, "?max=4095")
+
+
+def test_a_nearly_black_set_is_warned_of(tmp_path):
+  _save(tmp_path / "a.png", fill=20)
+  note, = _load(tmp_path).notes
+  assert note.startswith("WARNING: the brightest pixel is 20 where 255 is white")
+  _save(tmp_path / "b.png", fill=40)
+  assert _load(tmp_path).notes == ()
+
+
+def test_what_may_pass_is_no_bad_file(tmp_path, monkeypatch):
+  """Left out in one start alone, it would change the set, and the run be refused."""
+  _save(tmp_path / "a.png", fill=1)
+  monkeypatch.setattr(Image, "open", lambda file: (_ for _ in ()).throw(
+      OSError(errno.EIO, os.strerror(errno.EIO))))
+  with pytest.raises(errors.UserError, match="Input/output error.*start the same command"):
+    _load(tmp_path, on_bad_image="skip")
+
+
+def test_decoders_of_rare_formats_raise_other_errors(tmp_path, monkeypatch):
+  _save(tmp_path / "a.png", fill=1)
+  _save(tmp_path / "b.png", fill=2)
+  opened = Image.open
+  def fails(file):
+    if str(file).endswith("b.png"):
+      raise NotImplementedError("unknown compression")
+    return opened(file)
+  monkeypatch.setattr(Image, "open", fails)
+  with pytest.raises(errors.UserError, match="b.png cannot be read .unknown compression"):
+    _load(tmp_path)
+  assert len(_load(tmp_path, on_bad_image="skip")) == 1
+
+
+def test_two_classes_that_are_one_folder(classes):
+  (classes / "pets").symlink_to(classes / "cat")
+  problem, = sources.check(f"folder:{classes}")
+  assert "pets' leads to a folder that is there under another name" in problem
+  assert len(_load(classes, "?labels=none")) == 3
+
+
+def test_a_damaged_file_of_a_plug_in_says_what_is_wrong(tmp_path, monkeypatch):
+  (tmp_path / "b.heic").write_bytes(b"\0\0\0\x18ftypheic" + bytes(40))
+  with monkeypatch.context() as patched:
+    patched.setattr(files, "suffixes", lambda: frozenset((".png",)))
+    assert "pip install pillow-heif" in files.why_unreadable(tmp_path / "b.heic")
+  monkeypatch.setattr(files, "suffixes", lambda: frozenset((".png", ".heic")))
+  assert files.why_unreadable(tmp_path / "b.heic") == ""
+
+
+def test_a_place_where_nothing_may_be_read_is_no_folder(tmp_path, monkeypatch):
+  def forbidden(path):
+    raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), str(path))
+  monkeypatch.setattr(os, "stat", forbidden)
+  for spec in (f"folder:{tmp_path}", f"npz:{tmp_path}/a.npz", f"daiso:{tmp_path}",
+               f"hf:{tmp_path}/a"):
+    problem, *_ = sources.check(spec)
+    assert "there is no" in problem or "there is nothing" in problem or (
+        "needs the library" in problem)
 
 
 def test_masks_of_zeros_and_ones_are_black_and_white(tmp_path):

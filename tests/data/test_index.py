@@ -96,14 +96,22 @@ def test_a_damaged_cache_and_small_folders_are_done_without(
     folder, searches, tmp_path, monkeypatch):
   index.find(folder)
   stored, = (tmp_path / "cache" / "augment_gen" / "folders").iterdir()
-  stored.write_bytes(stored.read_bytes()[:200])
+  whole = bytearray(stored.read_bytes())
+  stored.write_bytes(whole[:200])
+  assert len(again(folder).images) == 3
+  for start, place in ((b"PK\x03\x04", 8), (b"PK\x01\x02", 10)):
+    at = whole.index(start) + place
+    whole[at:at + 2] = b"\x63\0"  # a compression that Python's zipfile lacks
+  stored.write_bytes(whole)
   assert len(again(folder).images) == 3
   stored.unlink()
   monkeypatch.setattr(index, "_WORTH_KEEPING", 4)
   assert len(again(folder).images) == 3 and not stored.exists()
-  assert len(searches) == 3
+  assert len(searches) == 4
   monkeypatch.setattr(index, "_WORTH_KEEPING", 1)
   monkeypatch.setenv("XDG_CACHE_HOME", str(folder / "b" / "2.png"))
+  assert len(again(folder).images) == 3
+  monkeypatch.setenv("XDG_CACHE_HOME", "~nobody-of-this-name/cache")
   assert len(again(folder).images) == 3
 
 

@@ -53,6 +53,16 @@ def test_parquet_gives_the_same_cells(tmp_path):
     metadata.read(tmp_path / "bad.parquet")
 
 
+def test_parquet_with_times_of_nanoseconds(tmp_path):
+  pyarrow = pytest.importorskip("pyarrow")
+  from pyarrow import parquet
+  times = pyarrow.array([1_000_000_001, None], pyarrow.timestamp("ns"))
+  parquet.write_table(pyarrow.table({"path": ["a", "b"], "taken": times}),
+                      tmp_path / "m.parquet")
+  assert metadata.read(tmp_path / "m.parquet").columns == {
+      "path": ("a", "b"), "taken": ("1970-01-01 00:00:01.000000001", "")}
+
+
 def test_parquet_without_pyarrow(tmp_path, monkeypatch):
   (tmp_path / "m.parquet").write_bytes(b"")
   monkeypatch.setitem(sys.modules, "pyarrow", None)

@@ -94,6 +94,30 @@ def test_paths_may_be_relative_to_the_table_or_absolute(tmp_path):
   assert sources.count(spec) == 5
 
 
+def test_a_path_that_may_mean_two_files(tmp_path):
+  folder = pictured.write(tmp_path / "set")
+  pictured.write(folder / "camera")
+  (folder / "camera" / "m.csv").write_text("x\nimages/03.png\n")
+  problem, = sources.check(f"folder:{folder}?metadata=camera/m.csv&path=x&labels=none")
+  assert "'images/03.png' may be 'images/03.png' or 'camera/images/03.png'" in problem
+  assert sources.count(f"folder:{folder}/camera?metadata=m.csv&path=x&labels=none") == 1
+
+
+def test_accents_of_two_characters_are_those_of_one(tmp_path):
+  one, two = "caf\u00e9.png", "cafe\u0301.png"
+  folder = pictured.write(tmp_path / "set")
+  (folder / "images" / "00.png").rename(folder / "images" / one)
+  (folder / "m.csv").write_text(f"path\nimages/{two}\nimages/01.png\n")
+  assert _numbers(_load(folder, "&labels=none")) == [1, 0]
+
+
+def test_a_path_too_long_for_a_file_is_missing(tmp_path):
+  folder = pictured.write(tmp_path / "set")
+  (folder / "m.csv").write_text("path\n" + "x" * 300 + "\n")
+  problem, = sources.check(f"folder:{folder}?metadata=m.csv")
+  assert "1 of 1 files" in problem and "are missing" in problem
+
+
 def test_images_that_the_table_does_not_name_are_passed_over(folder):
   pictured.table(folder, "less.csv", leave_out=(2, 5))
   images = sources.load(f"folder:{folder}?metadata=less.csv&label=product&where=camera=a",

@@ -123,6 +123,27 @@ def test_a_picture_of_other_channels_is_a_bad_one_if_these_are_skipped(folder, m
   assert "1 channels, not 3" in found.bad[place]
 
 
+def test_a_picture_of_unknown_white_is_a_bad_one_if_these_are_skipped(folder, monkeypatch):
+  monkeypatch.setattr(streamed, "_SAMPLE", 1)  # the start does not see it
+  file = folder / "part1" / "5.png"
+  Image.new("F", (12, 12)).save(file, format="TIFF")
+  place = [path.name for path in sorted(folder.rglob("*.png"))].index("5.png")
+  with pytest.raises(UserError, match="which value is white"):
+    stream(folder).read(np.array([place]))
+  found = stream(folder, on_bad_image="skip")
+  found.read(np.array([place]))
+  assert "32-bit float pixels" in found.bad[place]
+
+
+def test_bad_files_of_the_sample_are_said_at_the_start(folder):
+  good = stream(folder, on_bad_image="skip")
+  damage(folder, 2)
+  found = stream(folder, on_bad_image="skip")
+  note = next(note for note in found.notes if "were looked at" in note)
+  assert note.startswith("1 of 7 images") and "2.png" in note
+  assert not any("were looked at" in note for note in good.notes)
+
+
 def test_other_channels_are_refused_or_converted(folder, monkeypatch):
   with pytest.raises(UserError, match="convert=1"):
     stream(folder, channels=1)
