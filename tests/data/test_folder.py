@@ -283,8 +283,8 @@ def _png_of_16_bits(path, value, size=6):
   chunks = [(b"IHDR", struct.pack(">IIBBBBB", size, size, 16, 2, 0, 0, 0)),
             (b"IDAT", zlib.compress(row * size)), (b"IEND", b"")]
   path.write_bytes(b"\x89PNG\r\n\x1a\n" + b"".join(
-      struct.pack(">I", len(data)) + name + data + struct.pack(">I", zlib.crc32(name + data))
-      for name, data in chunks))
+      struct.pack(">I", len(data)) + name + data
+      + struct.pack(">I", zlib.crc32(name + data)) for name, data in chunks))
 
 
 def test_colour_of_16_bits_is_not_taken_for_black(tmp_path):

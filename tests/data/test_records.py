@@ -152,4 +152,4 @@ def test_hf_problems(hf, tmp_path):
   assert "columns of images are: none" in sources.check(f"hf:{tmp_path}/set")[0]
   hf.DatasetDict(test=data).save_to_disk(str(tmp_path / "dict"))
   problem, = sources.check(f"hf:{tmp_path}/dict")
-  assert "split 'train', cannot be read: the splits that were saved there are test" in problem
+  assert "split 'train', cannot be read: the splits that were saved there are" in problem
