@@ -27,7 +27,7 @@ def main(run: str, images: str, count: int) -> None:
   learned = export.load(run)
   config = learned.config
   dim = latent_dim(config)
-  names = getattr(build_augmenter(config), "latents", [f"z{k}" for k in range(dim)])
+  names = build_augmenter(config).latents or [f"z{k}" for k in range(dim)]
   spec = images or config.data.pretrain.replace("{root}", config.data.root)
   given = pictures.given(spec, config, "skip", labelled=False)
   # Spread over the set, whose neighbours may show the same thing.

@@ -76,7 +76,7 @@ def run(source: str, out: str, settings: Settings) -> None:
   runtime.keep_compiled_code()
   path = pathlib.Path(settings.run)
   config = runs.config_with_generator(path)
-  if (folder := pictures.folder_of(source)) is not None:
+  if (folder := pictures.folder_of(source, config)) is not None:
     pictures.check_apart(folder, out)
   _check_strength(config, settings.strength)
   trained = runs.generator_state(path, config)
@@ -90,7 +90,7 @@ def run(source: str, out: str, settings: Settings) -> None:
       "run": settings.run, "augmenter": checksum(params), "seed": settings.seed,
       "latents": settings.latents, "strength": settings.strength,
       "bank": None if bank is None else hashlib.sha256(bank.tobytes()).hexdigest()[:16],
-      "source": _place_of(source),
+      "source": _place_of(source, config),
   }, [*_COLUMNS, *_names_of_amounts(config)])
   try:
     write_copies(given, pathlib.Path(out), table, functools.partial(
@@ -131,7 +131,8 @@ def write_copies(given: pictures.Given, out: pathlib.Path, table: manifest.Manif
   # There may be millions: these are made as they are needed.
   missing = lambda: (
       (image, number) for image in range(len(given.names))
-      for number in range(settings.copies) if name_of(image, number) not in table.done)
+      for number in range(settings.copies)
+      if (given.names[image], number) not in table.done)
   total, left = len(given.names) * settings.copies, sum(1 for _ in missing())
   if not left:
     print(f"{out}: all {total} copies are there")
@@ -199,13 +200,13 @@ def _names_of_amounts(config: Config) -> Iterator[str]:
         for operator in augmenter.operators)
 
 
-def _place_of(source: str) -> str:
+def _place_of(source: str, config: Config) -> str:
   """A folder by its full path and its options, however they are written."""
-  folder = pictures.folder_of(source)
+  folder = pictures.folder_of(source, config)
   if folder is None:
     return source
   options = "&".join(f"{name}={value}" for name, value in sorted(
-      pictures.options_of(source).items()))
+      pictures.options_of(source, config).items()))
   return f"{folder.resolve()}?{options}" if options else str(folder.resolve())
 
 

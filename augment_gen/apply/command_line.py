@@ -65,9 +65,9 @@ def compare(args: Sequence[str]) -> int:
                       help="images of a folder, spread evenly over it (%(default)s)")
   _add_root(parser)
   flags = parser.parse_args(args)
-  for name in ("n", "max"):
-    if getattr(flags, name) < 1:
-      raise UserError(f"--{name}={getattr(flags, name)} must be at least 1")
+  for name, least in (("n", 1), ("max", 1), ("seed", 0)):
+    if getattr(flags, name) < least:
+      raise UserError(f"--{name}={getattr(flags, name)} must be at least {least}")
 
   from augment_gen.apply import compare as command
   command.run(flags.images, flags.out, command.Settings(
@@ -127,7 +127,8 @@ def _add_stage(parser: argparse.ArgumentParser) -> None:
 def _add_root(parser: argparse.ArgumentParser) -> None:
   parser.add_argument(
       "--root", default="", metavar="FOLDER",
-      help="where the run's images lie now, in place of its config.data.root")
+      help="where the run's images lie now, in place of its config.data.root; or all of "
+      "config.data.finetune, such as folder:PATH, if that does not name the root")
 
 
 def _add_bad(parser: argparse.ArgumentParser) -> None:

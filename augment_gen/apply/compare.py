@@ -3,7 +3,7 @@
 from collections.abc import Callable, Iterable, Mapping, Sequence
 import dataclasses
 import pathlib
-from typing import Any
+import sys
 
 import jax
 from jax.tree_util import Partial
@@ -12,7 +12,7 @@ import numpy as np
 from augment_gen.apply import augment, manifest, pictures
 from augment_gen.config import Config
 from augment_gen.config.errors import UserError
-from augment_gen.data import base, decoding, index, sources
+from augment_gen.data import base, decoding, index
 from augment_gen.export import runs
 from augment_gen.figures import drawing, grid
 from augment_gen.models.build import build_augmenter, generator_functions, latent_dim
@@ -62,7 +62,7 @@ def run(images: Sequence[str], out: str, settings: Settings) -> None:
   given = find(images, settings.most)
   places = places_of(list(given), out)
   check_places(images, places.values())
-  x = decoded(list(given.values()), config)
+  x = decoded(given, config)
   trained = runs.generator_state(path, config)
   random = np.random.default_rng(settings.seed)
   z: dict[str, np.ndarray] = {}
@@ -78,7 +78,7 @@ def run(images: Sequence[str], out: str, settings: Settings) -> None:
       strength: _without_amounts(augment.function(config, params, strength))
       for strength in strengths}
   g_el = Partial(jax.jit(generator_functions(config)[1]), trained.eliminator.final_params)
-  for name, image in zip(given, x):
+  for name, image in x.items():
     place = places[name]
     try:
       place.parent.mkdir(parents=True, exist_ok=True)
@@ -149,33 +149,34 @@ def check_places(images: Sequence[str], places: Iterable[pathlib.Path]) -> None:
       raise UserError(f"{place} lies beside the images already: {advice}")
 
 
-def _options(config: Config) -> dict[str, Any]:
-  """How the run's labelled images are decoded, if they are files."""
-  source = sources.parse(config.data.finetune, config.data.root or "unknown")
-  taken = {"resize": "resize", "background": "background", "white": "max"}
-  return {ours: getattr(source, theirs) for ours, theirs in taken.items()
-          if hasattr(source, theirs)}
+def decoded(given: Mapping[str, pathlib.Path], config: Config) -> dict[str, np.ndarray]:
+  """The pictures in the size and with the channels of the run: float32 in [0, 1], by name.
 
-
-def decoded(files: Sequence[pathlib.Path], config: Config) -> np.ndarray:
-  """The pictures in the size and with the channels of the run: float32 in [0, 1].
+  Says which files cannot be read, and leaves them out.
 
   Raises:
-    UserError: a file cannot be read.
+    UserError: no file can be read.
   """
   request = base.Request(
       "images", config.data.side, config.data.channels,
       jpeg_decoder=config.data.jpeg_decoder)
-  decoder = decoding.Decoder(request, convert=True, **_options(config))
-  parts = []
-  for file in files:
+  as_run = pictures.how_read(config)
+  decoder = decoding.Decoder(
+      request, convert=True, white=as_run.pop("max", 0.0), **as_run)
+  found, problems = {}, []
+  for name, file in given.items():
     # One by one: what a value means is decided for each file, and not over all of them.
     try:
-      parts.append(decoding.decode_all([file], decoder).images)
+      (image,) = decoding.decode_all([file], decoder).images
+      found[name] = image.astype(np.float32) / 255
     except UserError as error:
       reason = error.problems[0].partition(": repair or remove")[0]
-      raise UserError(f"no sheet of {file}: {reason}") from None
-  return np.concatenate(parts).astype(np.float32) / 255
+      problems.append(f"no sheet of {file}: {reason}")
+  if not found:
+    raise UserError(*problems)
+  for problem in problems:
+    print(problem, file=sys.stderr)
+  return found
 
 
 def sheet(image: np.ndarray, z: Mapping[str, np.ndarray], g_a: Mapping[float, Function],

@@ -128,6 +128,8 @@ def _check_file(file: pathlib.Path) -> None:
     raise UserError(f"{file} does not end in {' or '.join(SUFFIXES)}")
   if not file.parent.is_dir():
     raise UserError(f"{file}: there is no folder {file.parent}")
+  if file.is_dir() or not os.access(file if file.exists() else file.parent, os.W_OK):
+    raise UserError(f"{file} cannot be written: it is a folder, or you may not write there")
   if file.suffix == ".parquet":
     try:
       import pyarrow  # noqa: F401  pylint: disable=g-import-not-at-top,unused-import

@@ -9,7 +9,7 @@ import pathlib
 from typing import Any, IO
 
 from augment_gen.config.errors import UserError
-from augment_gen.run.folder import differences, write_json
+from augment_gen.run.folder import differences, LOCK, lock, write_json
 
 _TABLE, _SETTINGS = "manifest.csv", "augment.json"
 # The run may have moved: the checksum of its G_A says whether it is the same.
@@ -44,7 +44,7 @@ class Manifest:
   """The table of a folder, one row for each copy, in the order in which they were made.
 
   Attributes:
-    done: copies that are in the table, and there as files.
+    done: source and draw of the copies that are in the table, and there as files.
   """
 
   def __init__(self, folder: pathlib.Path, settings: Mapping[str, Any],
@@ -54,16 +54,17 @@ class Manifest:
     Args:
       folder: made if it is missing.
       settings: JSON values that decide what the copies are.
-      columns: of the table; the first is "file".
+      columns: of the table; among them "file", "source" and "draw".
 
     Raises:
-      UserError: the folder holds something else, or cannot be written.
+      UserError: the folder holds something else, is in use, or cannot be written.
     """
     self._folder, self._columns = folder, tuple(columns)
     self._path = folder / _TABLE
     try:
       folder.mkdir(parents=True, exist_ok=True)
       _check_owner(folder, settings)
+      self._lock = lock(folder, str(folder))
       write_json(folder / _SETTINGS, dict(settings))
       self.done = self._read()
       self._file = _open(self._path, "a")
@@ -80,13 +81,14 @@ class Manifest:
 
   def close(self) -> None:
     self._file.close()
+    self._lock.close()
 
-  def _read(self) -> set[str]:
+  def _read(self) -> set[tuple[str, int]]:
     """The copies that are done.
 
     Drops rows whose files are gone, and a row that a crash cut off.
     """
-    done: set[str] = set()
+    done: set[tuple[str, int]] = set()
     if not self._path.exists():
       return done
     partial = self._path.with_name(self._path.name + ".partial")
@@ -96,9 +98,8 @@ class Manifest:
       lines = (line for line in before if line.endswith("\n"))
       for row in csv.DictReader(lines):
         values = [row.get(column) for column in self._columns]
-        name = row.get(self._columns[0]) or ""
-        if None not in values and (self._folder / name).is_file():
-          done.add(name)
+        if None not in values and (self._folder / row["file"]).is_file():
+          done.add((row["source"], int(row["draw"])))
           writer.writerow(values)
     os.replace(partial, self._path)
     return done
@@ -112,7 +113,7 @@ def _open(path: pathlib.Path, mode: str) -> IO[str]:
 def _check_owner(folder: pathlib.Path, settings: Mapping[str, Any]) -> None:
   path = folder / _SETTINGS
   if not path.exists():
-    if any(os.scandir(folder)):
+    if any(entry.name != LOCK for entry in os.scandir(folder)):
       raise UserError(f"{folder} holds other files: choose a new folder")
     return
   try:

@@ -5,6 +5,7 @@ import concurrent.futures
 import dataclasses
 import os
 import pathlib
+import sys
 from typing import Any
 
 import numpy as np
@@ -15,6 +16,12 @@ from augment_gen.data import base, files, folder, sources
 
 # What messages of data/ advise for a run, and what helps here.
 _ADVICE = (
+    ("add --config.data.on_bad_image=skip to the command, and other images take the place "
+     "of bad ones; or repair it, and start in a new --workdir",
+     "repair it, or leave it out with --on-bad-image=skip"),
+    (", in a new --workdir", ""),
+    (", or name their folder in the config (--config.data.root=FOLDER replaces {root})",
+     ""),
     ("--config.data.on_bad_image=skip", "--on-bad-image=skip"),
     *((f"set --config.data.channels={channels} (with one number each for config.data.mean "
        "and std if they are grey), or ", "") for channels in (1, 3)),
@@ -74,7 +81,8 @@ def given(text: str, config: Config, on_bad_image: str, labelled: bool) -> Given
   """Finds the images that the user names.
 
   Args:
-    text: a folder, or a spec of data/sources.py.
+    text: a folder, whose pictures become squares as the run's own did (`how_read`), or a
+      spec of data/sources.py.
     config: that of the run, for the size and the channels.
     on_bad_image: "error" or "skip".
     labelled: whether the folders of a folder are classes, if they can be.
@@ -82,7 +90,7 @@ def given(text: str, config: Config, on_bad_image: str, labelled: bool) -> Given
   Raises:
     UserError: there are no such images, or they are not what the run was trained on.
   """
-  source = _source(text, labelled)
+  source = _source(text, config, labelled)
   data = config.data
   request = base.Request(
       text, data.side, data.channels, on_bad_image, data.jpeg_decoder)
@@ -100,15 +108,22 @@ def given(text: str, config: Config, on_bad_image: str, labelled: bool) -> Given
                tuple(getattr(images, "class_names", ())))
 
 
-def folder_of(text: str) -> pathlib.Path | None:
+def how_read(config: Config) -> dict[str, Any]:
+  """How the labelled images of a run are decoded: options of `folder.Folder`."""
+  source = sources.parse(config.data.finetune, config.data.root or "unknown")
+  return {name: getattr(source, name) for name in ("resize", "background", "max")
+          if hasattr(source, name)}
+
+
+def folder_of(text: str, config: Config) -> pathlib.Path | None:
   """The folder that holds the images; None if they are of another kind."""
-  source = _source(text, labelled=False)
+  source = _source(text, config, labelled=False)
   return base.local_path(source.address) if isinstance(source, folder.Folder) else None
 
 
-def options_of(text: str) -> dict[str, Any]:
+def options_of(text: str, config: Config) -> dict[str, Any]:
   """The options of a folder that decide what its pictures look like, if not the usual."""
-  source = _source(text, labelled=False)
+  source = _source(text, config, labelled=False)
   return {field.name: value for field in dataclasses.fields(folder.Folder)
           if field.name not in ("address", "root", "labels")
           and (value := getattr(source, field.name)) != field.default}
@@ -130,18 +145,23 @@ def printable(name: str) -> str:
   return name.encode(errors="replace").decode()
 
 
-def _source(text: str, labelled: bool) -> base.Source:
+def _source(text: str, config: Config, labelled: bool) -> base.Source:
   path = base.local_path(text)
   if text.partition(":")[0] in sources.KINDS and not path.exists():
     return sources.parse(text, "")
   if path.is_file():
     raise UserError(f"{text} is a file: give a folder of images, or a spec such as "
                     "npz:FILE")
-  plain = folder.Folder(str(path), "", labels="none")
+  as_run = how_read(config)
+  plain = folder.Folder(str(path), "", labels="none", **as_run)
   if not labelled:
     return plain
-  classes = folder.Folder(str(path), "")
-  return classes if not classes.problems() or plain.problems() else plain
+  classes = folder.Folder(str(path), "", **as_run)
+  problems = classes.problems()
+  if not problems or plain.problems():
+    return classes
+  print(f"without labels: {problems[0]}", file=sys.stderr)
+  return plain
 
 
 def _advice(problem: str) -> str:

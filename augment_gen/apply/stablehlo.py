@@ -11,6 +11,7 @@ Images are float32 [n, H, W, C] in [0, 1], latents float32 [n, Z] in [0, 1].
 
 from collections.abc import Callable, Mapping
 import pathlib
+import sys
 from typing import Any
 
 import jax
@@ -94,7 +95,11 @@ def run(run: str, out: str, stage: str, bank: bool, root: str = "") -> None:
 def _write_recipe(run: pathlib.Path, folder: pathlib.Path) -> None:
   """Writes the augmentation in words of torchvision, if the run says what it is."""
   if (run / LEARNED).exists():
-    found = recipe.as_torchvision_recipe(run)
+    try:
+      found = recipe.as_torchvision_recipe(run)
+    except UserError as error:  # all else can be exported
+      print(f"WARNING: no recipe: {error}", file=sys.stderr)
+      return
     write_json(folder / _RECIPES[0], found)
     (folder / _RECIPES[1]).write_text(recipe.as_python(found), encoding="utf-8")
 

@@ -28,7 +28,8 @@ def as_floats(images: np.ndarray, shape: tuple[int, int, int]) -> np.ndarray:
     raise UserError(f"images of the type {images.dtype} are not understood: give "
                     "uint8, or floats in [0, 1]")
   _check_range("images", images, 255 if whole else 1)
-  if whole and images.max() == 1:
+  # A single image may be that dark.
+  if whole and len(images) > 1 and images.max() == 1:
     raise UserError(
         f"images of the type {images.dtype} hold 0 and 1 alone: as whole numbers in "
         "0..255 they would be black; give bools or floats")

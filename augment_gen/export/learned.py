@@ -123,16 +123,18 @@ class Learned:
     return self.loader, self.arguments
 
 
-def in_parts(function: Callable, *arrays: np.ndarray | None) -> np.ndarray:
+def in_parts(function: Callable, *arrays: np.ndarray | None) -> Any:
   """Applies a function to parts of at most 64 examples.
 
   Each new number of examples is compiled, so parts are padded to powers of two.
 
   Args:
-    function: of arrays [b, …], or None in the place of one, -> [b, …]; treats examples
-      independently of each other.
+    function: of arrays [b, …], or None in the place of one, -> [b, …], or several of
+      them; treats examples independently of each other.
     arrays: [n, …] each, n ≥ 1, or None.
   """
+  import jax  # pylint: disable=g-import-not-at-top  (see `of_this_process`)
+
   of_this_process()
   first = next(a for a in arrays if a is not None)
   outs = []
@@ -141,8 +143,9 @@ def in_parts(function: Callable, *arrays: np.ndarray | None) -> np.ndarray:
     count = min(_LARGEST, len(first) - start)
     size = 1 << (count - 1).bit_length()
     full = [None if a is None else np.resize(a, (size, *a.shape[1:])) for a in parts]
-    outs.append(np.asarray(function(*full))[:count])
-  return outs[0] if len(outs) == 1 else np.concatenate(outs)
+    outs.append(jax.tree.map(lambda a, n=count: np.asarray(a)[:n], function(*full)))
+  return outs[0] if len(outs) == 1 else jax.tree.map(
+      lambda *parts: np.concatenate(parts), *outs)
 
 
 @functools.cache

@@ -81,17 +81,8 @@ def load(folder: pathlib.Path, encoder: str | None, root: str = "") -> Learned:
                       "export the run again")
     return found
 
-  def eliminate(x):
-    images, latents = zip(*(program("eliminator")(part) for part in _parts(x)))
-    return np.concatenate(images), np.concatenate(latents)
-
   return Learned(
       loader=load, arguments=(folder, encoder, root), config=None,
       image_shape=(size, size, channels), latent_dim=dim, functions=Functions(
           encode=lambda x: in_parts(program("encoder"), x), augment=augment,
-          eliminate=eliminate, bank=bank))
-
-
-def _parts(x: np.ndarray) -> list[np.ndarray]:
-  """Images in parts that the device takes at once."""
-  return [x[start:start + 256] for start in range(0, len(x), 256)]
+          eliminate=lambda x: in_parts(program("eliminator"), x), bank=bank))

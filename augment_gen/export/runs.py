@@ -6,6 +6,7 @@ import functools
 import json
 import os
 import pathlib
+import sys
 from typing import Any
 
 import jax
@@ -16,6 +17,7 @@ import numpy as np
 from augment_gen import config as config_lib
 from augment_gen.config import fingerprint, identity
 from augment_gen.config.errors import UserError
+from augment_gen.data import sources
 from augment_gen.data.task import load_finetune
 from augment_gen.evaluate.chunks import chunked
 from augment_gen.export.learned import Functions, Learned, of_this_process
@@ -29,7 +31,7 @@ from augment_gen.models.build import (
   latent_dim,
   weakened_augmenter,
 )
-from augment_gen.run import provenance, weight_files
+from augment_gen.run import costs, provenance, weight_files
 from augment_gen.run.checkpoint import Checkpoints, checksum
 from augment_gen.run.contracts import Plan
 from augment_gen.run.folder import read_config, read_environment
@@ -124,14 +126,23 @@ def bank_of(run: pathlib.Path, config: config_lib.Config,
     run: the run's folder.
     config: its config.
     trained: its state at the end of stage 2.
-    root: where its images lie now, in place of config.data.root; "" for there.
+    root: where its images lie now, in place of config.data.root; "" for there. Or a spec
+      in place of config.data.finetune.
     advice: what the user can do if X̃_f is not to be had.
 
   Raises:
     UserError: X̃_f is missing, or is not what the run was trained on.
   """
   advice = f"the bank needs the run's X̃_f: {advice}"
-  data = dataclasses.replace(config.data, root=root) if root else config.data
+  data = config.data
+  if root.partition(":")[0] in sources.KINDS:
+    data = dataclasses.replace(data, finetune=root)
+  elif root and "{root}" not in data.finetune:
+    raise UserError(
+        f"{run} names its X̃_f by '{data.finetune}', in which there is no root to replace: "
+        f"give such a spec of the place where it lies now instead of '{root}'")
+  elif root:
+    data = dataclasses.replace(data, root=root)
   try:
     finetune = load_finetune(data)
   except UserError as error:
@@ -212,6 +223,7 @@ def generator_state(run: pathlib.Path, config: config_lib.Config
 
 
 def _newest(run: pathlib.Path, stage: str, make: Callable, *args):
+  """The last state of a stage; says if the stage is not finished."""
   checkpoints = Checkpoints(run / "checkpoints" / stage, keep=1)
   # Only the shapes are needed, so nothing is computed.
   state = checkpoints.restore(jax.eval_shape(lambda: make(*args)))
@@ -219,6 +231,10 @@ def _newest(run: pathlib.Path, stage: str, make: Callable, *args):
     there = sorted({path.parent.name for path in run.glob("checkpoints/*/*")})
     raise UserError(f"{run} has no checkpoint of a stage '{stage}'; it has: "
                     f"{', '.join(there) or 'none'}")
+  done, of = costs.steps_done(run, stage) or (0, 0)
+  if done < of:
+    print(f"WARNING: stage '{stage}' of {run} is not finished: this is its step {done} of "
+          f"{of}", file=sys.stderr)
   return state
 
 

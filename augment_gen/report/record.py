@@ -73,15 +73,19 @@ def read(folder: pathlib.Path) -> Record:
     (results,) = tables.load([str(folder)])
   return Record(
       path=folder, config=config, results=results, metrics=folders.read_metrics(folder),
-      learned=_json(folder / folders.LEARNED),
+      learned=_json(folder / folders.LEARNED, "operators"),
       scores=_json(folder / "report" / inspection.SCORES),
       points=_json(folder / "report" / inspection.MAP),
       starts=folders.read_environment(folder), fingerprints=provenance.read(folder))
 
 
-def _json(path: pathlib.Path) -> dict[str, Any] | None:
+def _json(path: pathlib.Path, *needed: str) -> dict[str, Any] | None:
+  """The contents of a file, which must have some fields; None if it is not there."""
   try:
-    return json.loads(path.read_text(encoding="utf-8"))
+    found = json.loads(path.read_text(encoding="utf-8"))
+    if missing := [name for name in needed if name not in found]:
+      raise ValueError(f"it has no '{missing[0]}'")
+    return found
   except FileNotFoundError:
     return None
   except ValueError as error:

@@ -1,6 +1,9 @@
 """What the stages of a run have cost: costs.json, beside the run's results.
 
-    {STAGE: {"steps": int, "images": int, "flops": float | null, "seconds": float}}
+    {STAGE: {"steps": int, "of": int, "images": int, "flops": float | null,
+             "seconds": float}}
+
+"steps" are those of the last checkpoint, "of" those of the whole stage.
 
 Wall time depends on the machine and on stops, so it stands here and not in results.json,
 which has the same bytes in a run that was stopped and in one that was not.
@@ -31,6 +34,12 @@ def read(folder: str | os.PathLike[str]) -> dict[str, dict[str, Any]]:
   return found if isinstance(found, dict) else {}
 
 
+def steps_done(folder: str | os.PathLike[str], stage: str) -> tuple[int, int] | None:
+  """Steps of a stage that are done, and of all; None if they are not known."""
+  found = read(folder).get(stage, {})
+  return (found["steps"], found["of"]) if "of" in found else None
+
+
 class Meter:
   """Notes what a stage costs, over all starts of the run.
 
@@ -56,7 +65,7 @@ class Meter:
     """
     images = step * self._stage.feed.batch_size * len(self._stage.feed.steps_per_epoch)
     write_json(self._folder / _FILE, read(self._folder) | {self._stage.name: {
-        "steps": step, "images": images,
+        "steps": step, "of": self._stage.total_steps, "images": images,
         "flops": None if flops is None else step * flops,
         "seconds": round(self._before + seconds, 1)}})
 

@@ -24,13 +24,14 @@ import os
 import pathlib
 import re
 import time
-from typing import Any
+from typing import Any, IO
 
 from augment_gen.config import errors, identity, names, renamed, unread
 
 _METRICS = "metrics.jsonl"
 _ENVIRONMENT = "environment.json"
 LEARNED = "learned.json"
+LOCK = ".lock"  # of the process that writes into a folder
 
 
 _REMOTE = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://")
@@ -83,7 +84,7 @@ def read_metrics(folder: pathlib.Path) -> list[dict[str, Any]]:
   if not path.exists():
     return []
   lines = []
-  for line in path.read_text(encoding="utf-8").splitlines():
+  for line in path.read_text(encoding="utf-8", errors="replace").splitlines():
     try:
       lines.append(json.loads(line))
     except ValueError:
@@ -131,6 +132,31 @@ def is_finished(folder: pathlib.Path, values: dict[str, Any]) -> bool:
   return bool(starts and starts[-1].get("finished") and evaluated)
 
 
+def lock(folder: pathlib.Path, name: str) -> IO[str]:
+  """Takes a folder for this process, until the file that is returned is closed.
+
+  Args:
+    folder: an existing folder.
+    name: what messages call it.
+
+  Raises:
+    UserError: another process has it, or its drive has no locks.
+    OSError: it cannot be written.
+  """
+  file = open(folder / LOCK, "w", encoding="utf-8")
+  try:
+    fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+  except BlockingIOError:
+    file.close()
+    raise errors.UserError(f"{name} is in use by another process: wait for it, stop it, or "
+                           "choose another folder") from None
+  except OSError as error:
+    file.close()
+    raise errors.UserError(f"{name} lies on a drive without file locks ({error.strerror}): "
+                           "choose a folder on another one") from None
+  return file
+
+
 def asked(values: dict[str, Any]) -> Any:
   """What a start computes: the settings that determine it, and the parts chosen."""
   return (identity(values), values["stages"], values["retrain"]["arms"],
@@ -158,7 +184,7 @@ def check_owner(path: str | os.PathLike[str], config: dict[str, Any]) -> None:
   file = folder / "config.json"
   if not file.exists():
     # What a start leaves that was ended before it could write config.json.
-    ours = (".lock", "figures", "config.json.partial")
+    ours = (LOCK, "figures", "config.json.partial")
     if any(p.name not in ours for p in folder.iterdir()):
       raise errors.UserError(
           f"--workdir={folder} is not empty and holds no run: choose a "
@@ -200,20 +226,10 @@ class RunFolder:
     check_owner(self.path, config)
     try:
       self.figures.mkdir(parents=True, exist_ok=True)
-      self._lock = open(self.path / ".lock", "w", encoding="utf-8")
+      self._lock = lock(self.path, f"--workdir={self.path}")
     except OSError as error:
       raise errors.UserError(
           f"--workdir={self.path} cannot be written: {error.strerror}") from None
-    try:
-      fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-      raise errors.UserError(
-          f"--workdir={self.path} is in use by another process: wait for it, "
-          "stop it, or choose another folder") from None
-    except OSError as error:
-      raise errors.UserError(
-          f"--workdir={self.path} lies on a drive without file locks ({error.strerror}): "
-          "choose a folder on another one") from None
     write_json(self.path / "config.json", config)
 
   def close(self) -> None:

@@ -89,7 +89,8 @@ def write(path: str | os.PathLike[str], arrays: Mapping[str, np.ndarray],
   file = pathlib.Path(path).expanduser()
   partial = file.with_name(file.name + ".partial")
   try:
-    safetensors_numpy.save_file(dict(arrays), partial, metadata=dict(metadata))
+    # The library's own file would be readable by its owner alone.
+    partial.write_bytes(safetensors_numpy.save(dict(arrays), metadata=dict(metadata)))
     os.replace(partial, file)
   except (OSError, safetensors.SafetensorError) as error:
     raise UserError(f"{file} cannot be written: {error}") from None

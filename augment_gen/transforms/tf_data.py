@@ -35,6 +35,8 @@ def mapper(learned: export.Learned | str | os.PathLike[str], p: float = 1.0,
     `(image, seed=None) -> image`, for [H, W, C] and, behind `batch`, [n, H, W, C], uint8
     or floats in [0, 1]; the type stays. The seed is a whole number of at least 0, such as
     the place in `dataset.enumerate()`; None: it is drawn, as `tf.random.set_seed` says.
+    With such a seed of TensorFlow's, each pass over a dataset draws the same numbers
+    again. Passes differ in one `dataset.repeat(epochs)`.
 
   Raises:
     UserError: see `export.load`. In a dataset, what `export.Learned.__call__` raises is

@@ -9,12 +9,14 @@ import os
 from typing import Any
 
 import numpy as np
+import PIL.Image
 import torch
 from torch.utils import data
 from torchvision import tv_tensors
 from torchvision.transforms import v2
 
 from augment_gen import export
+from augment_gen.config.errors import UserError
 from augment_gen.export.learned import of_this_process
 from augment_gen.transforms import as_learned, as_type
 
@@ -39,10 +41,10 @@ class LearnedAugmentation(v2.Transform):
     latents: "bank" or "prior", likewise.
 
   Raises:
-    UserError: see `export.load`; when called, see `export.Learned.__call__`.
+    UserError: see `export.load`; when called, see `export.Learned.__call__`, and if a
+      PIL image is given.
   """
 
-  # PIL images are not transformed in a batch, and have a tensor's place: v2.ToImage.
   _transformed_types = (torch.Tensor,)
 
   def __init__(self, learned: export.Learned | str | os.PathLike[str], p: float = 1.0,
@@ -50,6 +52,16 @@ class LearnedAugmentation(v2.Transform):
     super().__init__()
     self.p, self.strength, self.latents = p, strength, latents
     self._learned = as_learned(learned)
+
+  def check_inputs(self, flat_inputs: list[Any]) -> None:
+    """Refuses a PIL image, which would be passed through unchanged.
+
+    Raises:
+      UserError: there is one.
+    """
+    if any(isinstance(given, PIL.Image.Image) for given in flat_inputs):
+      raise UserError("LearnedAugmentation takes tensors, and was given a PIL image: put "
+                      "v2.ToImage() before it")
 
   def make_params(self, flat_inputs: list[Any]) -> dict[str, Any]:
     """Draws the seed of a call."""

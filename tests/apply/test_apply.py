@@ -1,6 +1,7 @@
 """The commands `augment` and `embed`, with functions in place of trained networks."""
 
 import csv
+import json
 import types
 
 import numpy as np
@@ -13,7 +14,10 @@ from augment_gen.config import DataConfig
 from augment_gen.config.errors import UserError
 from augment_gen.export import draws, runs
 
-CONFIG = types.SimpleNamespace(data=DataConfig(image_size=4, channels=1))
+CONFIG = types.SimpleNamespace(data=DataConfig(
+    image_size=4, channels=1, finetune="folder:{root}/labelled"))
+SQUASHED = types.SimpleNamespace(data=DataConfig(
+    image_size=4, channels=1, finetune="folder:x?resize=squash&max=255&labels=folders"))
 COLUMNS = [*augment._COLUMNS, "tone.gamma", "blur.defocus"]
 
 
@@ -101,6 +105,22 @@ def test_what_is_there_is_kept_and_more_copies_change_none(folder, tmp_path, mon
     assert pixels(path) == pixels(tmp_path / "whole" / path.relative_to(out))
 
 
+def test_images_that_come_later_change_no_names(folder, tmp_path):
+  before = copies(folder, tmp_path / "out", 1)
+  Image.new("L", (4, 4)).save(folder / "cats" / "a.bmp")  # another of the same stem
+  after = copies(folder, tmp_path / "out", 1)
+  assert set(after) - set(before) == {"cats/a.bmp-00.png"}
+  assert [row["source"] for row in after.values()].count("cats/a.png") == 1
+
+
+def test_two_starts_do_not_share_a_folder(tmp_path):
+  table = manifest.Manifest(tmp_path / "out", {}, COLUMNS)
+  with pytest.raises(UserError, match="out is in use by another process"):
+    manifest.Manifest(tmp_path / "out", {}, COLUMNS)
+  table.close()
+  manifest.Manifest(tmp_path / "out", {}, COLUMNS).close()
+
+
 def test_a_folder_of_other_settings_or_other_files_is_refused(folder, tmp_path):
   copies(folder, tmp_path / "out", 1)
   with pytest.raises(UserError, match="other settings .seed: 0 there, 1 here"):
@@ -112,7 +132,7 @@ def test_a_folder_of_other_settings_or_other_files_is_refused(folder, tmp_path):
 
 
 def test_the_source_of_a_folder_is_its_path_with_its_options(folder, tmp_path, monkeypatch):
-  place = augment._place_of
+  place = lambda text: augment._place_of(text, CONFIG)
   monkeypatch.chdir(tmp_path)
   plain = str(folder.resolve())
   for text in ("in", str(folder), "folder:in", "folder:in?labels=none&resize=crop"):
@@ -120,6 +140,21 @@ def test_the_source_of_a_folder_is_its_path_with_its_options(folder, tmp_path, m
   squashed = place("folder:in?resize=squash&max=4095")
   assert squashed == place("folder:in/?max=4095&resize=squash") != plain
   assert place("npz:x.npz?images=a") == "npz:x.npz?images=a"
+  # A plain folder is read as the run's own images were.
+  assert augment._place_of("in", SQUASHED) == f"{plain}?max=255.0&resize=squash"
+  assert augment._place_of("folder:in", SQUASHED) == plain
+
+
+def test_a_plain_folder_is_read_as_the_images_of_the_run(tmp_path):
+  image = np.zeros((4, 8), np.uint8)
+  image[:, :2] = 200  # outside the centre
+  (tmp_path / "in").mkdir()
+  Image.fromarray(image).save(tmp_path / "in" / "a.png")
+  read = lambda text, config: pictures.given(text, config, "error", False).images.read(
+      np.array([0])).max()
+  assert read(str(tmp_path / "in"), CONFIG) == 0
+  assert read(str(tmp_path / "in"), SQUASHED) > 100
+  assert read(f"folder:{tmp_path}/in?labels=none", SQUASHED) == 0
 
 
 def test_bad_images_stop_the_command_or_have_no_copies(folder, tmp_path, capsys):
@@ -188,9 +223,11 @@ def test_features_of_readable_images_with_classes(folder, tmp_path, monkeypatch)
   assert sorted(path.name for path in tmp_path.iterdir()) == ["f.npz", "f.parquet", "in"]
 
 
-def test_loose_images_have_no_labels(folder):
+def test_loose_images_have_no_labels(folder, capsys):
+  assert given(folder, labelled=True).labels is not None
   Image.new("L", (4, 4)).save(folder / "loose.png")
   assert given(folder, labelled=True).labels is None
+  assert "without labels: " in (said := capsys.readouterr().err) and "loose.png" in said
 
 
 @pytest.mark.parametrize("command, args, words", [
@@ -198,6 +235,7 @@ def test_loose_images_have_no_labels(folder):
     (command_line.augment, ["in", "out", "--run=r", "--strength=2"], "not in"),
     (command_line.embed, ["in", "out.txt", "--run=r"], "does not end in .npz or .parquet"),
     (command_line.embed, ["in", "no/out.npz", "--run=r"], "there is no folder no"),
+    (command_line.compare, ["r", "in", "--out=o", "--seed=-1"], "--seed=-1 must be at least"),
     (command_line.export, ["no", "out"], "no is no run folder")])
 def test_mistakes_take_one_line(command, args, words):
   with pytest.raises(UserError, match=words) as error:
@@ -221,6 +259,24 @@ def test_a_bank_of_other_images_is_refused(tmp_path, monkeypatch):
   monkeypatch.setattr(runs.stages, "latent_bank", lambda *args: args)
   config = types.SimpleNamespace(data=data)
   assert runs.bank_of(tmp_path, config, "state", "", "prior") == (config, images, "state")
+  with pytest.raises(UserError, match="no root to replace: give such a spec"):
+    runs.bank_of(tmp_path, config, "state", "elsewhere", "prior")
+  rooted = types.SimpleNamespace(data=DataConfig(finetune="folder:{root}/a", root="old"))
+  seen = []
+  monkeypatch.setattr(runs, "load_finetune", lambda data: seen.append(data) or images)
+  for root in ("new", "folder:there"):
+    runs.bank_of(tmp_path, rooted, "state", root, "prior")
+  assert [(data.root, data.finetune) for data in seen] == [
+      ("new", "folder:{root}/a"), ("old", "folder:there")]
   (tmp_path / "data.json").write_text('{"finetune": "old"}')
   with pytest.raises(UserError, match="its fingerprint was old, and is new now"):
     runs.bank_of(tmp_path, config, "state", "", "prior")
+
+
+def test_a_stage_that_is_not_finished_is_said(tmp_path, monkeypatch, capsys):
+  monkeypatch.setattr(runs.Checkpoints, "restore", lambda self, like: "state")
+  for done, warned in ((400, False), (3, True)):
+    costs = {"generator": {"steps": done, "of": 400}}
+    (tmp_path / "costs.json").write_text(json.dumps(costs))
+    assert runs._newest(tmp_path, "generator", lambda: np.zeros(1)) == "state"
+    assert ("is not finished: this is its step 3 of 400" in capsys.readouterr().err) == warned

@@ -11,7 +11,8 @@ from augment_gen.config import DataConfig
 from augment_gen.config.errors import UserError
 from augment_gen.figures import grid
 
-CONFIG = types.SimpleNamespace(data=DataConfig(image_size=4, channels=1))
+CONFIG = types.SimpleNamespace(data=DataConfig(
+    image_size=4, channels=1, finetune="folder:{root}/labelled"))
 
 
 @pytest.fixture
@@ -71,17 +72,20 @@ def test_names_of_files_are_titles_as_they_are(tmp_path):
                       title=compare._as_title(name))
 
 
-def test_pictures_are_decoded_for_the_run(folder, tmp_path):
+def test_pictures_are_decoded_for_the_run(folder, tmp_path, capsys):
   colour = tmp_path / "c.png"
   Image.new("RGB", (9, 9), (255, 255, 255)).save(colour)
-  x = compare.decoded([folder / "x" / "1.png", colour], CONFIG)
-  assert x.shape == (2, 4, 4, 1) and x.dtype == np.float32
-  np.testing.assert_allclose(x[0], 40 / 255)
-  np.testing.assert_allclose(x[1], 1)
+  given = {"a": folder / "x" / "1.png", "b": colour}
+  x = compare.decoded(given, CONFIG)
+  assert list(x) == ["a", "b"] and x["a"].shape == (4, 4, 1) and x["a"].dtype == np.float32
+  np.testing.assert_allclose(x["a"], 40 / 255)
+  np.testing.assert_allclose(x["b"], 1)
   bad = tmp_path / "bad.png"
   bad.write_bytes(b"no image")
   with pytest.raises(UserError, match=r"no sheet of .*bad.png: .*bad.png cannot be read"):
-    compare.decoded([bad], CONFIG)
+    compare.decoded({"bad": bad}, CONFIG)
+  assert list(compare.decoded(given | {"bad": bad}, CONFIG)) == ["a", "b"]
+  assert "no sheet of" in capsys.readouterr().err
 
 
 def test_a_sheet_has_every_latent_in_every_strength():

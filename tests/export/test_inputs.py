@@ -24,6 +24,11 @@ def test_floats_are_in_0_to_1(dtype):
   np.testing.assert_allclose(found, X / 255, atol=1e-3)
 
 
+def test_a_single_image_may_be_nearly_black():
+  dark = (X[:1] > 99).astype(np.uint8)
+  np.testing.assert_allclose(inputs.as_floats(dark, SHAPE), dark / 255, rtol=1e-6)
+
+
 def test_bools_are_black_and_white():
   np.testing.assert_array_equal(inputs.as_floats(X > 99, SHAPE), X > 99)
 

@@ -73,6 +73,9 @@ def test_any_number_of_images_in_few_sizes():
     x = np.arange(count, dtype=np.float32)
     np.testing.assert_array_equal(learned.in_parts(double, x, None), 2 * x)
   assert seen == {1, 4, 8, 64}
+  pair = learned.in_parts(lambda x: (x, -x), x)
+  np.testing.assert_array_equal(pair[1], -x)
+  assert isinstance(pair, tuple)
 
 
 def test_it_is_pickled_by_its_folder(loaded):

@@ -38,6 +38,10 @@ def test_safetensors(tmp_path):
   path = tmp_path / "w.safetensors"
   weight_files.write(path, ARRAYS, {"augment_gen": "{}"})
   found = weight_files.read(str(path), "FILE")
+  # As any file that is written here; the library would make it its owner's alone.
+  with open(other := tmp_path / "other", "w"):
+    assert path.stat().st_mode == other.stat().st_mode
+  other.unlink()
   assert_arrays(found.arrays)
   assert found.metadata == {"augment_gen": "{}"}
   assert [p.name for p in tmp_path.iterdir()] == ["w.safetensors"]

@@ -98,6 +98,9 @@ def test_torchvision_draws_with_torch_and_refuses_other_images(made, torchvision
   assert torch.equal(torchvision.LearnedAugmentation(made.folder, p=0)(first), first)
   with pytest.raises(UserError, match="resize and convert"):
     augment(torch.zeros(3, 9, 8))
+  # Passed through, as transforms do with what they don't know, it would be no copy.
+  with pytest.raises(UserError, match="was given a PIL image: put v2.ToImage.. before it"):
+    augment(Image.new("RGB", (9, 8)))
 
 
 class Samples:
