@@ -235,7 +235,7 @@ def test_loose_images_have_no_labels(folder, capsys):
     (command_line.augment, ["in", "out", "--run=r", "--strength=2"], "not in"),
     (command_line.embed, ["in", "out.txt", "--run=r"], "does not end in .npz or .parquet"),
     (command_line.embed, ["in", "no/out.npz", "--run=r"], "there is no folder no"),
-    (command_line.compare, ["r", "in", "--out=o", "--seed=-1"], "--seed=-1 must be at least"),
+    (command_line.compare, ["r", "in", "--out=o", "--seed=-1"], "--seed=-1 must be at"),
     (command_line.export, ["no", "out"], "no is no run folder")])
 def test_mistakes_take_one_line(command, args, words):
   with pytest.raises(UserError, match=words) as error:
@@ -279,4 +279,5 @@ def test_a_stage_that_is_not_finished_is_said(tmp_path, monkeypatch, capsys):
     costs = {"generator": {"steps": done, "of": 400}}
     (tmp_path / "costs.json").write_text(json.dumps(costs))
     assert runs._newest(tmp_path, "generator", lambda: np.zeros(1)) == "state"
-    assert ("is not finished: this is its step 3 of 400" in capsys.readouterr().err) == warned
+    said = capsys.readouterr().err
+    assert ("is not finished: this is its step 3 of 400" in said) == warned
