@@ -19,7 +19,9 @@ class FinetuneConfig:
   """
   epochs: Positive = 20.0  # passes over X̃_f
   batch_size: Annotated[int, Ge(2)] = 256  # images in a step, over all devices
-  encoder_lr: NotNegative = 0.02  # learning rate of F at the start; 0: only the head learns
+  # Learning rate of F at the start. With 0 only the head and the statistics of F's batch
+  # norms change.
+  encoder_lr: NotNegative = 0.02
   head_lr: Positive = 0.2  # learning rate of the head at the start
   momentum: Share = 0.9
   weight_decay: NotNegative = 0.0  # L2 of F and the head, added to the gradient

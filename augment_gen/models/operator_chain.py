@@ -303,7 +303,9 @@ class _Shift(nn.Module):
   @nn.compact
   def __call__(self, x: jax.Array) -> jax.Array:
     small = latent_maps.area_resize(x, _SUMMARY, _SUMMARY).reshape(x.shape[0], -1)
-    h = jnp.concatenate([small, jnp.std(x, axis=(1, 2))], axis=1) - 0.5
+    # Where all pixels are equal, the root of the variance has no slope.
+    std = jnp.sqrt(jnp.var(x, axis=(1, 2)) + 1e-6)
+    h = jnp.concatenate([small, std], axis=1) - 0.5
     h = nn.relu(nn.Dense(_HIDDEN, name="summary")(h))
     return nn.Dense(self.count, kernel_init=nn.initializers.zeros, name="amounts")(h)
 

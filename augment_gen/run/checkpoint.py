@@ -86,10 +86,11 @@ class Checkpoints:
       The state as NumPy arrays.
 
     Raises:
-      UserError: all checkpoints are damaged, or one cannot be read or has another
-        structure than `like`.
+      UserError: all checkpoints, also of earlier steps, are damaged, or one cannot be read
+        or has another structure than `like`.
     """
-    steps = [s for s in self.steps() if s >= at_least]
+    there = self.steps()
+    steps = [s for s in there if s >= at_least]
     for step in reversed(steps):
       try:
         return self._read(step, like)
@@ -104,19 +105,31 @@ class Checkpoints:
               "the same command again once this is mended") from None
         self._log(f"checkpoint {self._folder / str(step)} is damaged "
                   f"({reason[:160]}): trying the one before")
-    if steps:
+    if steps and len(steps) == len(there):
       raise errors.UserError(
           f"all checkpoints in {self._folder} are damaged: delete that folder, "
           "and the stage starts anew")
     return None
 
+  def newest_checksum(self) -> str | None:
+    """The newest checkpoint's checksum as it was saved; None: there is none, "": damaged."""
+    if not (steps := self.steps()):
+      return None
+    try:
+      return self._check(steps[-1])["crc32"]
+    except Exception:  # pylint: disable=broad-except  (see `restore`)
+      return ""
+
+  def _check(self, step: int) -> dict[str, Any]:
+    return self._checkpointer.restore(
+        self._folder / str(step),
+        args=ocp.args.Composite(check=ocp.args.JsonRestore())).check
+
   def _read(self, step: int, like: State) -> State:
     abstract = jax.tree.map(
         lambda a: np.zeros(np.shape(a), np.asarray(a).dtype)
         if not hasattr(a, "dtype") else np.zeros(a.shape, a.dtype), like)
-    path = self._folder / str(step)
-    check = self._checkpointer.restore(path, args=ocp.args.Composite(
-        check=ocp.args.JsonRestore())).check
+    path, check = self._folder / str(step), self._check(step)
     # Orbax only compares the names, and its message says little.
     theirs, ours = check["leaves"], _leaves(abstract)
     different = [name for name in {**ours, **theirs}

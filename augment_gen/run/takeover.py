@@ -16,6 +16,7 @@ from typing import Any
 from augment_gen.config import names, unread, WITHOUT_EFFECT
 from augment_gen.config.errors import UserError
 from augment_gen.run import costs
+from augment_gen.run.checkpoint import Checkpoints
 from augment_gen.run.folder import (
   differences,
   read_config,
@@ -92,7 +93,7 @@ def _is_there(stage: str, source: str, workdir: str | os.PathLike[str]) -> bool:
 
 
 def take_over(source: str, stages: tuple[str, ...], folder: RunFolder) -> None:
-  """Copies the last checkpoint and the metrics of stages that are not there yet.
+  """Copies the checkpoints and the metrics of stages that are not there yet.
 
   After that, this run no longer needs the other folder.
 
@@ -100,18 +101,29 @@ def take_over(source: str, stages: tuple[str, ...], folder: RunFolder) -> None:
     source: the other run's folder; "": nothing is taken over.
     stages: names of the stages.
     folder: this run's folder.
+
+  Raises:
+    UserError: this run has an F of its own, and the other run's later stages are of
+      another F.
   """
   for stage in stages:
     own = folder.checkpoints(stage)
     if not source or _is_there(stage, source, folder.path):
       continue
+    if stage != "pretrain" and not _has_the_same_f(source, folder):
+      raise UserError(
+          f"--workdir={folder.path} has trained its own stage pretrain, and stage {stage} "
+          f"of from_run={source} is of another F: delete {folder.checkpoints('pretrain')} "
+          "to take both over, or leave from_run out to go on")
     shutil.rmtree(own, ignore_errors=True)  # what an interrupted save has left
     newest = _newest(source, stage)
     assert newest is not None  # see `problems`
     # The copy has another name until it is complete.
     partial = own.with_name(own.name + ".partial")
     shutil.rmtree(partial, ignore_errors=True)
-    shutil.copytree(newest, partial / newest.name)
+    for path in newest.parent.iterdir():  # if the newest is damaged, the one before helps
+      if path.name.isdigit():
+        shutil.copytree(path, partial / path.name)
     (partial / _COPIED).write_text(f"{newest}\n", encoding="utf-8")
     folder.forget_metrics(stage, after_step=-1)
     folder.append_metrics(
@@ -119,6 +131,13 @@ def take_over(source: str, stages: tuple[str, ...], folder: RunFolder) -> None:
         if line["stage"] == stage and line["step"] <= int(newest.name))
     costs.take_over(source, stage, folder.path)
     partial.rename(own)
+
+
+def _has_the_same_f(source: str, folder: RunFolder) -> bool:
+  """Whether stage 1 ended with the same state in both runs."""
+  theirs, ours = (Checkpoints(place, keep=1).newest_checksum() for place in (
+      pathlib.Path(source, "checkpoints", "pretrain"), folder.checkpoints("pretrain")))
+  return theirs == ours != ""
 
 
 def shared(theirs: Mapping[str, Any], values: Mapping[str, Any]) -> str:
@@ -161,7 +180,8 @@ def take_over_control(source: str, folder: RunFolder, values: Mapping[str, Any])
   """
   if (source and _newest(source, _CONTROL)
       and not _newest(str(folder.path), _CONTROL)  # it may have begun before the other
-      and not conflicts(read_config(source), values, _CONTROL)):
+      and not conflicts(read_config(source), values, _CONTROL)
+      and _has_the_same_f(source, folder)):
     take_over(source, (_CONTROL,), folder)
 
 

@@ -7,6 +7,7 @@ from flax import linen as nn
 from flax import struct
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 from augment_gen.models.latent_maps import area_resize
 from augment_gen.steps.pixel_statistics import pixel_statistics
@@ -84,7 +85,7 @@ def make_see(encoder: nn.Module, features: str) -> See:
 
 def freeze(variables: PyTree, embeddings: dict[str, jax.Array],
            detail: jax.Array, standardise: bool,
-           samples: Sequence[jax.Array] = ()) -> FrozenEncoder:
+           samples: Sequence[tuple[jax.Array, int]] = ()) -> FrozenEncoder:
   """Packs F and the embeddings of X_p and X̃_f.
 
   NOTE(paper): The paper does not give the scale at which D_f and D_p see embeddings.
@@ -98,13 +99,16 @@ def freeze(variables: PyTree, embeddings: dict[str, jax.Array],
     embeddings: float32 [N, D] for each set in memory, by name.
     detail: float32 [n, places, channels] of some images of both sets.
     standardise: whether to standardise; otherwise features keep their scale.
-    samples: float32 [n, D], embeddings of some images of each set that is not in
-      memory, for its part in the scale.
+    samples: for each set that is not in memory, embeddings of some of its images, float32
+      [n, D], and how many images it has. In the scale they stand for all of them.
   """
-  together = jnp.concatenate([*embeddings.values(), *samples])
+  together = jnp.concatenate([*embeddings.values(), *(y for y, _ in samples)])
+  # How many images each embedding stands for.
+  weights = np.concatenate([*(np.ones(len(y)) for y in embeddings.values()),
+                            *(np.full(len(y), count / len(y)) for y, count in samples)])
   places = detail.shape[1]
   shift, scale = zip(*(
-      standard(together) if standardise else _as_it_is(together),
+      standard(together, weights) if standardise else _as_it_is(together),
       # Without places there are no rows to average over.
       standard(detail.reshape(-1, detail.shape[2]))
       if standardise and places else _as_it_is(detail[0])))
@@ -154,17 +158,22 @@ def _to_scale(encoder: FrozenEncoder, y: jax.Array,
   return (_joined(y, detail) - encoder.shift[None]) * encoder.scale[None]
 
 
-def standard(v: jax.Array) -> tuple[jax.Array, jax.Array]:
-  """Shift and scale that standardise each column of [N, D].
+def standard(v: jax.Array, weights: np.ndarray | None = None
+             ) -> tuple[jax.Array, jax.Array]:
+  """Shift and scale that standardise each column of [N, D]; rows may have weights [N].
 
   A column that hardly varies on real images is not scaled up to the variance of the
   others. Otherwise the first generated image to change it would be thousands of
   standard deviations away, and D would see nothing else.
   """
-  std = jnp.std(v, axis=0)
+  if weights is None or np.ptp(weights) == 0:
+    mean, std = jnp.mean(v, axis=0), jnp.std(v, axis=0)
+  else:
+    part = jnp.asarray(weights / weights.sum(), jnp.float32)[:, None]
+    mean = jnp.sum(part * v, axis=0)
+    std = jnp.sqrt(jnp.sum(part * jnp.square(v - mean[None]), axis=0))
   typical = jnp.sqrt(jnp.mean(jnp.square(std)))
-  return jnp.mean(v, axis=0), 1.0 / (
-      jnp.maximum(std, _SILENT * typical) + 1e-6)
+  return mean, 1.0 / (jnp.maximum(std, _SILENT * typical) + 1e-6)
 
 
 def _as_it_is(v: jax.Array) -> tuple[jax.Array, jax.Array]:

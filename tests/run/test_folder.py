@@ -243,6 +243,8 @@ def test_a_damaged_checkpoint_falls_back_to_the_one_before(tmp_path, damage):
   restored = checkpoints.restore(state_at(0))
   assert int(restored["step"]) == 2
   assert len(lines) == 1 and "is damaged" in lines[0]
+  # For a stage that must be finished: it is not, but it need not start anew.
+  assert checkpoints.restore(state_at(0), at_least=3) is None
 
 
 def test_when_all_are_damaged_the_user_is_told_what_to_do(tmp_path):

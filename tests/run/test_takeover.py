@@ -2,11 +2,13 @@
 
 import copy
 
+import numpy as np
 import pytest
 
 from augment_gen.config import command_line
 from augment_gen.config.errors import UserError
 from augment_gen.run import takeover
+from augment_gen.run.checkpoint import Checkpoints
 from augment_gen.run.folder import RunFolder
 from augment_gen.run.takeover import take_over_control
 
@@ -105,6 +107,42 @@ def test_a_copied_stage_goes_on_by_itself_whatever_the_other_run_does(tmp_path, 
   assert not takeover.still_needed(values, folder.path)["pretrain"]["from_run"]
   steps = [p.name for p in folder.checkpoints("pretrain").iterdir() if p.is_dir()]
   assert steps == ["600"]
+
+
+def _f(run, number, stages=("pretrain",)):
+  """Stages of a run that end at step 5, with an F of this number."""
+  for stage in stages:
+    Checkpoints(run / "checkpoints" / stage, keep=2).save(5, {"w": np.full(3, number)})
+
+
+def test_later_stages_are_of_the_f_that_is_there(tmp_path, values):
+  values = copy.deepcopy(values)
+  first, second = tmp_path / "first", RunFolder(tmp_path / "second", values)
+  with RunFolder(first, values).start({}):
+    _f(first, 1, ("pretrain", "generator", "retrain-control"))
+  _f(second.path, 2)  # it has trained its own
+  with pytest.raises(UserError, match="has trained its own stage pretrain.*of another F"):
+    takeover.take_over(str(first), ("pretrain", "generator"), second)
+  take_over_control(str(first), second, values)
+  assert not (second.path / "checkpoints" / "retrain-control").exists()
+  _f(second.path, 1)  # and has come to the same
+  takeover.take_over(str(first), ("pretrain", "generator"), second)
+  take_over_control(str(first), second, values)
+  assert {path.name for path in (second.path / "checkpoints").iterdir()} == {
+      "pretrain", "generator", "retrain-control"}
+
+
+def test_if_the_newest_checkpoint_is_damaged_the_one_before_is_there(tmp_path, values):
+  first, second = tmp_path / "first", RunFolder(tmp_path / "second", values)
+  source = Checkpoints(first / "checkpoints" / "pretrain", keep=2)
+  for step in (5, 9):
+    source.save(step, {"w": np.full(3, step)})
+  for file in (first / "checkpoints" / "pretrain" / "9" / "state").rglob("*"):
+    if file.is_file():
+      file.write_bytes(b"")
+  takeover.take_over(str(first), ("pretrain",), second)
+  copied = Checkpoints(second.checkpoints("pretrain"), keep=2, log=lambda line: None)
+  assert copied.restore({"w": np.zeros(3, int)})["w"].tolist() == [5, 5, 5]
 
 
 def test_a_control_that_has_begun_here_stays(tmp_path, values):

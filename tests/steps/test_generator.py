@@ -533,6 +533,27 @@ def test_detail_is_standardised_by_channel_not_by_place():
   np.testing.assert_allclose(np.std(y, axis=0), 1, atol=1e-3)
 
 
+def test_a_sample_stands_for_its_whole_set_in_the_scale():
+  """X_p streamed, of which 50 embeddings are known, counts like the 6000 images it has."""
+  rng = np.random.default_rng(0)
+  x_p, x_f = rng.normal(0, 1, (6000, 3)), rng.normal(3, 0.2, (2000, 3))
+  x_p, x_f = x_p.astype(np.float32), x_f.astype(np.float32)
+  detail = jnp.zeros((4, 0, 1))
+  whole = frozen_encoder.freeze({}, {"x_p": x_p, "x_f": x_f}, detail, True)
+  every = frozen_encoder.freeze(
+      {}, {"x_f": x_f}, detail, True, [(jnp.asarray(x_p), 6000)])
+  np.testing.assert_array_equal(every.scale, whole.scale)
+  part = frozen_encoder.freeze(
+      {}, {"x_f": x_f}, detail, True, [(jnp.asarray(x_p[:500]), 6000)])
+  np.testing.assert_allclose(part.scale, whole.scale, rtol=0.03)
+  np.testing.assert_allclose(part.shift, whole.shift, atol=0.1)
+  # The mean and variance of the two sets as they are, from the equation.
+  mean = (6000 * x_p[:500].mean(0) + 2000 * x_f.mean(0)) / 8000
+  var = (6000 * ((x_p[:500] - mean)**2).mean(0) + 2000 * ((x_f - mean)**2).mean(0)) / 8000
+  np.testing.assert_allclose(part.shift, mean, rtol=1e-4)
+  np.testing.assert_allclose(part.scale, 1 / np.sqrt(var), rtol=1e-4)
+
+
 @pytest.mark.parametrize("standardise", [True, False])
 def test_no_places_give_no_nan(standardise):
   """With --config.debug, any NaN stops the run."""

@@ -198,7 +198,7 @@ def _frozen_encoder(config: Config, encoder: nn.Module, sets: dict[str, Images],
           detail, variables, np.concatenate(list(samples.values())), batch)),
       # NOTE(paper): D sees the embedding alone there, at a scale that is not given.
       settings.features != "embedding",
-      [embed(samples[name]) for name, images in sets.items()
+      [(embed(samples[name]), len(images)) for name, images in sets.items()
        if images.resident is None])
 
 
