@@ -277,7 +277,7 @@ TRUE_RANGES: dict[str, dict[str, tuple[float, float]]] = {
                  "glare.evenness": (0, 0)},
     "strokes": {"scratches.light": (1, 4), "scratches.length": (8, 22),
                 "scratches.width": (0.8, 1.6)},
-    "blobs": {"spots.radius": (2, 5), "spots.opacity": (60, 100)},
+    "blobs": {"spots.radius": (2, 5)},
     "erase": {"occluders.dark": (1, 3), "occluders.side": (5, 12),
               "occluders.dark_tone": (0, 0)},
     "inversion": {"tone.negative": (1, 1)},

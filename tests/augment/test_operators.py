@@ -158,7 +158,7 @@ def test_scratches_are_lines_with_round_ends():
 
 def test_spots_are_round_and_soft():
   image, u = _image(1), _uniform(0, (3, 6))
-  found = _apply("spots", image, light=1.0, dark=1.25, radius=3.0, opacity=0.8)
+  found = _apply("spots", image, light=1.0, dark=1.25, radius=3.0)
   expected = image[..., 0].astype(np.float64)
   for tone, spots in ((0.0, ((3, 1), (4, 0.25))), (1.0, ((0, 1),))):
     left = np.ones((28, 28))
@@ -166,7 +166,7 @@ def test_spots_are_round_and_soft():
       for row in range(28):
         for col in range(28):
           square = (row - 28 * u[0, i])**2 + (col - 28 * u[1, i])**2
-          left[row, col] *= 1 - 0.8 * opacity * math.exp(
+          left[row, col] *= 1 - opacity * math.exp(
               -square / 2 / (3.0 * (0.5 + u[2, i]))**2)
     expected = expected * left + tone * (1 - left)
   np.testing.assert_allclose(found[..., 0], expected, atol=1e-4)

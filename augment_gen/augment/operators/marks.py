@@ -70,7 +70,7 @@ def _spots(image: jax.Array, amounts: Amounts, u: jax.Array) -> jax.Array:
   radius = scale * amounts["radius"] * (0.5 + u[2])
   square = (jnp.square(rows[None] - centre_row[:, None, None])
             + jnp.square(cols[None] - centre_col[:, None, None]))
-  covers = amounts["opacity"] * jnp.exp(-0.5 * square / jnp.square(radius)[:, None, None])
+  covers = jnp.exp(-0.5 * square / jnp.square(radius)[:, None, None])
   image = _painted(image, covers[_SPOTS:], amounts["dark"], 0.0)
   return _painted(image, covers[:_SPOTS], amounts["light"], 1.0)
 
@@ -133,8 +133,6 @@ SPOTS = Operator("spots", (
            (-2.4, 1.2)),
     Amount("radius", "radius (σ) {range} px", 0.7, 10.0, (2.0, 6.0), strength=False,
            shown_by=("light", "dark")),
-    Amount("opacity", "opacity {range} %", 0.1, 1.0, (0.5, 1.0), strength=False,
-           shown_by=("light", "dark"), reads=lambda v: 100 * v),
 ), _spots, draws=lambda shape: (3, 2 * _SPOTS))
 
 # Dark and light ones apart: were their grey value one distribution, all would vanish
