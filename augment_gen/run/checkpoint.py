@@ -112,7 +112,7 @@ class Checkpoints:
     return None
 
   def newest_checksum(self) -> str | None:
-    """The newest checkpoint's checksum as it was saved; None: there is none, "": damaged."""
+    """The newest checkpoint's checksum as saved; None: there is none, "": it is damaged."""
     if not (steps := self.steps()):
       return None
     try:

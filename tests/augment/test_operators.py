@@ -306,21 +306,6 @@ def test_hue_turns_in_the_plane_of_yiq():
   np.testing.assert_allclose(found @ luma, image @ luma, atol=1e-5)
 
 
-@pytest.mark.parametrize("name,strengths", [
-    ("specks", {"light": 0.1}), ("scratches", {"light": 2.0, "length": 12.0}),
-    ("raster", {"light": 0.5, "period": 4.0})])
-def test_light_marks_have_a_colour_on_rgb_images(name, strengths):
-  black = np.zeros((28, 28, 3), np.float32)
-  white = _apply(name, black, red=1.0, green=1.0, blue=1.0, **strengths)
-  assert white.max() > 0.4
-  np.testing.assert_allclose(
-      _apply(name, black, red=0.9, green=0.5, blue=0.0, **strengths),
-      white * np.array([0.9, 0.5, 0.0]), atol=1e-6)
-  # Marks on grey images are white.
-  grey = _apply(name, black[..., :1], red=0.9, green=0.5, blue=0.0, **strengths)
-  np.testing.assert_allclose(grey[..., 0], white[..., 0], atol=1e-6)
-
-
 def test_noise_grows_with_light():
   for level, std in ((0.0, 0.05), (0.81, 0.05 + 0.2 * 0.9)):
     image = np.full((200, 200, 1), level, np.float32)

@@ -18,7 +18,6 @@ import jax.numpy as jnp
 import numpy as np
 
 KNOTS = 6  # of a quantile function
-_COLOURS = ("red", "green", "blue")
 
 Amounts = Mapping[str, jax.Array]
 # (image, amounts, u) -> image; u are uniform random numbers on [0, 1).
@@ -114,23 +113,8 @@ def pixel(image: jax.Array) -> float:
 
 
 def paint(image: jax.Array, cover: jax.Array, tone) -> jax.Array:
-  """Paints a grey value or ink over the image, with opacity cover [H, W] in [0, 1]."""
+  """Paints a grey value over the image, with opacity cover [H, W] in [0, 1]."""
   return image + cover[..., None] * (tone - image)
-
-
-def ink(image: jax.Array, amounts: Amounts) -> jax.Array:
-  """The colour of light marks [1, 1, C]: white, or that of `ink_amounts` on RGB images."""
-  if image.shape[-1] == 1:
-    return jnp.ones((1, 1, 1))
-  return jnp.stack([amounts[colour] for colour in _COLOURS])[None, None]
-
-
-def ink_amounts(*shown_by: str) -> tuple[Amount, ...]:
-  """What the light marks of an operator take on RGB images, see `ink`."""
-  return tuple(
-      Amount(colour, f"their {colour} is {{range}} % of full scale", 0.0, 1.0, (0.6, 1.0),
-             strength=False, shown_by=shown_by, colour_only=True, reads=lambda v: 100 * v)
-      for colour in _COLOURS)
 
 
 def presence(number: jax.Array, most: int) -> jax.Array:

@@ -32,7 +32,7 @@ def _specks(image: jax.Array, amounts: Amounts, u: jax.Array) -> jax.Array:
   # Where there are none, the slope is that of the first faint ones.
   first = jnp.where(u < _FEWEST, density - jax.lax.stop_gradient(density), 0.0) / _FEWEST
   starts += jnp.where(density > 0, 0.0, first)
-  for small, large, tone in ((0, 1, base.ink(image, amounts)), (2, 3, 0.0)):
+  for small, large, tone in ((0, 1, 1.0), (2, 3, 0.0)):
     wide = jnp.pad(starts[large], ((1, 0), (1, 0)))
     cover = 1 - (1 - starts[small]) * (1 - wide[1:, 1:]) * (1 - wide[:-1, 1:]) * (
         1 - wide[1:, :-1]) * (1 - wide[:-1, :-1])
@@ -41,7 +41,7 @@ def _specks(image: jax.Array, amounts: Amounts, u: jax.Array) -> jax.Array:
 
 
 def _scratches(image: jax.Array, amounts: Amounts, u: jax.Array) -> jax.Array:
-  """Straight lines with round ends, light and black, of random place and direction."""
+  """Straight lines with round ends, white and black, of random place and direction."""
   scale = base.pixel(image)
   rows, cols = sampling.pixel_grid(image)
   centre_row, centre_col = _centres(image, u[:2])
@@ -59,7 +59,7 @@ def _scratches(image: jax.Array, amounts: Amounts, u: jax.Array) -> jax.Array:
 
   covers = jax.vmap(cover)(centre_row, centre_col, angle, half)
   image = _painted(image, covers[_SCRATCHES:], amounts["dark"], 0.0)
-  return _painted(image, covers[:_SCRATCHES], amounts["light"], base.ink(image, amounts))
+  return _painted(image, covers[:_SCRATCHES], amounts["light"], 1.0)
 
 
 def _spots(image: jax.Array, amounts: Amounts, u: jax.Array) -> jax.Array:
@@ -103,11 +103,10 @@ def _painted(image: jax.Array, covers: jax.Array, number: jax.Array, tone) -> ja
 
 
 SPECKS = Operator("specks", (
-    Amount("light", "light specks of one pixel on {share}, on {range} % of the area",
+    Amount("light", "white specks of one pixel on {share}, on {range} % of the area",
            0.0, 0.25, (-0.12, 0.06), reads=lambda v: 100 * v),
-    Amount("light_large", "light specks of 2 x 2 on {share}, from {range} % of the pixels",
+    Amount("light_large", "white specks of 2 x 2 on {share}, from {range} % of the pixels",
            0.0, 0.1, (-0.06, 0.02), latent="light", reads=lambda v: 100 * v),
-    *base.ink_amounts("light", "light_large"),
     Amount("dark", "black specks of one pixel on {share}, on {range} % of the area",
            0.0, 0.25, (-0.12, 0.06), reads=lambda v: 100 * v),
     Amount("dark_large", "black specks of 2 x 2 on {share}, from {range} % of the pixels",
@@ -115,9 +114,8 @@ SPECKS = Operator("specks", (
 ), _specks, draws=lambda shape: (4, *shape[:2]))
 
 SCRATCHES = Operator("scratches", (
-    Amount("light", "light scratches on {share}, {range} of them", 0.0, _SCRATCHES,
+    Amount("light", "white scratches on {share}, {range} of them", 0.0, _SCRATCHES,
            (-3.0, 1.5)),
-    *base.ink_amounts("light"),
     Amount("dark", "black scratches on {share}, {range} of them", 0.0, _SCRATCHES,
            (-3.0, 1.5)),
     Amount("length", "length {range} px", 2.0, 28.0, (6.0, 20.0),

@@ -47,7 +47,7 @@ def _raster(image: jax.Array, amounts: Amounts, u: jax.Array) -> jax.Array:
     return jnp.clip(reach + 0.5 - distance, 0.0, 1.0)
 
   image = base.paint(image, amounts["dark"] * lines(0.5), 0.0)
-  return base.paint(image, amounts["light"] * lines(0.0), base.ink(image, amounts))
+  return base.paint(image, amounts["light"] * lines(0.0), 1.0)
 
 
 def _cosines() -> np.ndarray:
@@ -89,9 +89,8 @@ NOISE = Operator("noise", (
 ), _noise, draws=lambda shape: shape)
 
 RASTER = Operator("raster", (
-    Amount("light", "light lines on {share}, opacity {range} %", 0.0, 1.0, (-0.8, 0.4),
+    Amount("light", "white lines on {share}, opacity {range} %", 0.0, 1.0, (-0.8, 0.4),
            reads=lambda v: 100 * v),
-    *base.ink_amounts("light"),
     Amount("dark", "black lines on {share}, opacity {range} %", 0.0, 1.0, (-0.8, 0.4),
            reads=lambda v: 100 * v),
     Amount("period", "period {range} px", 2.0, 8.0, (2.2, 5.0), strength=False,
