@@ -218,9 +218,9 @@ def _tone(amounts: Amounts, side: int) -> Iterator[dict[str, Any]]:
 def _colour(amounts: Amounts, side: int) -> Iterator[dict[str, Any]]:
   del side
   if "hue" in amounts:
-    low, high = amounts["hue"].range(lambda degrees: degrees / 360)
     yield _entry("ColorJitter", amounts["hue"], ("hue",),
-                 "in HSV, not in YIQ, so that brightness changes", hue=(-high, -low))
+                 "in HSV, not in YIQ, so that brightness changes",
+                 hue=amounts["hue"].range(lambda degrees: degrees / 360))
   if "saturation" in amounts:
     yield _entry("ColorJitter", amounts["saturation"], ("saturation",),
                  saturation=amounts["saturation"].range())

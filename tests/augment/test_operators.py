@@ -1,5 +1,6 @@
 """Tests of augment/operators against slow references, and of their slopes at 0."""
 
+import colorsys
 import functools
 import math
 
@@ -299,11 +300,15 @@ def test_hue_turns_in_the_plane_of_yiq():
           np.array([0.74 * (r - y) - 0.27 * (b - y), 0.48 * (r - y) + 0.41 * (b - y)])
           for (r, _, b), y in ((of[row, col], of[row, col] @ luma)
                                for of in (image, found)))
-      turn = 2 * math.pi * 0.15
+      turn = -2 * math.pi * 0.15
       np.testing.assert_allclose(after, [
           math.cos(turn) * before[0] - math.sin(turn) * before[1],
           math.sin(turn) * before[0] + math.cos(turn) * before[1]], atol=1e-5)
   np.testing.assert_allclose(found @ luma, image @ luma, atol=1e-5)
+  # The direction is that of HSV: a little from red is orange.
+  red = np.full((1, 1, 3), (0.6, 0.3, 0.3), np.float32)
+  hue = colorsys.rgb_to_hsv(*_apply("colour", red, hue=0.08)[0, 0])[0]
+  assert 0.04 < hue < 0.12
 
 
 def test_noise_grows_with_light():

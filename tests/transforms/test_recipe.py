@@ -36,7 +36,7 @@ def run(tmp_path):
                        turns=amount(0, 90, 180)),
       "tone": operator(exposure=amount(-1, 0, 1), gamma=amount(0.5, 1, 2),
                        contrast=amount(0.5, 1, 1.5), negative=amount(0.9, 1, 1)),
-      "colour": operator(saturation=amount(0, 1, 1.5)),
+      "colour": operator(saturation=amount(0, 1, 1.5), hue=amount(-18, 9, 36)),
       "noise": operator(alive=False, read=amount(1, 2, 3)),
       "sharpening": operator(strength=amount(10, 50, 90)),
       "compression": operator(strength=amount(20, 40, 60)),
@@ -57,6 +57,7 @@ def test_ranges_probabilities_and_what_is_missing(run):
   erased = entries["occluders.dark"]["arguments"]
   assert erased["value"] == 26 and erased["scale"][0] == pytest.approx(0.0225)
   assert entries["tone.negative"]["transform"] == "RandomInvert"
+  assert entries["colour.hue"]["arguments"] == {"hue": (-0.05, 0.1)}
   low, high = entries["compression.strength"]["arguments"]["quality"]
   assert 1 <= low < high <= 100
   assert not any(name.startswith(("noise", "occluders.light")) for name in entries)

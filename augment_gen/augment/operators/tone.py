@@ -32,13 +32,14 @@ def _colour(image: jax.Array, amounts: Amounts, u: jax.Array) -> jax.Array:
   """White balance along and across the colours of lamps, hue, and saturation.
 
   Hue turns the two chroma channels of YIQ, so that grey stays grey, and luma what it is.
+  As in HSV, it turns from red over yellow to green.
   """
   del u
   warmth, tint = amounts["warmth"], amounts["tint"]
   gains = jnp.exp2(jnp.stack([warmth / 2, tint, -warmth / 2]))[None, None]
   image = image * gains
   grey = photometric.luma(jnp.moveaxis(image, -1, 0))[..., None]
-  chroma = jnp.einsum("hwc,dc->hwd", image - grey, _turned(2 * jnp.pi * amounts["hue"]),
+  chroma = jnp.einsum("hwc,dc->hwd", image - grey, _turned(-2 * jnp.pi * amounts["hue"]),
                       precision=jax.lax.Precision.HIGHEST)
   return grey + (1 + amounts["saturation"]) * chroma
 
