@@ -13,11 +13,11 @@ from collections.abc import Collection, Container, Iterator
 import dataclasses
 import os
 import pathlib
-import unicodedata
 import urllib.parse
 
 from augment_gen.config import errors
 from augment_gen.data import files as files_lib
+from augment_gen.data import labels as labels_lib
 from augment_gen.data import metadata
 
 # Usual names of the column with the paths, as metadata.Table.usual compares them.
@@ -133,9 +133,9 @@ def _as_on_disk(texts: tuple[str, ...], present: Collection[str]) -> tuple[str, 
   """Cells, their characters composed as in the names of files where only that differs."""
   if all(text.isascii() for text in texts):
     return texts
-  composed = {unicodedata.normalize("NFC", name): name for name in present}
-  return tuple(text if text in present else
-               composed.get(unicodedata.normalize("NFC", text), text) for text in texts)
+  names = dict(zip(labels_lib.composed(tuple(present)), present))
+  return tuple(text if text in present else names.get(composed, text)
+               for text, composed in zip(texts, labels_lib.composed(texts)))
 
 
 def _below(root: pathlib.Path, table: metadata.Table, texts: tuple[str, ...],

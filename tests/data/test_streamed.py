@@ -112,27 +112,19 @@ def test_what_may_pass_is_no_bad_file(folder, monkeypatch):
     found.read(np.array([0]))
 
 
-def test_a_picture_of_other_channels_is_a_bad_one_if_these_are_skipped(folder, monkeypatch):
+@pytest.mark.parametrize("mode, asked, said", [
+    ("L", "in a new --workdir; or leave such files out", "1 channels, not 3"),
+    ("F", "which value is white", "32-bit float pixels")])
+def test_a_picture_of_another_kind_is_a_bad_one_if_these_are_skipped(
+    folder, monkeypatch, mode, asked, said):
   monkeypatch.setattr(streamed, "_SAMPLE", 1)  # the start does not see it
-  Image.new("L", (12, 12)).save(folder / "part1" / "5.png")
+  Image.new(mode, (12, 12)).save(folder / "part1" / "5.png", format="TIFF")
   place = [path.name for path in sorted(folder.rglob("*.png"))].index("5.png")
-  with pytest.raises(UserError, match="in a new --workdir; or leave such files out"):
+  with pytest.raises(UserError, match=asked):
     stream(folder).read(np.array([place]))
   found = stream(folder, on_bad_image="skip")
   found.read(np.array([place]))
-  assert "1 channels, not 3" in found.bad[place]
-
-
-def test_a_picture_of_unknown_white_is_a_bad_one_if_these_are_skipped(folder, monkeypatch):
-  monkeypatch.setattr(streamed, "_SAMPLE", 1)  # the start does not see it
-  file = folder / "part1" / "5.png"
-  Image.new("F", (12, 12)).save(file, format="TIFF")
-  place = [path.name for path in sorted(folder.rglob("*.png"))].index("5.png")
-  with pytest.raises(UserError, match="which value is white"):
-    stream(folder).read(np.array([place]))
-  found = stream(folder, on_bad_image="skip")
-  found.read(np.array([place]))
-  assert "32-bit float pixels" in found.bad[place]
+  assert said in found.bad[place]
 
 
 def test_bad_files_of_the_sample_are_said_at_the_start(folder):
