@@ -23,7 +23,9 @@ def working_generator(config: ml_collections.ConfigDict) -> None:
   generator.networks.eliminator = "unet"
   generator.networks.unet_width = 8
   generator.networks.unet_depth = 1
-  generator.networks.output = "edit"  # of G_E
+  # Of G_E, which would put out black for every negative as an "edit"
+  # (docs/experiments/036).
+  generator.networks.output = "residual"
   # A pooled embedding does not show where things are or how large they are.
   generator.discriminator.features = "maps"
   generator.discriminator.r1_weight = 1.0
@@ -65,6 +67,7 @@ def generator_on_photographs(config: ml_collections.ConfigDict) -> None:
   generator.networks.unet_width = 16
   generator.networks.unet_depth = 3  # sees as far as a change of light reaches
   generator.networks.unet_patch = 2  # 3 s a step, not 5 (docs/experiments/021)
+  generator.networks.output = "edit"  # "residual" is measured on characters alone
   generator.discriminator.features = "pixels"
   generator.discriminator.r1_weight = 0.1
   generator.losses.cost_weight = 0.1

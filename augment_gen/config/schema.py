@@ -203,8 +203,9 @@ class NetworksConfig:
   # Side of the squares of pixels that a U-Net takes as the channels of one place (pixel
   # unshuffle). At 2, it has a quarter of the operations.
   unet_patch: Count = 1
-  # G_A and G_E put out an "image", or an "edit", a change of their input.
-  output: Literal["image", "edit"] = "image"
+  # G_A and G_E put out an "image", or a change of their input: an "edit" of its logits, or
+  # a "residual", which is added.
+  output: Literal["image", "edit", "residual"] = "image"
   # Decay of the EMA of G_A's and G_E's parameters, which all that comes after
   # training reads; 0: none is kept, as in the paper.
   ema_decay: Share = 0.0

@@ -23,6 +23,7 @@ FAMILIES = {
     "mean change by G_A and G_E": r"/edit_[ae]$",
     "error of G_L, distance of the bank": r"^generator/(latent_error|bank_distance)$",
     "cost of strengths": r"^generator/cost$",
+    "mean strengths of the operators": r"^generator/strength/",
     "I(X; Z) and its terms, nats": r"/(information|alignment|uniformity)$",
     "H(T|X), nats": r"/entropy$",
     "part of P's mass": r"mass",
@@ -41,7 +42,7 @@ FAMILIES = {
 _LOG = ("gradient norms",)
 # Of no use to a reader of curves: schedules and sizes.
 _NOT_DRAWN = re.compile(r"param_norm|update_norm|dimensions|momentum|entropy_weight")
-_PREFIX = re.compile(r"^(generator|discriminator|health|gauges|online|policy|encoder)/")
+_PREFIX = re.compile(r"^(generator/strength|generator|discriminator|health|gauges|online|policy|encoder)/")
 _CURVES = 5  # in a panel, at most
 _SMOOTH_ABOVE = 100  # points; longer curves get a running mean over 1/25 of their points
 _POINTS = 400  # drawn of a curve, about

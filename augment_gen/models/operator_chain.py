@@ -34,33 +34,6 @@ _PLAIN = 0.05
 Share = float | jax.Array
 
 
-@jax.custom_vjp
-def limit(raw: jax.Array, floor: jax.Array, low: jax.Array, high: jax.Array) -> jax.Array:
-  """Limits raw amounts to [low, high].
-
-  The gradient passes unchanged, also between `floor` and `low`, where the amount is off
-  but may return. Where raw is below `floor` or above `high`, a gradient that would move
-  it further out is 0.
-  """
-  del floor
-  return jnp.clip(raw, low, high)
-
-
-def _limit_forward(raw, floor, low, high):
-  return jnp.clip(raw, low, high), (raw, floor, high)
-
-
-def _limit_backward(kept, slope):
-  raw, floor, high = kept
-  # A descent step moves raw against the slope.
-  outward = ((raw <= floor) & (slope > 0)) | ((raw >= high) & (slope < 0))
-  zeros = jnp.zeros_like(floor)
-  return jnp.where(outward, 0.0, slope), zeros, zeros, zeros
-
-
-limit.defvjp(_limit_forward, _limit_backward)
-
-
 class OperatorChain(outputs.Augmenter):
   """G_A: X x Z -> X, for images of any size.
 
@@ -190,7 +163,7 @@ class OperatorChain(outputs.Augmenter):
     low, high = self._each("low"), self._each("high")
     # Only strengths may sink below their range.
     sunk = self._each("strength") * (low == 0) * _SUNK * self._each("span")
-    found = limit(raw, *(jnp.broadcast_to(v, raw.shape) for v in (low - sunk, low, high)))
+    found = outputs.limit(raw, *(jnp.broadcast_to(v, raw.shape) for v in (low - sunk, low, high)))
     if _is_whole(share):
       return found
     weakened = (self._each("strength") > 0) & (self._each("share") == 0)
@@ -247,6 +220,16 @@ class OperatorChain(outputs.Augmenter):
     own = self._latent_of()[:, None] == np.arange(z.shape[1])[None]
     return jax.lax.stop_gradient(
         jnp.max(jnp.where(own[None], found[:, :, None], 0.0), axis=1))
+
+  def mean_strengths(self, z: jax.Array) -> dict[str, jax.Array]:
+    """See `outputs.Augmenter`: by OPERATOR.AMOUNT, in the operators' units.
+
+    What an image adds is left out.
+    """
+    found = self.amounts(z)
+    return {name: jnp.mean(found[name])
+            for name, (_, amount) in zip(self._names(), self._all(), strict=True)
+            if amount.strength}
 
   def with_cost(self, x: jax.Array, z: jax.Array) -> tuple[jax.Array, jax.Array]:
     """Returns G_A(x, z) and its cost [B]: all strengths, as shares of their ranges.

@@ -11,6 +11,36 @@ import numpy as np
 # then accurate to 2.5 of 255 grey levels, and sigmoid' is 0.01 there, which is still
 # large enough to learn from.
 _EDIT_EPSILON = 0.01
+# A unit of the last layer is this much of the range of an image, so that the first changes
+# are small.
+_RESIDUAL_UNIT = 0.2
+
+
+@jax.custom_vjp
+def limit(raw: jax.Array, floor: jax.Array, low: jax.Array, high: jax.Array) -> jax.Array:
+  """Limits raw values to [low, high].
+
+  The gradient passes unchanged, also between `floor` and `low`, where an amount is off
+  but may return. Where raw is below `floor` or above `high`, a gradient that would move
+  it further out is 0.
+  """
+  del floor
+  return jnp.clip(raw, low, high)
+
+
+def _limit_forward(raw, floor, low, high):
+  return jnp.clip(raw, low, high), (raw, floor, high)
+
+
+def _limit_backward(kept, slope):
+  raw, floor, high = kept
+  # A descent step moves raw against the slope.
+  outward = ((raw <= floor) & (slope > 0)) | ((raw >= high) & (slope < 0))
+  zeros = jnp.zeros_like(floor)
+  return jnp.where(outward, 0.0, slope), zeros, zeros, zeros
+
+
+limit.defvjp(_limit_forward, _limit_backward)
 
 
 class Augmenter(nn.Module):
@@ -48,6 +78,10 @@ class Augmenter(nn.Module):
     """
     return jnp.zeros(len(z))
 
+  def mean_strengths(self, z: jax.Array) -> dict[str, jax.Array]:
+    """Means over latents [B, Z] of what is worth following in training, by name."""
+    return {}
+
   def with_cost(self, x: jax.Array, z: jax.Array) -> tuple[jax.Array, jax.Array]:
     """Returns G_A(x, z) and its cost [B], see `LossesConfig.cost_weight`."""
     return self(x, z), jnp.zeros(len(z))
@@ -62,9 +96,11 @@ def to_image(logits: jax.Array, x: jax.Array, output: str) -> jax.Array:
   Args:
     logits: an array of the shape of `x`.
     x: the generator's input, in [0, 1].
-    output: "image" for sigmoid(logits); "edit" for sigmoid(logit(x) + logits). With
-      "edit", zero logits give (nearly) the identity, and the gradient reaches x in
-      black and white pixels, too.
+    output: "image" for sigmoid(logits); "edit" for sigmoid(logit(x) + logits);
+      "residual" for x + logits / 5, limited to [0, 1]. With the last two, zero logits give
+      (nearly) the identity, and the gradient reaches x in black and white pixels, too.
+      The sigmoids of "edit" stop learning where they are far on the wrong side, as on the
+      strokes of a negative that is made dark as a whole (docs/experiments/036).
 
   Returns:
     float32, of the shape of `x`, in [0, 1]. Logits far from 0 give black or white.
@@ -73,6 +109,9 @@ def to_image(logits: jax.Array, x: jax.Array, output: str) -> jax.Array:
   if output == "image":
     return jax.nn.sigmoid(logits)
   x = x.astype(jnp.float32)
+  if output == "residual":
+    zeros = jnp.zeros_like(x)
+    return limit(x + _RESIDUAL_UNIT * logits, zeros, zeros, zeros + 1)
   inside = jnp.clip(x, _EDIT_EPSILON, 1 - _EDIT_EPSILON)
   y = jax.nn.sigmoid(logits + jax.scipy.special.logit(inside))
   return y + _slope_of_clipped(x, inside, y)

@@ -40,7 +40,7 @@ class PerceptronAugmenter(outputs.Augmenter):
     hidden: units of each layer except the last.
     layers: number of dense layers, including the last.
     latent_scale: scale of the latents; the network reads `latent_scale * (z - 1/2)`.
-    output: "image" or "edit", see `outputs.to_image`.
+    output: "image", "edit" or "residual", see `outputs.to_image`.
     dtype: dtype of all layers but the last; parameters and the output are float32.
   """
   image_shape: tuple[int, int, int]
@@ -81,7 +81,7 @@ class PerceptronEliminator(nn.Module):
     latent_dim: Z, the number of latents.
     hidden: units of each layer except the last.
     layers: number of dense layers, including the last.
-    output: output of G_E, "image" or "edit", see `outputs.to_image`.
+    output: output of G_E, as in G_A, see `outputs.to_image`.
     dtype: dtype of all layers but the last; parameters and the outputs are float32.
   """
   image_shape: tuple[int, int, int]

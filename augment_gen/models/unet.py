@@ -42,7 +42,7 @@ class UNetAugmenter(outputs.Augmenter):
       last layer. A `latent_maps.Pyramid` of the other latents feeds the marks and the
       U-Net.
     marks: the marks that the "learned" layout draws before training.
-    output: "image" or "edit", see `outputs.to_image`.
+    output: "image", "edit" or "residual", see `outputs.to_image`.
     dtype: dtype of the convolutions; parameters and the output are float32.
     remat: whether convolutions are computed again for their gradients.
   """
@@ -103,7 +103,7 @@ class UNetEliminator(nn.Module):
     patch: side of the squares of pixels that become channels.
     layout: spatial layout of the latents, the same as in G_A. "pooled": the latents are
       amounts, read off statistics of the image and of the trunk.
-    output: output of G_E, "image" or "edit", see `outputs.to_image`.
+    output: output of G_E, as in G_A, see `outputs.to_image`.
     dtype: dtype of the convolutions; parameters and the outputs are float32.
     remat: whether convolutions are computed again for their gradients.
   """

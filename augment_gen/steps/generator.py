@@ -204,7 +204,8 @@ def _generators_loss(
       "edit_a": jnp.mean(jnp.abs(x_a - x_p)),
       "edit_e": jnp.mean(jnp.abs(x_e - x_f)),
       "latent_error": jnp.mean(jnp.abs(z_cycle - z)),
-  }
+  } | named("strength", nets.augmenter.apply(
+      {"params": params["augmenter"]}, z, method="mean_strengths"))
   return loss, (y_a, y_e, metrics)
 
 

@@ -47,6 +47,7 @@ def test_metrics_are_sorted_into_panels():
 @pytest.mark.parametrize("name, title", [
     ("generator/loss", "loss"), ("discriminator/loss_f", "losses of D_f and D_p"),
     ("discriminator/accuracy_p", "share of what D_f and D_p get right"),
+    ("generator/strength/tone.exposure", "mean strengths of the operators"),
     ("generator/edit_a", "mean change by G_A and G_E"),
     ("health/edit_ratio", "health: size and place of edits"),
     ("health/two_sample_gap", "health: size and place of edits"),

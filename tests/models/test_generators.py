@@ -48,7 +48,7 @@ def some_params(module, *args):
       shapes)
 
 
-@pytest.mark.parametrize("output", ["image", "edit"])
+@pytest.mark.parametrize("output", ["image", "edit", "residual"])
 @pytest.mark.parametrize("kind", ["perceptron", "unet", "unet-learned"])
 def test_generators(kind, output):
   # Compiling takes long, and the form of the output is a matter of the last layer.
@@ -75,9 +75,9 @@ def test_generators(kind, output):
   for value in (image, restored, z_hat):
     assert value.dtype == jnp.float32
     assert value.min() >= 0 and value.max() <= 1
-    # Only marks reach pure black and white, because they are steep.
-    assert (value.min() > 0 and value.max() < 1) or (
-        value is image and kind == "unet-learned")
+    # Of sigmoids, only marks reach pure black and white, because they are steep.
+    assert (value.min() > 0 and value.max() < 1) or (value is not z_hat and (
+        output == "residual" or (value is image and kind == "unet-learned")))
   for path, grad in jax.tree.leaves_with_path(grads):
     assert np.any(np.asarray(grad)), path
   _, (other, _, _) = run_and_gradients(params_a, params_e, 1 - z)
@@ -193,6 +193,26 @@ def test_edit_of_nothing_is_nearly_the_identity():
   np.testing.assert_allclose(edited[0, 1:-1], x[0, 1:-1], rtol=1e-5)
   np.testing.assert_allclose(
       outputs.to_image(jnp.zeros_like(x), x, "image"), 0.5 * jnp.ones_like(x))
+
+
+def test_limits_pass_gradients_that_lead_back():
+  raw = jnp.asarray([-2.0, -2.0, -0.5, 0.5, 2.0, 2.0])
+  slope = jnp.asarray([1.0, -1.0, 1.0, 1.0, -1.0, 1.0])
+  floor, low, high = (jnp.full_like(raw, v) for v in (-1.0, 0.0, 1.0))
+  value, pull = jax.vjp(lambda raw: outputs.limit(raw, floor, low, high), raw)
+  np.testing.assert_array_equal(value, [0, 0, 0, 0.5, 1, 1])
+  np.testing.assert_array_equal(pull(slope)[0], [0, -1, 1, 1, 0, 1])
+
+
+def test_a_residual_is_added_and_learns_on_the_wrong_side():
+  x = jnp.asarray([0.0, 0.3, 1.0, 1.2])
+  to_image = lambda logits: outputs.to_image(jnp.asarray(logits), x, "residual")
+  np.testing.assert_allclose(to_image([0.0] * 4), [0, 0.3, 1, 1], rtol=1e-6)
+  np.testing.assert_allclose(to_image([5.0, -1, -2.5, -2]), [1, 0.1, 0.5, 0.8], rtol=1e-6)
+  # Where a pixel is black beyond doubt, it can still become brighter, but no darker.
+  pull = jax.vjp(to_image, [-50.0] * 4)[1]
+  np.testing.assert_allclose(pull(-jnp.ones(4))[0], -0.2, rtol=1e-6)
+  np.testing.assert_allclose(pull(jnp.ones(4))[0], 0.0)
 
 
 def test_an_edit_passes_gradients_on_in_black_and_white():

@@ -10,7 +10,7 @@ import pytest
 from augment_gen.augment import operators
 from augment_gen.augment.learned import match_strength
 from augment_gen.augment.operators import KNOTS
-from augment_gen.models.operator_chain import keys_of, limit, OperatorChain, RATE
+from augment_gen.models.operator_chain import keys_of, OperatorChain, RATE
 from augment_gen.models.unet import UNet
 
 
@@ -142,15 +142,6 @@ def test_an_amount_that_is_on_or_off_is_on_with_its_own_probability():
   assert np.any(darkness["strengths"][rows.index("contrast")])
 
 
-def test_limits_pass_gradients_that_lead_back():
-  raw = jnp.asarray([-2.0, -2.0, -0.5, 0.5, 2.0, 2.0])
-  slope = jnp.asarray([1.0, -1.0, 1.0, 1.0, -1.0, 1.0])
-  floor, low, high = (jnp.full_like(raw, v) for v in (-1.0, 0.0, 1.0))
-  value, pull = jax.vjp(lambda raw: limit(raw, floor, low, high), raw)
-  np.testing.assert_array_equal(value, [0, 0, 0, 0.5, 1, 1])
-  np.testing.assert_array_equal(pull(slope)[0], [0, -1, 1, 1, 0, 1])
-
-
 def test_operators_without_strength_leave_the_image_alone():
   chain = _chain()
   x, z, params = _inputs(chain)
@@ -192,6 +183,22 @@ def test_latents_show_only_where_they_act():
       "glare.turns", "glare.evenness"))
   start = shown(params)
   assert 0 < start["blur.defocus"].mean() < 1
+
+
+def test_mean_strengths_are_those_of_the_batch():
+  chain = _chain("glare", "tone")
+  _, z, params = _inputs(chain)
+  found = _apply(chain, method="mean_strengths")(
+      _fixed(chain, params, tone__exposure=-1.5, glare__strength=0.5), z)
+  assert set(found) == {"glare.strength", "tone.exposure", "tone.gamma", "tone.contrast",
+                        "tone.negative"}
+  expected = dict.fromkeys(found, 0.0) | {"tone.exposure": -1.5, "glare.strength": 0.5}
+  for name, value in expected.items():
+    np.testing.assert_allclose(found[name], value, atol=1e-6, err_msg=name)
+  amounts = _apply(chain, method="amounts")(params, z)
+  np.testing.assert_allclose(
+      _apply(chain, method="mean_strengths")(params, z)["tone.gamma"],
+      amounts["tone.gamma"].mean(), rtol=1e-6)
 
 
 def test_an_untrained_chain_is_brought_to_a_strength():
