@@ -42,7 +42,8 @@ FAMILIES = {
 _LOG = ("gradient norms",)
 # Of no use to a reader of curves: schedules and sizes.
 _NOT_DRAWN = re.compile(r"param_norm|update_norm|dimensions|momentum|entropy_weight")
-_PREFIX = re.compile(r"^(generator/strength|generator|discriminator|health|gauges|online|policy|encoder)/")
+_PREFIX = re.compile(
+    r"^(generator/strength|generator|discriminator|health|gauges|online|policy|encoder)/")
 _CURVES = 5  # in a panel, at most
 _SMOOTH_ABOVE = 100  # points; longer curves get a running mean over 1/25 of their points
 _POINTS = 400  # drawn of a curve, about

@@ -163,7 +163,8 @@ class OperatorChain(outputs.Augmenter):
     low, high = self._each("low"), self._each("high")
     # Only strengths may sink below their range.
     sunk = self._each("strength") * (low == 0) * _SUNK * self._each("span")
-    found = outputs.limit(raw, *(jnp.broadcast_to(v, raw.shape) for v in (low - sunk, low, high)))
+    found = outputs.limit(
+        raw, *(jnp.broadcast_to(v, raw.shape) for v in (low - sunk, low, high)))
     if _is_whole(share):
       return found
     weakened = (self._each("strength") > 0) & (self._each("share") == 0)
