@@ -23,8 +23,8 @@ def working_generator(config: ml_collections.ConfigDict) -> None:
   generator.networks.eliminator = "unet"
   generator.networks.unet_width = 8
   generator.networks.unet_depth = 1
-  # Of G_E, which would put out black for every negative as an "edit"
-  # (docs/experiments/036).
+  # Of G_E, and of G_A where it is a network. As an "edit", G_E puts out black for every
+  # negative (docs/experiments/036).
   generator.networks.output = "residual"
   # A pooled embedding does not show where things are or how large they are.
   generator.discriminator.features = "maps"
