@@ -7,7 +7,7 @@ from flax import linen as nn
 import jax
 import jax.numpy as jnp
 
-from augment_gen.models import norm
+from augment_gen.models import norm, products
 from augment_gen.run.forms import jit_quickly
 from augment_gen.run.random import stream
 
@@ -51,9 +51,9 @@ class ProjectionHead(nn.Module):
     y = y.astype(jnp.float32)
     hidden = y.shape[-1] if self.hidden is None else self.hidden
     if hidden:
-      y = nn.relu(nn.Dense(
+      y = nn.relu(products.Dense(
           hidden, kernel_init=_TORCH_LINEAR, dtype=self.dtype, name="hidden")(y))
-    y = nn.Dense(self.dim, kernel_init=_TORCH_LINEAR, dtype=jnp.float32, name="out")(y)
+    y = products.Dense(self.dim, kernel_init=_TORCH_LINEAR, dtype=jnp.float32, name="out")(y)
     return l2_normalize(y)
 
 
@@ -93,11 +93,11 @@ class NormedPerceptron(nn.Module):
     y = y.astype(jnp.float32)
     width = y.shape[-1]
     for index, units in enumerate(self.hidden, start=1):
-      y = nn.Dense(units or width, use_bias=False, kernel_init=_TORCH_LINEAR,
+      y = products.Dense(units or width, use_bias=False, kernel_init=_TORCH_LINEAR,
                    dtype=self.dtype, name=f"hidden{index}")(y)
       y = nn.relu(norm.BatchNorm(
           groups=self.bn_groups, name=f"norm{index}")(y, train=train))
-    y = nn.Dense(self.dim, use_bias=self.last == "bias", kernel_init=_TORCH_LINEAR,
+    y = products.Dense(self.dim, use_bias=self.last == "bias", kernel_init=_TORCH_LINEAR,
                  dtype=jnp.float32, name="out")(y)
     if self.last == "norm":
       y = norm.BatchNorm(
@@ -147,7 +147,7 @@ class Classifier(nn.Module):
   classes: int
 
   def setup(self):
-    self.classifier = nn.Dense(
+    self.classifier = products.Dense(
         self.classes, kernel_init=_TORCH_LINEAR, dtype=jnp.float32)
 
   def __call__(self, images: jax.Array, *, train: bool
@@ -216,8 +216,8 @@ class Discriminator(nn.Module):
     """Maps features of images [B, D + K] to float32 logits [B]."""
     y = y.astype(jnp.float32)
     for index in range(self.layers - 1):
-      y = nn.Dense(self.hidden, kernel_init=_TORCH_LINEAR, dtype=self.dtype,
+      y = products.Dense(self.hidden, kernel_init=_TORCH_LINEAR, dtype=self.dtype,
                    name=f"hidden{index + 1}")(y)
       y = nn.leaky_relu(y, 0.2)
-    y = nn.Dense(1, kernel_init=_TORCH_LINEAR, dtype=jnp.float32, name="out")(y)
+    y = products.Dense(1, kernel_init=_TORCH_LINEAR, dtype=jnp.float32, name="out")(y)
     return y.squeeze(-1)

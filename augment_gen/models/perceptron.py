@@ -12,7 +12,7 @@ from flax import linen as nn
 import jax
 import jax.numpy as jnp
 
-from augment_gen.models import outputs
+from augment_gen.models import outputs, products
 
 
 class _HiddenLayers(nn.Module):
@@ -24,7 +24,7 @@ class _HiddenLayers(nn.Module):
   @nn.compact
   def __call__(self, h: jax.Array) -> jax.Array:
     for index in range(self.layers):
-      h = nn.Dense(self.hidden, kernel_init=nn.initializers.he_normal(),
+      h = products.Dense(self.hidden, kernel_init=nn.initializers.he_normal(),
                    dtype=self.dtype, name=f"dense{index + 1}")(h)
       h = nn.relu(h)
     return h
@@ -65,7 +65,7 @@ class PerceptronAugmenter(outputs.Augmenter):
         [x.reshape(x.shape[0], -1), outputs.centred(z, self.latent_scale)],
         axis=-1)
     h = _HiddenLayers(self.hidden, self.layers - 1, self.dtype, name="trunk")(h)
-    logits = nn.Dense(
+    logits = products.Dense(
         math.prod(self.image_shape), dtype=jnp.float32, name="image")(h)
     return outputs.to_image(
         logits.reshape(-1, *self.image_shape), x, self.output)
@@ -103,10 +103,10 @@ class PerceptronEliminator(nn.Module):
     """
     h = x.reshape(x.shape[0], -1)
     h = _HiddenLayers(self.hidden, self.layers - 1, self.dtype, name="trunk")(h)
-    logits = nn.Dense(
+    logits = products.Dense(
         math.prod(self.image_shape), dtype=jnp.float32, name="image")(h)
     image = outputs.to_image(
         logits.reshape(-1, *self.image_shape), x, self.output)
     # NOTE(paper): G_L ends in a sigmoid, as in `unet.py`.
-    return image, nn.sigmoid(nn.Dense(
+    return image, nn.sigmoid(products.Dense(
         self.latent_dim, dtype=jnp.float32, name="latent")(h))

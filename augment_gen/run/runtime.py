@@ -1,5 +1,6 @@
 """Settings of the process that must be made before JAX starts."""
 
+import ctypes
 import hashlib
 import importlib.metadata
 import os
@@ -16,6 +17,8 @@ _FAST_CPU_FLAG = "--xla_cpu_experimental_ynn_fusion_type="
 
 _SERIES = ("0.10.", "0.11.", "0.12.")
 
+_M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3  # of <malloc.h>
+
 _SECONDS_WORTH_KEEPING = 0.3  # what compiles faster is compiled again
 
 
@@ -31,6 +34,29 @@ def prefer_fast_cpu_code() -> None:
     return
   if importlib.metadata.version("jaxlib").startswith(_SERIES):
     os.environ["XLA_FLAGS"] = f"{flags} {_FAST_CPU_FLAG}".strip()
+
+
+def keep_freed_memory() -> bool:
+  """Lets the C library (glibc) keep up to 2 GiB of freed memory for what comes next.
+
+  It would give the arrays of a step back to the system and fetch them again, zeroed and
+  page by page, in the next one (docs/experiments/037). Settings in the environment
+  (`MALLOC_…`, `GLIBC_TUNABLES`) that say otherwise are left alone.
+
+  Returns:
+    Whether it does so now.
+  """
+  if platform.system() != "Linux" or any(name in os.environ for name in (
+      "MALLOC_MMAP_THRESHOLD_", "MALLOC_TRIM_THRESHOLD_")):
+    return False
+  if "glibc.malloc.mmap" in os.environ.get("GLIBC_TUNABLES", ""):
+    return False
+  try:
+    mallopt = ctypes.CDLL(None).mallopt
+  except (OSError, AttributeError):  # another C library
+    return False
+  return bool(mallopt(_M_MMAP_THRESHOLD, 1 << 30)
+              and mallopt(_M_TRIM_THRESHOLD, (1 << 31) - 1))
 
 
 def keep_compiled_code() -> pathlib.Path | None:

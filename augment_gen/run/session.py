@@ -73,6 +73,7 @@ def checked(options: Options) -> Checked:
   if options.multihost:
     jax.distributed.initialize()
   runtime.keep_compiled_code()
+  runtime.keep_freed_memory()
   config = options.config
   mesh = parallel.make_mesh()
   to_copy = takeover.still_needed(options.config_values, options.workdir)

@@ -1,7 +1,8 @@
-"""Settings of the process: the compilation cache."""
+"""Settings of the process: the compilation cache, and the memory that is kept."""
 
 import os
 import pathlib
+import platform
 import subprocess
 import sys
 
@@ -65,3 +66,31 @@ def test_another_processor_is_another_machine(monkeypatch):
   here = runtime.machine()
   monkeypatch.setattr(runtime, "_processor", lambda: ["flags : sse9"])
   assert runtime.machine() != here
+
+
+FAULTS = """
+import resource
+import numpy as np
+from augment_gen.run import runtime
+kept = runtime.keep_freed_memory()
+def faults():
+  before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+  np.empty(64 << 20, np.uint8)[::4096] = 1
+  return resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before
+faults()
+print(kept, faults())
+"""
+
+
+@pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="of glibc")
+@pytest.mark.parametrize("env, kept", [
+    ({}, True), ({"MALLOC_TRIM_THRESHOLD_": "131072"}, False),
+    ({"GLIBC_TUNABLES": "glibc.malloc.mmap_threshold=131072"}, False)])
+def test_freed_memory_is_kept_unless_the_user_says_otherwise(env, kept):
+  clean = {name: value for name, value in os.environ.items()
+           if not name.startswith(("MALLOC_", "GLIBC_TUNABLES"))}
+  done = subprocess.run([sys.executable, "-c", FAULTS], check=True, capture_output=True,
+                        text=True, env=clean | env)
+  said, faults = done.stdout.split()
+  assert said == str(kept)
+  assert (int(faults) < 16) == kept
