@@ -235,6 +235,10 @@ class LossesConfig:
   # By how many times itself cost_weight has grown at the end of training. It grows evenly
   # from discriminator.same_content_from on.
   cost_rise: NotNegative = 0.0
+  # What a strength that acts to both sides of 0, such as exposure, costs in it, where
+  # others cost 1: its range is long for what it does. A stop of exposure is an eighth of
+  # the range, and dims as much as a black cover of half the opacity.
+  cost_of_two_sided: NotNegative = 1.0
   # Whether (13) trains G_A, too, as in the paper, or G_E and G_L alone.
   cycle_trains_augmenter: bool = True
   # Noise on all that G_E, G_L and the second half of a cycle see: its standard

@@ -232,12 +232,15 @@ class OperatorChain(outputs.Augmenter):
             for name, (_, amount) in zip(self._names(), self._all(), strict=True)
             if amount.strength}
 
-  def with_cost(self, x: jax.Array, z: jax.Array) -> tuple[jax.Array, jax.Array]:
+  def with_cost(self, x: jax.Array, z: jax.Array, of_two_sided: float = 1.0
+                ) -> tuple[jax.Array, jax.Array]:
     """Returns G_A(x, z) and its cost [B]: all strengths, as shares of their ranges.
 
-    A mean |change| of 0.1 by the residual costs as much as a strength at its bound.
+    Those with two sides count `of_two_sided` times. A mean |change| of 0.1 by the residual
+    costs as much as a strength at its bound.
     """
-    prices = self._each("strength") / self._each("span")
+    prices = self._each("strength") / self._each("span") * np.where(
+        self._each("low") < 0, np.float32(of_two_sided), np.float32(1))
     strengths = jnp.sum(jnp.abs(self._amounts(z, x)) * prices[None], axis=1)
     image, residual = self._render(x, z, self.amounts(z, x))
     return image, strengths + residual / _RESIDUAL_SPAN

@@ -82,8 +82,10 @@ class Augmenter(nn.Module):
     """Means over latents [B, Z] of what is worth following in training, by name."""
     return {}
 
-  def with_cost(self, x: jax.Array, z: jax.Array) -> tuple[jax.Array, jax.Array]:
+  def with_cost(self, x: jax.Array, z: jax.Array, of_two_sided: float = 1.0
+                ) -> tuple[jax.Array, jax.Array]:
     """Returns G_A(x, z) and its cost [B], see `LossesConfig.cost_weight`."""
+    del of_two_sided
     return self(x, z), jnp.zeros(len(z))
 
 

@@ -149,7 +149,8 @@ def _generators_loss(
     return micro_batches.of_size(function, config.micro_batch, *arrays)
 
   g_a = functools.partial(in_parts, functools.partial(
-      nets.augmenter.apply, {"params": params["augmenter"]}, method="with_cost"))
+      nets.augmenter.apply, {"params": params["augmenter"]}, method="with_cost",
+      of_two_sided=losses.cost_of_two_sided))
   z = draw_latents(example_keys(key, "latent", len(x_p)), None, nets.latent_dim)
   x_a, cost = g_a(x_p, z)
   # G_A as (13) sees it.

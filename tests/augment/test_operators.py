@@ -335,6 +335,13 @@ def test_a_raster_is_lines_with_soft_edges():
   np.testing.assert_allclose(found, expected, atol=1e-4)
 
 
+def test_lines_of_a_raster_never_run_into_one_another():
+  """With a cover of the whole image, they would be a change of exposure."""
+  found = _apply("raster", np.ones((28, 28, 1), np.float32), dark=0.9, period=4.0,
+                 width=4.0, turns=0.0)
+  assert found.max() == 1.0 and found.min() < 0.2
+
+
 def test_a_raster_scales_with_the_image():
   rasters = [_apply("raster", np.zeros((side, 2 * side, 1), np.float32), light=0.5,
                     period=4.0, width=2.0, turns=0.0)[..., 0] for side in (28, 56)]

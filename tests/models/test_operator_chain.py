@@ -56,6 +56,18 @@ def test_it_is_a_function_of_x_and_z():
   np.testing.assert_allclose(apply(params, x[order], z[order]), whole[order], atol=1e-5)
 
 
+def test_strengths_cost_their_share_of_the_range():
+  """An exposure of −2 of 8 stops, a quarter, which has two sides; 0.3 of black lines."""
+  chain = _chain("tone", "raster")
+  x, z, params = _inputs(chain)
+  params = _fixed(chain, params, tone__exposure=-2.0, raster__dark=0.3)
+  apply = _apply(chain, method="with_cost")
+  np.testing.assert_allclose(apply(params, x, z)[1], 0.25 + 0.3, rtol=1e-5)
+  image, cost = _apply(chain, method="with_cost", of_two_sided=4.0)(params, x, z)
+  np.testing.assert_allclose(cost, 4 * 0.25 + 0.3, rtol=1e-5)
+  np.testing.assert_allclose(image, apply(params, x, z)[0], atol=1e-6)
+
+
 def test_other_latents_draw_other_patterns():
   chain = _chain("noise", "specks")
   x, z, params = _inputs(chain)

@@ -348,8 +348,8 @@ class Dimmer(outputs.Augmenter):
     first = jax.lax.stop_gradient(self.amount(z) > 0.25)
     return jnp.where(jnp.arange(z.shape[1])[None] == 0, first[:, None], 0.5)
 
-  def with_cost(self, x, z):
-    return self(x, z), self.amount(z)
+  def with_cost(self, x, z, of_two_sided):
+    return self(x, z), of_two_sided * self.amount(z)
 
   @nn.compact
   def log_likelihood(self, z):
@@ -360,7 +360,8 @@ class Dimmer(outputs.Augmenter):
 @pytest.mark.parametrize("trains", [True, False])
 def test_latents_count_as_they_show_and_strengths_cost(trains):
   losses = dataclasses.replace(
-      LOSSES, cost_weight=0.9, cycle_trains_augmenter=trains, cycle_f_weight=0.0,
+      LOSSES, cost_weight=0.3, cost_of_two_sided=3.0, cycle_trains_augmenter=trains,
+      cycle_f_weight=0.0,
       cycle_noise=0.0, l1_reduction="mean", bank_weight=0.7)
   config = dataclasses.replace(CONFIG, losses=losses)
   nets, txs, frozen, _ = setting()
@@ -397,7 +398,7 @@ def test_latents_count_as_they_show_and_strengths_cost(trains):
                 losses.cycle_p_weight * jnp.mean(jnp.abs(x_cycle - x_p))
                 + losses.latent_weight * jnp.mean(shown * jnp.abs(z_cycle - z)))
             + losses.bank_weight * sliced_wasserstein(mean * z_f, mean * prior, lines)
-            + losses.cost_weight * jnp.mean(a * z[:, 0]))
+            + 0.3 * 3.0 * jnp.mean(a * z[:, 0]))
 
   value, slopes = jax.jit(jax.value_and_grad(loss))(before)
   after, metrics = run_step(nets, txs, frozen, state, config=config)

@@ -12,6 +12,9 @@ from augment_gen.augment.operators.base import Amount, Amounts, Operator
 
 _LEAST = 1e-7
 _BLOCK = 8  # side of a block of JPEG
+# Of a period. Wider lines would run into one another and dim or brighten the whole image:
+# with a price on exposure, G_A did so by them (docs/experiments/038).
+_WIDEST = 0.6
 _FINEST = 0.05  # f of `_compression`, of full scale
 
 
@@ -31,14 +34,15 @@ def _raster(image: jax.Array, amounts: Amounts, u: jax.Array) -> jax.Array:
   """Parallel lines, light or dark, as of a screen, a scanner or print.
 
   Dark lines lie between the light ones. Drawn in the same places, they would hide them,
-  and G_A could not learn light lines once it drew dark ones (docs/experiments/032).
+  and G_A could not learn light lines once it drew dark ones (docs/experiments/032). A
+  line is no wider than `_WIDEST` of a period.
   """
   rows, cols = sampling.pixel_grid(image)
   angle = 2 * math.pi * amounts["turns"]
   along = jnp.cos(angle) * rows + jnp.sin(angle) * cols
   scale = base.pixel(image)
-  reach = scale * amounts["width"] / 2
   period = scale * amounts["period"]
+  reach = jnp.minimum(scale * amounts["width"], _WIDEST * period) / 2
 
   def lines(shift):
     """The cover [H, W] of lines with an edge one pixel soft."""
