@@ -115,7 +115,7 @@ def standin(config):
   config.generator.epochs = 0
   config.generator.steps = 1500
   config.generator.networks.unet_depth = 2
-  config.generator.networks.output = "edit"  # as in configs/photos.py
+  presets.edit_logits(config)
   # As in configs/photos.py: "maps" would give D 32 × 32 × 16 inputs per image.
   config.generator.discriminator.features = "stages"
 
