@@ -53,7 +53,8 @@ class ProjectionHead(nn.Module):
     if hidden:
       y = nn.relu(products.Dense(
           hidden, kernel_init=_TORCH_LINEAR, dtype=self.dtype, name="hidden")(y))
-    y = products.Dense(self.dim, kernel_init=_TORCH_LINEAR, dtype=jnp.float32, name="out")(y)
+    y = products.Dense(
+        self.dim, kernel_init=_TORCH_LINEAR, dtype=jnp.float32, name="out")(y)
     return l2_normalize(y)
 
 
@@ -93,12 +94,14 @@ class NormedPerceptron(nn.Module):
     y = y.astype(jnp.float32)
     width = y.shape[-1]
     for index, units in enumerate(self.hidden, start=1):
-      y = products.Dense(units or width, use_bias=False, kernel_init=_TORCH_LINEAR,
-                   dtype=self.dtype, name=f"hidden{index}")(y)
+      y = products.Dense(
+          units or width, use_bias=False, kernel_init=_TORCH_LINEAR, dtype=self.dtype,
+          name=f"hidden{index}")(y)
       y = nn.relu(norm.BatchNorm(
           groups=self.bn_groups, name=f"norm{index}")(y, train=train))
-    y = products.Dense(self.dim, use_bias=self.last == "bias", kernel_init=_TORCH_LINEAR,
-                 dtype=jnp.float32, name="out")(y)
+    y = products.Dense(
+        self.dim, use_bias=self.last == "bias", kernel_init=_TORCH_LINEAR,
+        dtype=jnp.float32, name="out")(y)
     if self.last == "norm":
       y = norm.BatchNorm(
           groups=self.bn_groups, affine=False, name="out_norm")(y, train=train)
@@ -217,7 +220,7 @@ class Discriminator(nn.Module):
     y = y.astype(jnp.float32)
     for index in range(self.layers - 1):
       y = products.Dense(self.hidden, kernel_init=_TORCH_LINEAR, dtype=self.dtype,
-                   name=f"hidden{index + 1}")(y)
+                         name=f"hidden{index + 1}")(y)
       y = nn.leaky_relu(y, 0.2)
     y = products.Dense(1, kernel_init=_TORCH_LINEAR, dtype=jnp.float32, name="out")(y)
     return y.squeeze(-1)

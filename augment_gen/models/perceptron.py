@@ -25,7 +25,7 @@ class _HiddenLayers(nn.Module):
   def __call__(self, h: jax.Array) -> jax.Array:
     for index in range(self.layers):
       h = products.Dense(self.hidden, kernel_init=nn.initializers.he_normal(),
-                   dtype=self.dtype, name=f"dense{index + 1}")(h)
+                         dtype=self.dtype, name=f"dense{index + 1}")(h)
       h = nn.relu(h)
     return h
 
