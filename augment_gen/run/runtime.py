@@ -46,10 +46,10 @@ def keep_freed_memory() -> bool:
   Returns:
     Whether it does so now.
   """
-  if platform.system() != "Linux" or any(name in os.environ for name in (
-      "MALLOC_MMAP_THRESHOLD_", "MALLOC_TRIM_THRESHOLD_")):
-    return False
-  if "glibc.malloc.mmap" in os.environ.get("GLIBC_TUNABLES", ""):
+  tunables = os.environ.get("GLIBC_TUNABLES", "")
+  if platform.system() != "Linux" or any(
+      f"MALLOC_{name.upper()}_" in os.environ or f"glibc.malloc.{name}=" in tunables
+      for name in ("mmap_threshold", "trim_threshold")):
     return False
   try:
     mallopt = ctypes.CDLL(None).mallopt

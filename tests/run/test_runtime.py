@@ -85,7 +85,9 @@ print(kept, faults())
 @pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="of glibc")
 @pytest.mark.parametrize("env, kept", [
     ({}, True), ({"MALLOC_TRIM_THRESHOLD_": "131072"}, False),
-    ({"GLIBC_TUNABLES": "glibc.malloc.mmap_threshold=131072"}, False)])
+    ({"GLIBC_TUNABLES": "glibc.malloc.mmap_threshold=131072"}, False),
+    ({"GLIBC_TUNABLES": "glibc.malloc.trim_threshold=131072"}, False),
+    ({"GLIBC_TUNABLES": "glibc.malloc.hugetlb=0"}, True)])
 def test_freed_memory_is_kept_unless_the_user_says_otherwise(env, kept):
   clean = {name: value for name, value in os.environ.items()
            if not name.startswith(("MALLOC_", "GLIBC_TUNABLES"))}
