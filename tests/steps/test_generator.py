@@ -361,8 +361,7 @@ class Dimmer(outputs.Augmenter):
 def test_latents_count_as_they_show_and_strengths_cost(trains):
   losses = dataclasses.replace(
       LOSSES, cost_weight=0.3, cost_of_two_sided=3.0, cycle_trains_augmenter=trains,
-      cycle_f_weight=0.0,
-      cycle_noise=0.0, l1_reduction="mean", bank_weight=0.7)
+      cycle_f_weight=0.0, cycle_noise=0.0, l1_reduction="mean", bank_weight=0.7)
   config = dataclasses.replace(CONFIG, losses=losses)
   nets, txs, frozen, _ = setting()
   nets = dataclasses.replace(nets, augmenter=Dimmer())
